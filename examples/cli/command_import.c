@@ -1,0 +1,194 @@
+/* vmoe import: writes a .vmoe file from a foreign checkpoint. */
+#define _POSIX_C_SOURCE 200809L
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <vmoe.h>
+
+#include "commands.h"
+#include "dial.h"
+#include "files.h"
+#include "picture_spec.h"
+
+/* ---- Progress and interruption -------------------------------------------------------------- */
+
+/* An interrupted import ends by itself, so that its unfinished file is removed. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static void catch_interrupts(void)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = interrupt;
+    action.sa_flags = SA_RESTART;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+/* A line for people on a terminal that wait for longer than half a second. */
+struct progress {
+    bool terminal, shown;
+    double start;
+    int percent;
+};
+
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int on_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    const int percent = total > 0 ? (int)(100.0 * (double)done / (double)total) : 0;
+
+    if (progress->terminal && percent != progress->percent && now() - progress->start > 0.5) {
+        fprintf(stderr, "\rimporting: %3d %%", percent);
+        progress->percent = percent;
+        progress->shown = true;
+    }
+    return interrupted;
+}
+
+/* ---- Labels --------------------------------------------------------------------------------- */
+
+/*
+ * Cuts a text into lines in place.  Both "\n" and "\r\n" end a line; the last one may lack it.  The
+ * caller frees `*lines`, which point into `text`.
+ */
+static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, uint32_t *count,
+                               const char *path, vmoe_error *error)
+{
+    char *const end = text + bytes;
+    size_t room = 1;
+
+    if (memchr(text, '\0', bytes) != NULL)
+        return error_set(error, VMOE_ERR_FORMAT, path, "a label contains a zero byte");
+    for (const char *c = text; c < end; c++)
+        room += *c == '\n';
+    *lines = malloc(room * sizeof **lines);
+    if (*lines == NULL)
+        return error_set(error, VMOE_ERR_MEMORY, path, "no memory for the labels");
+    *count = 0;
+    while (text < end) {
+        char *stop = memchr(text, '\n', (size_t)(end - text));
+
+        if (stop == NULL)
+            stop = end;
+        *stop = '\0';
+        if (stop > text && stop[-1] == '\r')
+            stop[-1] = '\0';
+        (*lines)[(*count)++] = text;
+        text = stop + 1;
+    }
+    return VMOE_OK;
+}
+
+/* ---- The command ---------------------------------------------------------------------------- */
+
+static vmoe_status import(const char *source, const char *destination, const char *label_path,
+                          vmoe_import_options *options, vmoe_error *error)
+{
+    struct progress progress = { isatty(STDERR_FILENO) != 0, false, now(), -1 };
+    const uint64_t label_limit = UINT64_C(1) << 30;
+    char *target = NULL;
+    void *text = NULL;
+    const char **labels = NULL;
+    size_t bytes;
+    vmoe_status status = VMOE_OK;
+
+    if (label_path != NULL) {
+        status = file_read(label_path, label_limit, &text, &bytes, error);
+        if (status == VMOE_OK)
+            status = split_lines(text, bytes, &labels, &options->label_count, label_path, error);
+        options->labels = labels;
+    }
+    if (status == VMOE_OK)
+        status = file_target(destination, &target, error);
+    if (status == VMOE_OK) {
+        options->progress = on_progress;
+        options->progress_context = &progress;
+        catch_interrupts();
+        status = vmoe_import(source, target, options, error);
+        if (progress.shown)
+            fprintf(stderr, "\r%20s\r", "");
+    }
+    free(target);
+    free(labels);
+    free(text);
+    return status;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    vmoe_import_options import_options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_import_options *const to = &import_options;
+    const char *output = NULL, *labels = NULL;
+    bool compress = false;
+    const struct cli_option options[] = {
+        { 'o', "out", "FILE.vmoe", "the file to write (required)", option_text, &output },
+        { 0, "preset", "NAME", "settings of a released checkpoint, see 'vmoe presets'", option_text,
+          &to->preset },
+        { 0, "dtype", PRECISIONS, "type of the stored weights; default bf16", option_choice,
+          &to->precision },
+        { 0, "compress", NULL, "a smaller file that loads more slowly", option_flag, &compress },
+        { 'K', "experts-per-token", "K", "experts that a token is sent to; default 2", option_count,
+          &to->experts_per_token },
+        { 'C', "capacity", "C", "capacity ratio; default 1.05", option_ratio, &to->capacity },
+        { 0, "capacity-rule", CAPACITY_RULES, "rounding of the capacity; default ceil",
+          option_choice, &to->capacity_rule },
+        { 0, "capacity-multiple", "M", "then up to a multiple of M; default 4", option_count,
+          &to->capacity_multiple },
+        { 0, "group-images", "N", "images that are routed together; default 1", option_count,
+          &to->group_images },
+        { 0, "gelu", "tanh|erf", "form of the activation; default tanh", option_choice, &to->gelu },
+        { 0, "output", "softmax|sigmoid", "what follows the head; default softmax", option_choice,
+          &to->output },
+        { 0, "preprocess", PREPROCESSING_VALUE, "default: resize to the model's image size",
+          option_preprocessing, &to->preprocessing },
+        { 0, "image-size", "PX", "resize the position embeddings to another input", option_count,
+          &to->image_size },
+        { 0, "labels", "FILE", "names of the classes, one a line, in UTF-8", option_text, &labels },
+        OPTIONS_END,
+    };
+    vmoe_error error = VMOE_ERROR_INIT;
+    int operands;
+    const int status = options_parse(self, options, argc, argv, &operands);
+
+    if (status != PARSED)
+        return status;
+    if (output == NULL)
+        return usage_error(self->name, "option --out is missing");
+    import_options.compact = compress;
+    if (import(argv[0], output, labels, &import_options, &error) != VMOE_OK)
+        return error_exit(&error);
+    return EXIT_WORKED;
+}
+
+const struct command command_import = {
+    .name = "import",
+    .operands = "SRC -o FILE.vmoe",
+    .summary = "Writes a .vmoe file from a released checkpoint",
+    .notes =
+        "SRC is the prefix of the checkpoint's files (SRC.index, SRC.data-00000-of-0000N), or a\n"
+        ".npz.  What a checkpoint does not say comes from --preset, and single options override\n"
+        "the preset.  Both are stored as the model's defaults; K, C and the rest of the dial can\n"
+        "be changed in every call.  FILE.vmoe appears complete or not at all.",
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run,
+};

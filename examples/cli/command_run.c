@@ -1,0 +1,208 @@
+/*
+ * vmoe run: logits of arrays of images, for scripts.  Images stream from one .npy file to another
+ * in calls of a chosen size, so that memory need not grow with the files.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <vmoe.h>
+
+#include "commands.h"
+#include "dial.h"
+#include "files.h"
+#include "npy_file.h"
+#include "open_model.h"
+#include "run_totals.h"
+
+struct job {
+    const char *model_path, *input_path, *logits_path, *features_path, *report_path;
+    vmoe_options dial;
+    uint32_t batch; /* images a call, 0: all */
+    vmoe_model *model;
+    vmoe_info info;
+    struct npy_reader images;
+    struct output_file logits_file, features_file, report_file;
+    struct run_totals totals;
+    /* Room for one call. */
+    size_t image_elements;
+    void *input;
+    float *logits, *features;
+};
+
+/* ---- Preparation ---------------------------------------------------------------------------- */
+
+static vmoe_status open_images(struct job *job, vmoe_error *error)
+{
+    const uint32_t side = job->info.image_size;
+    const uint64_t *dims = job->images.dims;
+
+    if (npy_open(&job->images, job->input_path, error) != VMOE_OK)
+        return error->status;
+    if (job->images.rank != 4 || dims[1] != side || dims[2] != side || dims[3] != 3)
+        return error_set(error, VMOE_ERR_ARGUMENT, job->input_path,
+                         "expected an array of shape (N, %u, %u, 3)", side, side);
+    job->image_elements = (size_t)side * side * 3;
+    return VMOE_OK;
+}
+
+/* Zeroed memory for an array; at least one byte, so that NULL is a failure. */
+static void *take(size_t count, size_t bytes)
+{
+    return calloc(count > 0 ? count : 1, bytes);
+}
+
+static vmoe_status take_memory(struct job *job, vmoe_error *error)
+{
+    const uint64_t images = job->images.dims[0];
+    const size_t batch =
+        job->batch == 0 || job->batch > images ? (size_t)images : (size_t)job->batch;
+
+    job->input = take(batch, job->image_elements * (size_t)job->images.type);
+    job->logits = take(batch, job->info.classes * sizeof *job->logits);
+    job->features = take(batch, job->info.features * sizeof *job->features);
+    if (job->input == NULL || job->logits == NULL || job->features == NULL)
+        return error_set(error, VMOE_ERR_MEMORY, job->input_path,
+                         "no memory for a call with %zu images; --batch makes it smaller", batch);
+    return VMOE_OK;
+}
+
+static vmoe_status open_output(struct output_file *file, const char *path, uint64_t images,
+                               uint32_t width, vmoe_error *error)
+{
+    const uint64_t dims[] = { images, width };
+
+    if (output_open(file, path, error) == VMOE_OK)
+        npy_write_header(file->stream, NPY_FLOAT32, 2, dims);
+    return error->status;
+}
+
+static vmoe_status prepare(struct job *job, vmoe_error *error)
+{
+    if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK ||
+        open_images(job, error) != VMOE_OK || take_memory(job, error) != VMOE_OK ||
+        run_totals_make(&job->totals, &job->info, error) != VMOE_OK ||
+        open_output(&job->logits_file, job->logits_path, job->images.dims[0], job->info.classes,
+                    error) != VMOE_OK)
+        return error->status;
+    if (job->features_path != NULL)
+        open_output(&job->features_file, job->features_path, job->images.dims[0],
+                    job->info.features, error);
+    if (error->status == VMOE_OK && job->report_path != NULL)
+        output_open(&job->report_file, job->report_path, error);
+    return error->status;
+}
+
+/* ---- The work ------------------------------------------------------------------------------- */
+
+static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
+{
+    vmoe_input input = VMOE_INPUT_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+
+    if (npy_read(&job->images, job->input, images * job->image_elements, error) != VMOE_OK)
+        return error->status;
+    input.images = images;
+    input.length = images * job->image_elements;
+    if (job->images.type == NPY_UINT8)
+        input.pixels = job->input;
+    else
+        input.tensor = job->input;
+    output.logits = job->logits;
+    output.logits_length = images * job->info.classes;
+    output.report = &job->totals.call;
+    if (job->features_path != NULL) {
+        output.features = job->features;
+        output.features_length = images * job->info.features;
+    }
+    if (vmoe_run(job->model, &input, &job->dial, &output, error) != VMOE_OK)
+        return error->status;
+    run_totals_add(&job->totals, images);
+    fwrite(job->logits, sizeof *job->logits, output.logits_length, job->logits_file.stream);
+    if (job->features_path != NULL)
+        fwrite(job->features, sizeof *job->features, output.features_length,
+               job->features_file.stream);
+    return VMOE_OK;
+}
+
+/* Runs all calls.  An array of no images is one call with none, so that the report is filled. */
+static vmoe_status run_calls(struct job *job, vmoe_error *error)
+{
+    uint64_t rest = job->images.dims[0];
+
+    do {
+        const size_t images =
+            job->batch == 0 || job->batch > rest ? (size_t)rest : (size_t)job->batch;
+
+        if (run_call(job, images, error) != VMOE_OK)
+            return error->status;
+        rest -= images;
+    } while (rest > 0);
+    return VMOE_OK;
+}
+
+static vmoe_status finish(struct job *job, vmoe_error *error)
+{
+    if (job->report_path != NULL)
+        run_totals_write(&job->totals, job->dial.priority, job->report_file.stream);
+    if (output_commit(&job->logits_file, error) == VMOE_OK && job->features_path != NULL)
+        output_commit(&job->features_file, error);
+    if (error->status == VMOE_OK && job->report_path != NULL)
+        output_commit(&job->report_file, error);
+    return error->status;
+}
+
+static void clean_up(struct job *job)
+{
+    output_abandon(&job->logits_file);
+    output_abandon(&job->features_file);
+    output_abandon(&job->report_file);
+    npy_close(&job->images);
+    run_totals_free(&job->totals);
+    free(job->input);
+    free(job->logits);
+    free(job->features);
+    vmoe_free(job->model);
+}
+
+/* ---- The command ---------------------------------------------------------------------------- */
+
+static int run(const struct command *self, int argc, char **argv)
+{
+    struct job job = { .dial = VMOE_OPTIONS_INIT };
+    const struct cli_option options[] = {
+        { 0, "features", "OUT.npy", "also write what enters the head, (N, features)", option_text,
+          &job.features_path },
+        { 0, "report", "OUT.json", "also write what the experts did", option_text,
+          &job.report_path },
+        { 0, "batch", "N", "images of a call; default: all", option_count, &job.batch },
+        DIAL_OPTIONS(&job.dial),
+        OPTIONS_END,
+    };
+    vmoe_error error = VMOE_ERROR_INIT;
+    int operands;
+    const int status = options_parse(self, options, argc, argv, &operands);
+
+    if (status != PARSED)
+        return status;
+    job.model_path = argv[0];
+    job.input_path = argv[1];
+    job.logits_path = argv[2];
+    if (prepare(&job, &error) == VMOE_OK && run_calls(&job, &error) == VMOE_OK)
+        finish(&job, &error);
+    clean_up(&job);
+    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
+}
+
+const struct command command_run = {
+    .name = "run",
+    .operands = "FILE IN.npy OUT.npy",
+    .summary = "Computes the logits of an array of images",
+    .notes =
+        "IN.npy has the shape (N, side, side, 3) with the model's image size: uint8 as 'vmoe\n"
+        "preprocess' leaves it, or float32 in -1..1.  OUT.npy is float32 (N, classes).  What the\n"
+        "dial leaves open is as the model file says.  The report is a JSON object with sums over\n"
+        "all calls; weight_bytes counts the weights that had a part in a call, for each call.",
+    .operands_min = 3,
+    .operands_max = 3,
+    .run = run,
+};

@@ -1,0 +1,40 @@
+/* The options that every command with a dial shares, and the words for their values. */
+#ifndef VMOE_CLI_DIAL_H
+#define VMOE_CLI_DIAL_H
+
+#include <vmoe.h>
+
+#include "options.h"
+
+/* Rows of an option table that fill a vmoe_options. */
+#define DIAL_OPTIONS(dial) \
+    { 'C', "capacity", "X", "slots of the experts: C * tokens * K / experts", option_ratio, \
+      &(dial)->capacity }, \
+    { 'K', "experts-per-token", "N", "experts that a token is sent to", option_count, \
+      &(dial)->experts_per_token }, \
+    { 0, "priority", PRIORITIES, "who comes first when slots are scarce", \
+      option_choice, &(dial)->priority }, \
+    { 0, "group", "image|N|all", "images that compete for the same slots", dial_group, \
+      &(dial)->group_images }, \
+    { 0, "capacity-rule", CAPACITY_RULES, "rounding of the capacity", option_choice, \
+      &(dial)->capacity_rule }, \
+    { 0, "capacity-multiple", "N", "then up to a multiple of N", option_count, \
+      &(dial)->capacity_multiple }, \
+    { 0, "threads", "N", "threads; default: one for each CPU", option_count, &(dial)->threads }, \
+    { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision, \
+      &(dial)->precision }, \
+    { 0, "isa", "NAME", "instruction set: ref, avx2, ...", dial_isa, &(dial)->isa }
+
+#define CAPACITY_RULES "ceil|round"
+#define PRECISIONS "f32|bf16|int8"
+#define PRIORITIES "vanilla|bpr-max|bpr-sum"
+
+const char *dial_group(const struct cli_option *option, const char *text);
+const char *dial_precision(const struct cli_option *option, const char *text);
+const char *dial_isa(const struct cli_option *option, const char *text);
+
+/* The n-th word, from 1, of a list such as PRECISIONS; "unknown" outside of it. */
+#define WORD_BYTES 32
+void word_format(char out[WORD_BYTES], const char *words, uint32_t number);
+
+#endif

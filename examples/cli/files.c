@@ -1,0 +1,157 @@
+/* Reading and atomic writing with POSIX. */
+#define _XOPEN_SOURCE 700
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "messages.h"
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+/* Doubles the room of a buffer that is full.  False without memory. */
+static bool grow(char **buffer, size_t *room)
+{
+    char *larger = realloc(*buffer, *room * 2);
+
+    if (larger == NULL)
+        return false;
+    *buffer = larger;
+    *room *= 2;
+    return true;
+}
+
+vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *bytes,
+                      vmoe_error *error)
+{
+    FILE *stream;
+    size_t room = 65536, used = 0;
+    char *buffer = malloc(room);
+    vmoe_status status = VMOE_OK;
+
+    *data = NULL;
+    *bytes = 0;
+    if (buffer == NULL)
+        return error_set(error, VMOE_ERR_MEMORY, path, "no memory to read the file");
+    stream = fopen(path, "rb");
+    if (stream == NULL) {
+        error_system(error, path, "cannot open the file");
+        free(buffer);
+        return error->status;
+    }
+    while (status == VMOE_OK) {
+        size_t got;
+
+        errno = 0;
+        got = fread(buffer + used, 1, room - used - 1, stream);
+        used += got;
+        if (ferror(stream))
+            status = error_system(error, path, "cannot read the file");
+        else if (used > limit)
+            status = error_set(error, VMOE_ERR_LIMIT, path, "the file has more than %llu bytes",
+                               (unsigned long long)limit);
+        else if (got == 0)
+            break;
+        else if (used + 1 == room && !grow(&buffer, &room))
+            status = error_set(error, VMOE_ERR_MEMORY, path, "no memory to read the file");
+    }
+    fclose(stream);
+    if (status != VMOE_OK) {
+        free(buffer);
+        return status;
+    }
+    buffer[used] = '\0';
+    *data = buffer;
+    *bytes = used;
+    return VMOE_OK;
+}
+
+/* ---- Writing -------------------------------------------------------------------------------- */
+
+vmoe_status file_target(const char *path, char **target, vmoe_error *error)
+{
+    struct stat info;
+
+    *target = NULL;
+    if (stat(path, &info) == 0) {
+        if (!S_ISREG(info.st_mode))
+            return error_set(error, VMOE_ERR_IO, path,
+                             "this exists and is not a regular file, so it is not replaced");
+        *target = realpath(path, NULL);
+    } else if (errno == ENOENT) {
+        *target = strdup(path);
+    }
+    return *target != NULL ? VMOE_OK : error_system(error, path, "cannot write here");
+}
+
+vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *error)
+{
+    size_t room;
+    int descriptor;
+
+    file->stream = NULL;
+    file->temporary = NULL;
+    if (file_target(path, &file->target, error) != VMOE_OK)
+        return error->status;
+    room = strlen(file->target) + 32;
+    file->temporary = malloc(room);
+    if (file->temporary == NULL) {
+        output_abandon(file);
+        return error_set(error, VMOE_ERR_MEMORY, path, "no memory for a file name");
+    }
+    snprintf(file->temporary, room, "%s.tmp-%lx", file->target, (unsigned long)getpid());
+    descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor < 0) {
+        error_system(error, path, "cannot create a file in this folder");
+        free(file->temporary);
+        file->temporary = NULL;
+        output_abandon(file);
+        return error->status;
+    }
+    file->stream = fdopen(descriptor, "wb");
+    if (file->stream == NULL) {
+        error_system(error, path, "cannot write the file");
+        close(descriptor);
+        output_abandon(file);
+        return error->status;
+    }
+    return VMOE_OK;
+}
+
+vmoe_status output_commit(struct output_file *file, vmoe_error *error)
+{
+    FILE *stream = file->stream;
+    bool good;
+
+    errno = 0;
+    good = fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0;
+    file->stream = NULL;
+    good = fclose(stream) == 0 && good;
+    if (!good || rename(file->temporary, file->target) != 0) {
+        error_system(error, file->target, "cannot write the file");
+        output_abandon(file);
+        return error->status;
+    }
+    free(file->temporary);
+    file->temporary = NULL;
+    output_abandon(file);
+    return VMOE_OK;
+}
+
+void output_abandon(struct output_file *file)
+{
+    if (file->stream != NULL)
+        fclose(file->stream);
+    if (file->temporary != NULL)
+        unlink(file->temporary);
+    free(file->temporary);
+    free(file->target);
+    file->stream = NULL;
+    file->temporary = NULL;
+    file->target = NULL;
+}

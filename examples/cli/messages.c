@@ -1,0 +1,67 @@
+/* Errors and other text for people. */
+#include "messages.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+void error_locate(vmoe_error *error, const char *where)
+{
+    const size_t length = strlen(where);
+
+    if (length >= sizeof error->where)
+        where += length - (sizeof error->where - 1);
+    memmove(error->where, where, strlen(where) + 1);
+}
+
+vmoe_status error_set(vmoe_error *error, vmoe_status status, const char *where, const char *format,
+                      ...)
+{
+    va_list arguments;
+
+    error->status = status;
+    error_locate(error, where);
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+vmoe_status error_system(vmoe_error *error, const char *where, const char *what)
+{
+    return error_set(error, VMOE_ERR_IO, where, "%s: %s", what,
+                     errno != 0 ? strerror(errno) : "the system gave no reason");
+}
+
+void text_print(FILE *stream, const char *text)
+{
+    for (; *text != '\0'; text++)
+        putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stream);
+}
+
+void error_print(const char *where, const char *text)
+{
+    fputs("vmoe: ", stderr);
+    text_print(stderr, where);
+    fputs(": ", stderr);
+    text_print(stderr, text);
+    putc('\n', stderr);
+}
+
+int error_exit(const vmoe_error *error)
+{
+    error_print(error->where, error->text);
+    return EXIT_FAILED;
+}
+
+void quantity_format(char out[QUANTITY_BYTES], double value, const char *unit)
+{
+    static const char *const prefixes[] = { "", "k", "M", "G", "T", "P", "E" };
+    size_t i = 0;
+
+    while (value >= 1000.0 && i + 1 < sizeof prefixes / sizeof prefixes[0]) {
+        value /= 1000.0;
+        i++;
+    }
+    snprintf(out, QUANTITY_BYTES, "%.*f %s%s", i == 0 ? 0 : 1, value, prefixes[i], unit);
+}

@@ -1,0 +1,31 @@
+/* Opening of models.  A limit on weights protects hosts; here the user names the file. */
+#include "open_model.h"
+
+static vmoe_status open_with(const char *path, uint32_t flags, vmoe_model **model, vmoe_info *info,
+                             vmoe_error *error)
+{
+    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+    const vmoe_info empty = VMOE_INFO_INIT;
+
+    options.flags = flags;
+    options.max_bytes = UINT64_MAX;
+    *info = empty;
+    if (vmoe_load_file(path, &options, model, error) != VMOE_OK)
+        return error->status;
+    if (vmoe_get_info(*model, info, error) != VMOE_OK) {
+        vmoe_free(*model);
+        *model = NULL;
+    }
+    return error->status;
+}
+
+vmoe_status model_open(const char *path, vmoe_model **model, vmoe_info *info, vmoe_error *error)
+{
+    return open_with(path, 0, model, info, error);
+}
+
+vmoe_status model_open_header(const char *path, vmoe_model **model, vmoe_info *info,
+                              vmoe_error *error)
+{
+    return open_with(path, VMOE_LOAD_HEADER_ONLY | VMOE_LOAD_MMAP, model, info, error);
+}

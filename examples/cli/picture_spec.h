@@ -1,0 +1,25 @@
+/* The names of preprocessings, "resize-384" and "small-256-crop-224", and what they imply. */
+#ifndef VMOE_CLI_PICTURE_SPEC_H
+#define VMOE_CLI_PICTURE_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <vmoe.h>
+
+#include "npy_file.h"
+#include "options.h"
+
+bool preprocessing_parse(const char *text, vmoe_preprocessing *preprocessing);
+
+#define PREPROCESSING_BYTES 48
+void preprocessing_format(char out[PREPROCESSING_BYTES], const vmoe_preprocessing *preprocessing);
+
+/* The side in pixels and the type of what vmoe_preprocess writes. */
+size_t preprocessing_side(const vmoe_preprocessing *preprocessing);
+enum npy_type preprocessing_type(const vmoe_preprocessing *preprocessing);
+
+/* An option whose target is a vmoe_preprocessing. */
+#define PREPROCESSING_VALUE "resize-N|small-A-crop-B"
+const char *option_preprocessing(const struct cli_option *option, const char *text);
+
+#endif

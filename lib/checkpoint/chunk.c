@@ -1,0 +1,136 @@
+/*
+ * Weights compress because their high bytes (sign and exponent) repeat; splitting a chunk into
+ * planes puts those bytes side by side where zlib can find them.
+ */
+#include "checkpoint/chunk.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "checkpoint/format.h"
+
+struct vmoe_chunk_coder {
+    const vmoe_allocator *allocator;
+    z_stream deflate, inflate;
+    bool deflating, inflating;
+    uint8_t planes[VMOE_FORMAT_CHUNK_BYTES];
+    uint8_t buffer[VMOE_FORMAT_CHUNK_BYTES];
+};
+
+static voidpf zlib_alloc(voidpf context, uInt count, uInt size)
+{
+    return vmoe_memory_take(context, (uint64_t)count * size);
+}
+
+static void zlib_free(voidpf context, voidpf memory)
+{
+    vmoe_memory_release(context, memory);
+}
+
+vmoe_status vmoe_chunk_coder_create(const vmoe_allocator *allocator,
+                                    struct vmoe_chunk_coder **coder, vmoe_error *error)
+{
+    struct vmoe_chunk_coder *made = vmoe_memory_take(allocator, sizeof *made);
+
+    *coder = made;
+    if (made == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, "checkpoint", "no memory for a chunk of 1 MiB");
+    memset(made, 0, offsetof(struct vmoe_chunk_coder, planes));
+    made->allocator = allocator;
+    made->deflate.zalloc = made->inflate.zalloc = zlib_alloc;
+    made->deflate.zfree = made->inflate.zfree = zlib_free;
+    made->deflate.opaque = made->inflate.opaque = (voidpf)(uintptr_t)allocator;
+    return VMOE_OK;
+}
+
+void vmoe_chunk_coder_destroy(struct vmoe_chunk_coder *coder)
+{
+    if (coder == NULL)
+        return;
+    if (coder->deflating)
+        deflateEnd(&coder->deflate);
+    if (coder->inflating)
+        inflateEnd(&coder->inflate);
+    vmoe_memory_release(coder->allocator, coder);
+}
+
+uint8_t *vmoe_chunk_buffer(struct vmoe_chunk_coder *coder)
+{
+    return coder->buffer;
+}
+
+uint64_t vmoe_chunk_hash(const void *bytes, size_t count)
+{
+    return XXH3_64bits(bytes, count);
+}
+
+static void split(const uint8_t *chunk, size_t bytes, size_t width, uint8_t *planes)
+{
+    size_t numbers = bytes / width;
+
+    for (size_t p = 0; p < width; p++)
+        for (size_t i = 0; i < numbers; i++)
+            planes[p * numbers + i] = chunk[i * width + p];
+}
+
+static void join(const uint8_t *planes, size_t bytes, size_t width, uint8_t *chunk)
+{
+    size_t numbers = bytes / width;
+
+    for (size_t p = 0; p < width; p++)
+        for (size_t i = 0; i < numbers; i++)
+            chunk[i * width + p] = planes[p * numbers + i];
+}
+
+vmoe_status vmoe_chunk_encode(struct vmoe_chunk_coder *coder, const void *chunk, size_t bytes,
+                              size_t width, const uint8_t **stored, size_t *stored_bytes,
+                              vmoe_error *error)
+{
+    z_stream *z = &coder->deflate;
+    int code;
+
+    if (!coder->deflating && deflateInit(z, Z_DEFAULT_COMPRESSION) != Z_OK)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, "checkpoint", "no memory for zlib");
+    if (coder->deflating)
+        deflateReset(z);
+    coder->deflating = true;
+    split(chunk, bytes, width, coder->planes);
+    z->next_in = coder->planes;
+    z->avail_in = (uInt)bytes;
+    z->next_out = coder->buffer;
+    z->avail_out = (uInt)(bytes - 1); /* anything longer is stored raw */
+    code = deflate(z, Z_FINISH);
+    *stored = code == Z_STREAM_END ? coder->buffer : NULL;
+    *stored_bytes = code == Z_STREAM_END ? bytes - 1 - z->avail_out : bytes;
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_chunk_decode(struct vmoe_chunk_coder *coder, const uint8_t *stored,
+                              size_t stored_bytes, size_t width, void *chunk, size_t bytes,
+                              const char *where, vmoe_error *error)
+{
+    z_stream *z = &coder->inflate;
+    int code;
+
+    if (!coder->inflating && inflateInit(z) != Z_OK)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, where, "no memory for zlib");
+    if (coder->inflating)
+        inflateReset(z);
+    coder->inflating = true;
+    z->next_in = (Bytef *)(uintptr_t)stored;
+    z->avail_in = (uInt)stored_bytes;
+    z->next_out = coder->planes;
+    z->avail_out = (uInt)bytes;
+    code = inflate(z, Z_FINISH);
+    if (code == Z_MEM_ERROR)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, where, "no memory for zlib");
+    if (code != Z_STREAM_END || z->avail_in != 0 || z->avail_out != 0)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, where,
+                         "a chunk of %zu stored bytes is no zlib stream of %zu bytes",
+                         stored_bytes, bytes);
+    join(coder->planes, bytes, width, chunk);
+    return VMOE_OK;
+}

@@ -1,0 +1,260 @@
+/* Bytes of the `.vmoe` header, written and read one field at a time, little-endian on every host. */
+#include "checkpoint/format.h"
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "kernels/pack.h"
+
+static void put_u32(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static void put_u64(uint8_t *to, uint64_t value)
+{
+    for (int i = 0; i < 8; i++)
+        to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint32_t get_u32(const uint8_t *from)
+{
+    return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+static uint64_t get_u64(const uint8_t *from)
+{
+    return get_u32(from) | (uint64_t)get_u32(from + 4) << 32;
+}
+
+static bool all_zero(const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+/* ---- Preamble ------------------------------------------------------------------------------- */
+
+void vmoe_format_put_preamble(const struct vmoe_preamble *preamble, uint8_t *bytes)
+{
+    memset(bytes, 0, VMOE_FORMAT_PREAMBLE_BYTES);
+    memcpy(bytes, VMOE_FORMAT_MAGIC, VMOE_FORMAT_MAGIC_BYTES);
+    put_u32(bytes + 8, VMOE_FORMAT_MAJOR | VMOE_FORMAT_MINOR << 16);
+    put_u64(bytes + 16, preamble->file_bytes);
+    put_u32(bytes + 24, preamble->header_bytes);
+    put_u32(bytes + 28, preamble->tensors);
+    put_u32(bytes + 32, preamble->chunks);
+    put_u32(bytes + 36, preamble->string_bytes);
+}
+
+vmoe_status vmoe_format_get_preamble(const uint8_t *bytes, const char *where,
+                                     struct vmoe_preamble *preamble, vmoe_error *error)
+{
+    uint32_t version = get_u32(bytes + 8), flags = get_u32(bytes + 12);
+
+    if (memcmp(bytes, VMOE_FORMAT_MAGIC, VMOE_FORMAT_MAGIC_BYTES) != 0) {
+        if (memcmp(bytes, VMOE_FORMAT_MAGIC, 4) == 0)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, where,
+                             "the line ends in the first 8 bytes were changed: "
+                             "the file was copied as text");
+        return vmoe_fail(error, VMOE_ERR_FORMAT, where,
+                         "this is not a .vmoe file: it begins with %02x %02x %02x %02x, "
+                         "not 89 56 4d 45",
+                         bytes[0], bytes[1], bytes[2], bytes[3]);
+    }
+    if ((version & 0xffff) != VMOE_FORMAT_MAJOR || (version >> 16) != VMOE_FORMAT_MINOR)
+        return vmoe_fail(error, VMOE_ERR_VERSION, where,
+                         "the file has format version %u.%u, this library reads %u.%u",
+                         version & 0xffff, version >> 16, VMOE_FORMAT_MAJOR, VMOE_FORMAT_MINOR);
+    if (flags != 0 || !all_zero(bytes + 40, 8))
+        return vmoe_fail(error, VMOE_ERR_FORMAT, where,
+                         "reserved bytes of the preamble are not zero");
+    preamble->file_bytes = get_u64(bytes + 16);
+    preamble->header_bytes = get_u32(bytes + 24);
+    preamble->tensors = get_u32(bytes + 28);
+    preamble->chunks = get_u32(bytes + 32);
+    preamble->string_bytes = get_u32(bytes + 36);
+    return VMOE_OK;
+}
+
+void vmoe_format_hash_header(uint8_t *header, size_t bytes, uint8_t hash[VMOE_FORMAT_HASH_BYTES])
+{
+    uint8_t kept[VMOE_FORMAT_HASH_BYTES];
+    XXH128_hash_t value;
+
+    memcpy(kept, header + VMOE_FORMAT_HASH_OFFSET, sizeof kept);
+    memset(header + VMOE_FORMAT_HASH_OFFSET, 0, sizeof kept);
+    value = XXH3_128bits(header, bytes);
+    memcpy(header + VMOE_FORMAT_HASH_OFFSET, kept, sizeof kept);
+    put_u64(hash, value.low64);
+    put_u64(hash + 8, value.high64);
+}
+
+/* ---- Config --------------------------------------------------------------------------------- */
+
+#define CONFIG_NUMBERS 22u
+#define CONFIG_CAPACITY 96u /* float64 */
+#define CONFIG_MOE 128u     /* bit i % 8 of byte i / 8: block i has experts */
+
+/* The 32-bit numbers of the block in their order. */
+static void config_numbers(vmoe_info *info, uint32_t *numbers[CONFIG_NUMBERS])
+{
+    uint32_t *const order[CONFIG_NUMBERS] = {
+        &info->image_size,         &info->patch_size,         &info->width,
+        &info->heads,              &info->mlp,                &info->layers,
+        &info->classes,            &info->pre_logits,         &info->classifier,
+        &info->gelu,               &info->output,             &info->experts,
+        &info->experts_per_token,  &info->group_images,       &info->capacity_rule,
+        &info->capacity_multiple,  &info->preprocessing.kind, &info->preprocessing.side,
+        &info->preprocessing.crop, &info->precision,          &info->compact,
+        &info->labels,
+    };
+
+    memcpy(numbers, order, sizeof order);
+}
+
+void vmoe_format_put_config(const vmoe_info *info, uint8_t *bytes)
+{
+    vmoe_info copy = *info;
+    uint32_t *numbers[CONFIG_NUMBERS];
+    uint64_t capacity;
+
+    memset(bytes, 0, VMOE_FORMAT_CONFIG_BYTES);
+    config_numbers(&copy, numbers);
+    for (size_t i = 0; i < CONFIG_NUMBERS; i++)
+        put_u32(bytes + 4 * i, *numbers[i]);
+    memcpy(&capacity, &copy.capacity, sizeof capacity);
+    put_u64(bytes + CONFIG_CAPACITY, capacity);
+    for (uint32_t i = 0; i < VMOE_MAX_LAYERS; i++)
+        if (info->moe[i])
+            bytes[CONFIG_MOE + i / 8] |= (uint8_t)(1u << i % 8);
+}
+
+vmoe_status vmoe_format_get_config(const uint8_t *bytes, vmoe_info *info, vmoe_error *error)
+{
+    vmoe_info made = VMOE_INFO_INIT;
+    uint32_t *numbers[CONFIG_NUMBERS];
+    uint64_t capacity = get_u64(bytes + CONFIG_CAPACITY);
+
+    if (!all_zero(bytes + 4 * CONFIG_NUMBERS, CONFIG_CAPACITY - 4 * CONFIG_NUMBERS) ||
+        !all_zero(bytes + CONFIG_CAPACITY + 8, CONFIG_MOE - CONFIG_CAPACITY - 8))
+        return vmoe_fail(error, VMOE_ERR_FORMAT, "config", "reserved bytes are not zero");
+    config_numbers(&made, numbers);
+    for (size_t i = 0; i < CONFIG_NUMBERS; i++)
+        *numbers[i] = get_u32(bytes + 4 * i);
+    memcpy(&made.capacity, &capacity, sizeof capacity);
+    for (uint32_t i = 0; i < VMOE_MAX_LAYERS; i++)
+        made.moe[i] = bytes[CONFIG_MOE + i / 8] >> i % 8 & 1;
+    if (made.compact > 1 || made.labels > 1)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, "config",
+                         "the fields compact and labels are %u and %u, but must be 0 or 1",
+                         made.compact, made.labels);
+    *info = made;
+    return VMOE_OK;
+}
+
+/* ---- Directory and chunk table -------------------------------------------------------------- */
+
+void vmoe_format_put_entry(const struct vmoe_entry *entry, uint8_t *bytes)
+{
+    const struct vmoe_tensor *tensor = &entry->tensor;
+
+    memset(bytes, 0, VMOE_FORMAT_ENTRY_BYTES);
+    memcpy(bytes, tensor->name, strlen(tensor->name));
+    put_u32(bytes + 48, tensor->precision);
+    put_u32(bytes + 52, tensor->part == VMOE_PART_MATRIX ? 1 : 0);
+    put_u32(bytes + 56, tensor->rows);
+    put_u32(bytes + 60, tensor->columns);
+    put_u32(bytes + 64, entry->first_chunk);
+    put_u32(bytes + 68, entry->chunks);
+    put_u64(bytes + 72, tensor->bytes);
+    put_u64(bytes + 80, entry->offset);
+    put_u64(bytes + 88, entry->stored);
+}
+
+uint64_t vmoe_format_entry_offset(const uint8_t *bytes)
+{
+    return get_u64(bytes + 80);
+}
+
+void vmoe_format_put_chunk(const struct vmoe_chunk *chunk, uint8_t *bytes)
+{
+    put_u32(bytes, chunk->stored);
+    put_u32(bytes + 4, chunk->coding);
+    put_u64(bytes + 8, chunk->hash);
+}
+
+void vmoe_format_get_chunk(const uint8_t *bytes, struct vmoe_chunk *chunk)
+{
+    chunk->stored = get_u32(bytes);
+    chunk->coding = get_u32(bytes + 4);
+    chunk->hash = get_u64(bytes + 8);
+}
+
+uint32_t vmoe_format_chunks(const struct vmoe_tensor *tensor)
+{
+    return (uint32_t)((tensor->bytes + VMOE_FORMAT_CHUNK_BYTES - 1) / VMOE_FORMAT_CHUNK_BYTES);
+}
+
+uint32_t vmoe_format_chunk_bytes(const struct vmoe_tensor *tensor, uint32_t i)
+{
+    uint64_t rest = tensor->bytes - (uint64_t)i * VMOE_FORMAT_CHUNK_BYTES;
+
+    return rest < VMOE_FORMAT_CHUNK_BYTES ? (uint32_t)rest : VMOE_FORMAT_CHUNK_BYTES;
+}
+
+uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor)
+{
+    return 64 / vmoe_pack_block(tensor->precision);
+}
+
+uint64_t vmoe_format_tensor_offset(uint64_t end)
+{
+    uint64_t rest = end % VMOE_FORMAT_TENSOR_ALIGNMENT;
+
+    return rest == 0 ? end : end + (VMOE_FORMAT_TENSOR_ALIGNMENT - rest);
+}
+
+/* ---- Text ----------------------------------------------------------------------------------- */
+
+/* Bytes of the UTF-8 sequence at `s`, of which `left` are there; 0 if it is malformed. */
+static size_t sequence_length(const unsigned char *s, size_t left)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
+    uint32_t code;
+
+    if (length == 0 || length > left || s[0] > 0xf4)
+        return 0;
+    if (length == 1)
+        return s[0] >= 0x20 && s[0] != 0x7f ? 1 : 0;
+    code = s[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+        return 0;
+    return length;
+}
+
+bool vmoe_format_text_is_clean(const char *text, size_t bytes)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (bytes > 0) {
+        size_t length = sequence_length(s, bytes);
+
+        if (length == 0)
+            return false;
+        s += length;
+        bytes -= length;
+    }
+    return true;
+}

@@ -1,0 +1,362 @@
+/*
+ * The import: geometry from shapes, the rest from the preset and the options, then one tensor after
+ * the other from the source through the packer to the writer.  Memory is that of the largest tensor.
+ */
+#include "checkpoint/import.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "checkpoint/geometry.h"
+#include "checkpoint/names.h"
+#include "checkpoint/position.h"
+#include "checkpoint/writer.h"
+#include "kernels/pack.h"
+#include "model/config.h"
+#include "model/presets.h"
+
+struct import {
+    struct vmoe_source *source;
+    const char *where;
+    const vmoe_import_options *options;
+    const vmoe_allocator *allocator;
+    struct vmoe_dialect dialect;
+    vmoe_info info;
+    uint32_t stored_image_size; /* of the position embeddings in the source */
+    struct vmoe_writer *writer;
+    float *values; /* a tensor, row-major */
+    float *piece;  /* a part of it that is not contiguous */
+    void *packed;
+    float *scales; /* of the int8 matrix written last */
+};
+
+/* ---- What the model is ---------------------------------------------------------------------- */
+
+/* Defaults, then the preset, then the options: the last that says something wins. */
+static void apply_dial(const vmoe_import_options *options, const struct vmoe_preset_row *preset,
+                       vmoe_info *info)
+{
+    info->gelu = options->gelu != 0 ? options->gelu : VMOE_GELU_TANH;
+    info->output = options->output != 0 ? options->output
+                   : preset != NULL     ? preset->output
+                                        : VMOE_OUTPUT_SOFTMAX;
+    if (info->experts == 0)
+        return;
+    info->experts_per_token = info->experts < 2 ? info->experts : 2;
+    info->capacity = 1.05;
+    if (preset != NULL) {
+        info->experts_per_token = preset->experts_per_token;
+        info->capacity = preset->capacity;
+    }
+    if (options->experts_per_token != 0)
+        info->experts_per_token = options->experts_per_token;
+    if (options->capacity != 0.0)
+        info->capacity = options->capacity;
+    info->capacity_rule =
+        options->capacity_rule != 0 ? options->capacity_rule : VMOE_CAPACITY_CEIL;
+    info->capacity_multiple = options->capacity_multiple != 0 ? options->capacity_multiple : 4;
+    info->group_images = options->group_images != 0 ? options->group_images : 1;
+}
+
+static void apply_preprocessing(const vmoe_import_options *options,
+                                const struct vmoe_preset_row *preset, vmoe_info *info)
+{
+    const vmoe_preprocessing resize = { VMOE_PREPROCESS_RESIZE, info->image_size, 0 };
+
+    info->preprocessing = resize;
+    if (options->preprocessing.kind != 0)
+        info->preprocessing = options->preprocessing;
+    else if (preset != NULL && preset->preprocessing.kind == VMOE_PREPROCESS_SMALL_CROP)
+        info->preprocessing = preset->preprocessing;
+}
+
+static vmoe_status find_preset(const vmoe_import_options *options,
+                               const struct vmoe_preset_row **preset, vmoe_error *error)
+{
+    *preset = NULL;
+    if (options->preset == NULL)
+        return VMOE_OK;
+    *preset = vmoe_preset_find(options->preset);
+    if (*preset == NULL)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset", "there is no preset \"%.100s\"",
+                         options->preset);
+    if ((*preset)->members > 1)
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, options->preset,
+                         "this is an ensemble of experts (E3), which cannot be imported yet");
+    return VMOE_OK;
+}
+
+static vmoe_status describe(struct import *import, vmoe_error *error)
+{
+    const vmoe_import_options *options = import->options;
+    const struct vmoe_preset_row *preset;
+    vmoe_info *info = &import->info;
+    vmoe_status status = find_preset(options, &preset, error);
+
+    if (status == VMOE_OK)
+        status = vmoe_dialect_detect(import->source, import->where, &import->dialect, error);
+    if (status == VMOE_OK)
+        status = vmoe_geometry_derive(import->source, &import->dialect, info, error);
+    if (status != VMOE_OK)
+        return status;
+    import->stored_image_size = info->image_size;
+    if (options->image_size != 0)
+        info->image_size = options->image_size;
+    info->precision = options->precision != 0 ? options->precision : VMOE_PRECISION_BF16;
+    info->compact = options->compact != 0;
+    apply_dial(options, preset, info);
+    apply_preprocessing(options, preset, info);
+    status = vmoe_config_complete(info, "import", VMOE_ERR_ARGUMENT, error);
+    if (status != VMOE_OK)
+        return status;
+    if (options->label_count != 0 && options->label_count != info->classes)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.labels",
+                         "there are %u labels for %u classes", options->label_count, info->classes);
+    return VMOE_OK;
+}
+
+/* ---- The tensors ---------------------------------------------------------------------------- */
+
+static vmoe_status check_finite(const struct import *import, size_t array, const float *values,
+                                uint64_t count, vmoe_error *error)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &values[i], sizeof bits);
+        if ((bits & 0x7f800000u) == 0x7f800000u)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, import->source->arrays[array].name,
+                             "value %llu of those read is not a finite number",
+                             (unsigned long long)i);
+    }
+    return VMOE_OK;
+}
+
+static vmoe_status read_piece(const struct import *import, const struct vmoe_piece *piece,
+                              uint64_t count, float *to, vmoe_error *error)
+{
+    vmoe_status status =
+        import->source->read(import->source, piece->array, piece->first, count, to, error);
+
+    return status == VMOE_OK ? check_finite(import, piece->array, to, count, error) : status;
+}
+
+/* Reads a tensor to import->values, putting its pieces side by side. */
+static vmoe_status read_tensor(const struct import *import, const struct vmoe_tensor *tensor,
+                               vmoe_error *error)
+{
+    struct vmoe_piece pieces[VMOE_PIECES_MAX];
+    uint32_t count, column = 0;
+    vmoe_status status = vmoe_dialect_pieces(import->source, &import->dialect, &import->info,
+                                             tensor, pieces, &count, error);
+
+    if (status != VMOE_OK)
+        return status;
+    if (count == 1)
+        return read_piece(import, &pieces[0], (uint64_t)tensor->rows * tensor->columns,
+                          import->values, error);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t columns = pieces[i].columns;
+
+        status =
+            read_piece(import, &pieces[i], (uint64_t)tensor->rows * columns, import->piece, error);
+        if (status != VMOE_OK)
+            return status;
+        for (uint32_t r = 0; r < tensor->rows; r++)
+            memcpy(import->values + (size_t)r * tensor->columns + column,
+                   import->piece + (size_t)r * columns, columns * sizeof(float));
+        column += columns;
+    }
+    return VMOE_OK;
+}
+
+/* Position embeddings may be resized from another input size. */
+static vmoe_status read_position(const struct import *import, const struct vmoe_tensor *tensor,
+                                 vmoe_error *error)
+{
+    const vmoe_info *info = &import->info;
+    uint32_t first = vmoe_config_first_patch(info);
+    uint32_t from = import->stored_image_size / info->patch_size;
+    uint32_t to = info->image_size / info->patch_size;
+    const struct vmoe_array *array = vmoe_dialect_find(
+        import->source, &import->dialect, "%s/posembed_input/pos_embedding",
+        import->dialect.encoder);
+    const struct vmoe_piece piece = { (size_t)(array - import->source->arrays), 0,
+                                      tensor->columns };
+    size_t width = info->width;
+    vmoe_status status;
+
+    if (array->dims[0] != 1 || array->dims[2] != width)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, array->name,
+                         "the shape is (%llu, %llu, %llu), but (1, tokens, %zu) was expected",
+                         (unsigned long long)array->dims[0], (unsigned long long)array->dims[1],
+                         (unsigned long long)array->dims[2], width);
+    status = read_piece(import, &piece, array->elements, import->piece, error);
+    if (status != VMOE_OK)
+        return status;
+    memcpy(import->values, import->piece, first * width * sizeof(float));
+    vmoe_position_resize(import->piece + first * width, from, to, width,
+                         import->values + first * width);
+    return VMOE_OK;
+}
+
+static vmoe_status write_tensor(struct import *import, const struct vmoe_tensor *tensor,
+                                vmoe_error *error)
+{
+    vmoe_status status;
+
+    if (tensor->part == VMOE_PART_SCALE)
+        return vmoe_writer_put(import->writer, import->scales, error);
+    status = tensor->role == VMOE_ROLE_POSITION ? read_position(import, tensor, error)
+                                                : read_tensor(import, tensor, error);
+    if (status != VMOE_OK)
+        return status;
+    if (tensor->part != VMOE_PART_MATRIX)
+        return vmoe_writer_put(import->writer, import->values, error);
+    vmoe_pack(tensor->precision, tensor->rows, tensor->columns, import->values, tensor->columns, 1,
+              import->packed, import->scales);
+    return vmoe_writer_put(import->writer, import->packed, error);
+}
+
+/* Buffers for the largest tensor of each kind. */
+static vmoe_status make_buffers(struct import *import, vmoe_error *error)
+{
+    const struct vmoe_array *position =
+        vmoe_dialect_find(import->source, &import->dialect, "%s/posembed_input/pos_embedding",
+                          import->dialect.encoder);
+    uint64_t values = 0, packed = 0, columns = 0;
+    uint64_t piece = (uint64_t)import->info.width * import->info.width;
+
+    if (piece < position->elements)
+        piece = position->elements;
+    for (uint32_t i = 0; i < vmoe_writer_count(import->writer); i++) {
+        const struct vmoe_tensor *t = vmoe_writer_tensor(import->writer, i);
+        uint64_t n = (uint64_t)t->rows * t->columns;
+
+        values = n > values ? n : values;
+        packed = t->part == VMOE_PART_MATRIX && t->bytes > packed ? t->bytes : packed;
+        columns = t->columns > columns ? t->columns : columns;
+    }
+    import->values = vmoe_memory_take(import->allocator, values * sizeof(float));
+    import->piece = vmoe_memory_take(import->allocator, piece * sizeof(float));
+    import->packed = vmoe_memory_take(import->allocator, packed);
+    import->scales = vmoe_memory_take(import->allocator, columns * sizeof(float));
+    if (import->values == NULL || import->piece == NULL || import->packed == NULL ||
+        import->scales == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, import->where,
+                         "no memory for a tensor of %llu numbers", (unsigned long long)values);
+    return VMOE_OK;
+}
+
+static vmoe_status write_all(struct import *import, vmoe_error *error)
+{
+    const vmoe_import_options *options = import->options;
+    uint64_t done = 0;
+
+    for (uint32_t i = 0; i < vmoe_writer_count(import->writer); i++) {
+        const struct vmoe_tensor *tensor = vmoe_writer_tensor(import->writer, i);
+        vmoe_status status = write_tensor(import, tensor, error);
+
+        if (status != VMOE_OK)
+            return status;
+        done += tensor->bytes;
+        if (options->progress != NULL &&
+            options->progress(options->progress_context, done, import->info.weight_bytes) != 0)
+            return vmoe_fail(error, VMOE_ERR_CANCELLED, import->where,
+                             "the import was cancelled after %llu of %llu bytes",
+                             (unsigned long long)done,
+                             (unsigned long long)import->info.weight_bytes);
+    }
+    return vmoe_writer_commit(import->writer, error);
+}
+
+/*
+ * Every array below the root must be used: one that is not would mean a model that computes
+ * something else than we do.
+ */
+static vmoe_status check_all_used(const struct import *import, vmoe_error *error)
+{
+    const struct vmoe_source *source = import->source;
+    const char *root = import->dialect.root;
+    uint8_t *used = vmoe_memory_take_zeroed(import->allocator, source->count);
+    vmoe_status status = VMOE_OK;
+
+    if (used == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, import->where, "no memory for a list of arrays");
+    for (uint32_t i = 0; status == VMOE_OK && i < vmoe_writer_count(import->writer); i++) {
+        const struct vmoe_tensor *tensor = vmoe_writer_tensor(import->writer, i);
+        struct vmoe_piece pieces[VMOE_PIECES_MAX];
+        uint32_t count = 0;
+
+        if (tensor->role == VMOE_ROLE_POSITION)
+            used[vmoe_dialect_find(source, &import->dialect, "%s/posembed_input/pos_embedding",
+                                   import->dialect.encoder) -
+                 source->arrays] = 1;
+        else if (tensor->part != VMOE_PART_SCALE)
+            status = vmoe_dialect_pieces(source, &import->dialect, &import->info, tensor, pieces,
+                                         &count, error);
+        for (uint32_t p = 0; status == VMOE_OK && p < count; p++)
+            used[pieces[p].array] = 1;
+    }
+    for (size_t i = 0; status == VMOE_OK && i < source->count; i++)
+        if (!used[i] && strncmp(source->arrays[i].name, root, strlen(root)) == 0)
+            status = vmoe_fail(error, VMOE_ERR_UNSUPPORTED, source->arrays[i].name,
+                               "a ViT or V-MoE has no such array: this is another kind of model");
+    vmoe_memory_release(import->allocator, used);
+    return status;
+}
+
+vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
+                               const char *destination, const vmoe_import_options *options,
+                               const vmoe_allocator *allocator, vmoe_error *error)
+{
+    struct import import = { .source = source,
+                             .where = where,
+                             .options = options,
+                             .allocator = allocator,
+                             .info = VMOE_INFO_INIT };
+    const char *slash = strrchr(where, '/');
+    const char *provenance =
+        options->provenance != NULL ? options->provenance : slash != NULL ? slash + 1 : where;
+    vmoe_status status = describe(&import, error);
+
+    if (status == VMOE_OK)
+        status = vmoe_writer_open(destination, &import.info,
+                                  options->label_count != 0 ? options->labels : NULL, provenance,
+                                  allocator, &import.writer, error);
+    if (status == VMOE_OK)
+        status = check_all_used(&import, error);
+    if (status == VMOE_OK)
+        status = make_buffers(&import, error);
+    if (status == VMOE_OK)
+        status = write_all(&import, error);
+    vmoe_writer_close(import.writer);
+    vmoe_memory_release(allocator, import.values);
+    vmoe_memory_release(allocator, import.piece);
+    vmoe_memory_release(allocator, import.packed);
+    vmoe_memory_release(allocator, import.scales);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+vmoe_status vmoe_import_file(const char *source, const char *destination,
+                             const vmoe_import_options *options, const vmoe_allocator *allocator,
+                             vmoe_error *error)
+{
+    struct vmoe_source *opened;
+    vmoe_status status = ends_with(source, ".npz")
+                             ? vmoe_npz_open(source, allocator, &opened, error)
+                             : vmoe_shards_open(source, allocator, &opened, error);
+
+    if (status != VMOE_OK)
+        return status;
+    status = vmoe_import_source(opened, source, destination, options, allocator, error);
+    opened->close(opened);
+    return status;
+}

@@ -1,0 +1,216 @@
+/*
+ * The source that google-research/vmoe's shards are.  After opening, every slice of every array has
+ * known places in the files; reading copies from there what a request and a slice have in common.
+ */
+#include "checkpoint/shards.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "checkpoint/boxes.h"
+#include "runtime/checked.h"
+
+/* The suffix ".data-00000-of-00000" and a zero. */
+#define SUFFIX_BYTES 21u
+
+#define BUFFER_BYTES ((size_t)64 << 10)
+
+/* Runs of float32 that are shorter than this are gathered in the buffer first. */
+#define DIRECT_ELEMENTS 1024u
+
+static void close_shards(struct vmoe_source *source)
+{
+    struct vmoe_shards *shards = (struct vmoe_shards *)source;
+    const vmoe_allocator *allocator = shards->allocator;
+
+    vmoe_file_close(&shards->file);
+    vmoe_list_free(&shards->slices);
+    vmoe_list_free(&shards->bounds);
+    vmoe_list_free(&shards->pieces);
+    vmoe_memory_release(allocator, shards->buffer);
+    vmoe_memory_release(allocator, shards->numbered);
+    vmoe_memory_release(allocator, shards->names);
+    vmoe_memory_release(allocator, shards->leaves);
+    vmoe_memory_release(allocator, shards->arrays);
+    vmoe_memory_release(allocator, shards->path);
+    vmoe_memory_release(allocator, shards->prefix);
+    vmoe_memory_release(allocator, shards);
+}
+
+vmoe_status vmoe_shards_use(struct vmoe_shards *shards, uint32_t shard, vmoe_error *error)
+{
+    size_t length = strlen(shards->prefix);
+
+    if (shards->file.descriptor >= 0 && shards->open_shard == shard)
+        return VMOE_OK;
+    vmoe_file_close(&shards->file);
+    snprintf(shards->path, length + SUFFIX_BYTES, "%s.data-%05u-of-%05u", shards->prefix, shard,
+             shards->shard_count);
+    shards->open_shard = shard;
+    return vmoe_file_open(shards->path, &shards->file, error);
+}
+
+/* The last piece of a slice that begins at or before element `index` of the slice. */
+static uint32_t find_piece(const struct vmoe_shards_piece *pieces, uint32_t count, uint64_t index)
+{
+    uint32_t low = 0, high = count;
+
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (pieces[middle].first <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Reads elements index .. index+count-1 of a slice as they are in the file. */
+static vmoe_status read_raw(struct vmoe_shards *shards, const struct vmoe_shards_slice *slice,
+                            uint32_t bytes, uint64_t index, uint64_t count, void *to,
+                            vmoe_error *error)
+{
+    const struct vmoe_shards_piece *pieces =
+        (const struct vmoe_shards_piece *)shards->pieces.items + slice->first_piece;
+    uint32_t piece = find_piece(pieces, slice->pieces, index);
+    vmoe_status status = vmoe_shards_use(shards, slice->shard, error);
+
+    for (uint8_t *out = to; count > 0 && status == VMOE_OK; piece++) {
+        uint64_t inside = index - pieces[piece].first, part = count;
+
+        if (piece + 1 < slice->pieces && pieces[piece + 1].first - index < part)
+            part = pieces[piece + 1].first - index;
+        status = vmoe_file_read(&shards->file, shards->path,
+                                pieces[piece].offset + inside * bytes, out, (size_t)(part * bytes),
+                                error);
+        out += part * bytes;
+        index += part;
+        count -= part;
+    }
+    return status;
+}
+
+/* Copies what elements first .. first+count-1 of the array have in common with one slice. */
+static vmoe_status read_slice(struct vmoe_shards *shards, size_t number,
+                              const struct vmoe_shards_slice *slice, uint64_t first, uint64_t count,
+                              float *out, vmoe_error *error)
+{
+    const struct vmoe_array *array = &shards->arrays[number];
+    const enum vmoe_number type = shards->leaves[number].type;
+    const uint32_t bytes = vmoe_number_bytes(type);
+    const uint32_t *box = (const uint32_t *)shards->bounds.items + slice->bounds;
+    /* Flat order is the same in slice and array, so the common elements are a range in both. */
+    uint64_t index = vmoe_box_before(box, array, first);
+    const uint64_t stop = vmoe_box_before(box, array, first + count);
+
+    while (index < stop) {
+        uint64_t run, position = vmoe_box_locate(box, array, index, &run);
+        uint64_t part = stop - index < run ? stop - index : run;
+        vmoe_status status;
+
+        if (type == VMOE_NUMBER_F32 && part >= DIRECT_ELEMENTS) {
+            float *to = out + (position - first);
+
+            status = read_raw(shards, slice, bytes, index, part, to, error);
+            if (status != VMOE_OK)
+                return status;
+            vmoe_number_to_f32(type, to, (size_t)part, to);
+            index += part;
+            continue;
+        }
+        part = stop - index < BUFFER_BYTES / bytes ? stop - index : BUFFER_BYTES / bytes;
+        status = read_raw(shards, slice, bytes, index, part, shards->buffer, error);
+        if (status != VMOE_OK)
+            return status;
+        for (uint64_t done = 0; done < part; done += run) {
+            position = vmoe_box_locate(box, array, index + done, &run);
+            run = part - done < run ? part - done : run;
+            vmoe_number_to_f32(type, shards->buffer + done * bytes, (size_t)run,
+                               out + (position - first));
+        }
+        index += part;
+    }
+    return VMOE_OK;
+}
+
+/* The first slice of the array, in order, that may reach past flat position `first`. */
+static uint32_t first_reaching(const struct vmoe_shards_slice *slices, uint32_t count,
+                               uint64_t first)
+{
+    uint32_t low = 0, high = count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (slices[middle].reach > first)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
+                              uint64_t count, float *out, vmoe_error *error)
+{
+    struct vmoe_shards *shards = (struct vmoe_shards *)source;
+    const struct vmoe_array *array = &shards->arrays[number];
+    const struct vmoe_shards_leaf *leaf = &shards->leaves[number];
+    const struct vmoe_shards_slice *slices =
+        (const struct vmoe_shards_slice *)shards->slices.items + leaf->first_slice;
+    const uint32_t *bounds = shards->bounds.items;
+    uint64_t end, run;
+
+    if (!vmoe_add_u64(first, count, &end) || end > array->elements)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
+                         (unsigned long long)array->elements);
+    if (leaf->type == VMOE_NUMBER_NONE)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, array->name, "its elements are no numbers");
+    for (uint32_t i = first_reaching(slices, leaf->slices, first); i < leaf->slices; i++) {
+        vmoe_status status;
+
+        /* Slices are sorted by their first elements. */
+        if (vmoe_box_locate(bounds + slices[i].bounds, array, 0, &run) >= end)
+            break;
+        status = read_slice(shards, number, &slices[i], first, count, out, error);
+        if (status != VMOE_OK)
+            return status;
+    }
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator,
+                             struct vmoe_source **source, vmoe_error *error)
+{
+    size_t length = strlen(prefix);
+    struct vmoe_shards *shards = vmoe_memory_take_zeroed(allocator, sizeof *shards);
+    vmoe_status status;
+
+    *source = NULL;
+    if (shards == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, prefix, "no memory to open the checkpoint");
+    shards->allocator = allocator;
+    shards->source.read = read_array;
+    shards->source.close = close_shards;
+    shards->slices = (struct vmoe_list)VMOE_LIST(struct vmoe_shards_slice, allocator);
+    shards->bounds = (struct vmoe_list)VMOE_LIST(uint32_t, allocator);
+    shards->pieces = (struct vmoe_list)VMOE_LIST(struct vmoe_shards_piece, allocator);
+    shards->file = (struct vmoe_file)VMOE_FILE_CLOSED;
+    shards->prefix = vmoe_memory_take(allocator, length + 1);
+    shards->path = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
+    shards->buffer = vmoe_memory_take(allocator, BUFFER_BYTES);
+    if (shards->prefix == NULL || shards->path == NULL || shards->buffer == NULL) {
+        status = vmoe_fail(error, VMOE_ERR_MEMORY, prefix, "no memory to open the checkpoint");
+    } else {
+        memcpy(shards->prefix, prefix, length + 1);
+        status = vmoe_shards_read_index(shards, error);
+    }
+    if (status == VMOE_OK)
+        status = vmoe_shards_scan(shards, error);
+    if (status == VMOE_OK)
+        *source = &shards->source;
+    else
+        close_shards(&shards->source);
+    return status;
+}

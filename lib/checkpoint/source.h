@@ -1,0 +1,42 @@
+/*
+ * A foreign checkpoint as named arrays that can be read piece by piece.  Each importer opens its
+ * format into this one shape; import.c does the rest.
+ */
+#ifndef VMOE_CHECKPOINT_SOURCE_H
+#define VMOE_CHECKPOINT_SOURCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/limits.h"
+#include "runtime/memory.h"
+#include "runtime/status.h"
+
+struct vmoe_array {
+    const char *name; /* path with slashes, such as "Encoder/encoder_norm/bias" */
+    uint32_t rank;
+    uint64_t dims[VMOE_LIMIT_RANK];
+    uint64_t elements;
+};
+
+struct vmoe_source {
+    size_t count;
+    const struct vmoe_array *arrays; /* in ascending order of their names' bytes, no name twice */
+    /*
+     * Reads elements first .. first+count-1 (C order) of an array as float32.  Integers and
+     * bfloat16 are converted; a type that is no number is VMOE_ERR_FORMAT.
+     */
+    vmoe_status (*read)(struct vmoe_source *source, size_t array, uint64_t first, uint64_t count,
+                        float *out, vmoe_error *error);
+    void (*close)(struct vmoe_source *source); /* frees the source itself */
+};
+
+/* PREFIX.index and PREFIX.data-?????-of-????? as google-research/vmoe writes them. */
+vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator,
+                             struct vmoe_source **source, vmoe_error *error);
+
+/* A `.npz` file: a zip archive of `.npy` arrays, stored or deflated. */
+vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
+                          struct vmoe_source **source, vmoe_error *error);
+
+#endif

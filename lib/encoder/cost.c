@@ -1,0 +1,45 @@
+/* Formulas for multiply-adds; a matrix product of m x k by k x n counts m * k * n. */
+#include "encoder/cost.h"
+
+#include "kernels/pack.h"
+
+uint64_t vmoe_cost_pair_macs(const vmoe_info *info)
+{
+    return 2 * (uint64_t)info->width * info->mlp;
+}
+
+uint64_t vmoe_cost_shared_macs(const vmoe_info *info)
+{
+    uint64_t t = info->tokens, d = info->width;
+    uint64_t embedding = (uint64_t)vmoe_config_patches(info) * vmoe_config_patch_values(info) * d;
+    uint64_t attention = t * 4 * d * d + 2 * t * t * d;
+    uint64_t dense = (info->layers - info->moe_layers) * t * vmoe_cost_pair_macs(info);
+    uint64_t routers = (uint64_t)info->moe_layers * t * d * info->experts;
+    uint64_t head = d * info->pre_logits + (uint64_t)info->features * info->classes;
+
+    if (info->classifier == VMOE_CLASSIFIER_MAP)
+        head += 2 * d * d + t * 2 * d * d + 2 * t * d + vmoe_cost_pair_macs(info);
+    return embedding + info->layers * attention + dense + routers + head;
+}
+
+uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
+{
+    uint64_t d = info->width, f = info->mlp;
+    uint64_t scales = info->precision == VMOE_PRECISION_INT8 ? d + f : 0;
+
+    return vmoe_pack_bytes(info->precision, d, f) + vmoe_pack_bytes(info->precision, f, d) +
+           4 * (d + f + scales);
+}
+
+uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+{
+    uint64_t wanted = dial->group_tokens * dial->picks;
+    uint64_t slots = info->experts * dial->capacity;
+
+    return info->moe_layers * dial->groups * (wanted < slots ? wanted : slots);
+}
+
+uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+{
+    return info->moe_layers * dial->groups * info->experts * dial->capacity;
+}

@@ -1,0 +1,76 @@
+/* The preprocessing of a picture: opens it, resizes it as the model wants, reads it to its end. */
+#include "image/preprocess.h"
+
+#include "image/resize.h"
+#include "runtime/limits.h"
+#include "runtime/memory.h"
+
+uint32_t vmoe_preprocess_side(const vmoe_preprocessing *preprocessing)
+{
+    return preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP ? preprocessing->crop
+                                                             : preprocessing->side;
+}
+
+uint64_t vmoe_preprocess_scratch_bytes(const vmoe_preprocessing *preprocessing)
+{
+    struct vmoe_arena arena = { NULL, 0, 0, false };
+
+    (void)vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES);
+    if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
+        vmoe_area_measure(&arena, preprocessing->crop);
+    else
+        vmoe_bilinear_measure(&arena, preprocessing->side);
+    return arena.used;
+}
+
+static vmoe_status check(const vmoe_preprocessing *preprocessing, const char *where,
+                         vmoe_error *error)
+{
+    const uint32_t side = preprocessing->side;
+    const uint32_t crop = preprocessing->crop;
+
+    if (side < 1 || side > VMOE_LIMIT_IMAGE_SIZE)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
+                         "the side of the preprocessing is %u, expected 1 to %u", side,
+                         VMOE_LIMIT_IMAGE_SIZE);
+    switch (preprocessing->kind) {
+    case VMOE_PREPROCESS_RESIZE:
+        return VMOE_OK;
+    case VMOE_PREPROCESS_SMALL_CROP:
+        if (crop < 1 || crop > side)
+            return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
+                             "the crop of the preprocessing is %u, expected 1 to its side, %u",
+                             crop, side);
+        return VMOE_OK;
+    default:
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
+                         "the kind of the preprocessing is %u, expected %d (RESIZE) or %d "
+                         "(SMALL_CROP)",
+                         preprocessing->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP);
+    }
+}
+
+vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
+                                    const vmoe_picture *picture, const char *where, void *scratch,
+                                    float *out, vmoe_error *error)
+{
+    struct vmoe_arena arena = { scratch, vmoe_preprocess_scratch_bytes(preprocessing), 0, false };
+    struct vmoe_rows *rows;
+    vmoe_status status = check(preprocessing, where, error);
+
+    if (status != VMOE_OK)
+        return status;
+    status = vmoe_rows_open(picture, where, vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES), &rows,
+                            error);
+    if (status != VMOE_OK)
+        return status;
+    if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
+        status = vmoe_area_resize(rows, preprocessing->side, preprocessing->crop, &arena, out, error);
+    else
+        status = vmoe_bilinear_resize(rows, preprocessing->side, &arena, out, error);
+    if (status != VMOE_OK) {
+        rows->abandon(rows);
+        return status;
+    }
+    return rows->finish(rows, error);
+}

@@ -1,0 +1,260 @@
+/*
+ * The element-wise operations and reductions of the table.  The file of each table includes this
+ * text after it has defined WIDTH, the floats in a vector of its instruction set, the type `vec` of
+ * such vectors, and larger(a, b) and smaller(a, b), which give b if either is a NaN.  The rest is
+ * written once.  Each operation is rounded correctly, none is contracted, and the square root is
+ * all that is asked of libm, so all tables agree to the bit.
+ */
+#ifndef VMOE_KERNELS_ELEMENTWISE_H
+#define VMOE_KERNELS_ELEMENTWISE_H
+
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 16u
+#define PARTS (LANES / WIDTH)
+
+typedef uint32_t vec_bits __attribute__((vector_size(4 * WIDTH)));
+
+/* ---- Functions of one vector ---------------------------------------------------------------- */
+
+static inline vec all(float value)
+{
+    return (vec){ 0 } + value;
+}
+
+/* Both keep a NaN. */
+static inline vec at_least(float low, vec x)
+{
+    return larger(all(low), x);
+}
+
+static inline vec at_most(float high, vec x)
+{
+    return smaller(all(high), x);
+}
+
+/*
+ * For -88 <= x <= 87, exp(x) = (1 + p) * scale with scale a power of two and p the result, which
+ * lies within -0.3 .. 0.42.  Below -87.7 scale is 0.
+ */
+static inline vec reduced_expm1(vec x, vec *scale)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer part in the low bits */
+    const vec shifted = x * 1.44269504f + round;
+    const vec n = shifted - round;
+    const vec r = x - n * 0.693359375f - n * -2.12194440e-4f; /* n times the first is exact */
+    vec p;
+
+    p = r * 0.00138145394f + 0.00836874545f;
+    p = p * r + 0.0416683890f;
+    p = p * r + 0.166665211f;
+    p = p * r + 0.499999940f;
+    *scale = (vec)(((vec_bits)shifted + 127u) << 23);
+    return p * (r * r) + r;
+}
+
+/* exp(x) for x <= 87; 0 below -87.7. */
+static inline vec exponential(vec x)
+{
+    vec scale;
+    const vec p = reduced_expm1(at_least(-88.0f, x), &scale);
+
+    return (p + 1.0f) * scale;
+}
+
+/* tanh(x) = t / (t + 2) with t = exp(2 x) - 1, put together without cancellation near 0. */
+static inline vec tanh_of(vec x)
+{
+    vec scale, t;
+    const vec p = reduced_expm1(at_most(9.5f, at_least(-9.5f, x)) * 2.0f, &scale);
+
+    t = p * scale + (scale - 1.0f);
+    return t / (t + 2.0f);
+}
+
+static inline vec sigmoid_of(vec x)
+{
+    return 1.0f / (exponential(at_most(87.0f, -x)) + 1.0f);
+}
+
+/* x / 2 * (1 + tanh(u)) = x * sigmoid(2 u), u = sqrt(2 / pi) * (x + 0.044715 x^3). */
+static inline vec gelu_tanh_of(vec x)
+{
+    const vec z = at_least(-9.9f, x); /* where the result is -1e-36 */
+    const vec q = z * (z * z * 0.0713548163f + 1.59576912f);
+
+    return z / (exponential(-q) + 1.0f);
+}
+
+/*
+ * x * Phi(x) with the normal distribution Phi(x) = sigmoid(q), where q(x) / x is a polynomial in
+ * x^2 that was fitted so that the result is exact to 7e-8.  Beyond the range of the fit, -6 .. 6, q
+ * only grows.
+ */
+static inline vec gelu_erf_of(vec x)
+{
+    const vec z = at_least(-7.0f, x); /* where the result is -2e-37 */
+    const vec square = z * z;
+    vec q;
+
+    q = square * 3.61123131e-9f + -2.66892756e-7f;
+    q = q * square + 7.93821800e-6f;
+    q = q * square + -1.10480309e-4f;
+    q = q * square + -6.62600141e-5f;
+    q = q * square + 0.0726685673f;
+    q = q * square + 1.59576845f;
+    return z / (exponential(-(z * q)) + 1.0f);
+}
+
+/* ---- Rows ----------------------------------------------------------------------------------- */
+
+static inline vec load(const float *x)
+{
+    vec v;
+
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void store(float *x, vec v)
+{
+    memcpy(x, &v, sizeof v);
+}
+
+/* Copies the n < 16 values at the end of a row and fills up with `value`. */
+static inline float *pad(float padded[LANES], size_t n, const float *x, float value)
+{
+    for (size_t i = 0; i < LANES; i++)
+        padded[i] = i < n ? x[i] : value;
+    return padded;
+}
+
+#define MAP(name, function)                                                                        \
+    static void name(size_t n, float *x)                                                           \
+    {                                                                                              \
+        float rest[LANES];                                                                         \
+                                                                                                   \
+        for (; n >= WIDTH; n -= WIDTH, x += WIDTH)                                                 \
+            store(x, function(load(x)));                                                           \
+        if (n > 0) {                                                                               \
+            store(rest, function(load(pad(rest, n, x, 0.0f))));                                    \
+            memcpy(x, rest, n * sizeof *x);                                                        \
+        }                                                                                          \
+    }
+
+MAP(gelu_tanh, gelu_tanh_of)
+MAP(gelu_erf, gelu_erf_of)
+MAP(tanh_map, tanh_of)
+MAP(sigmoid, sigmoid_of)
+
+/* ---- Reductions in 16 lanes ----------------------------------------------------------------- */
+
+#define FOR_PARTS(p) _Pragma("GCC unroll 4") for (size_t p = 0; p < PARTS; p++)
+
+static inline float sum_of(const vec sum[PARTS])
+{
+    float lane[LANES];
+
+    memcpy(lane, sum, sizeof lane);
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t i = 0; i < width; i++)
+            lane[i] += lane[i + width];
+    return lane[0];
+}
+
+/* sum += (x - shift)^power for 16 values, power being 1 or 2. */
+static inline void add_powers(const float *x, float shift, int power, vec sum[PARTS])
+{
+    FOR_PARTS(p) {
+        const vec v = load(x + p * WIDTH) - shift;
+
+        if (power == 2)
+            sum[p] += v * v;
+        else
+            sum[p] += v;
+    }
+}
+
+/* The mean of (x - shift)^power. */
+static inline float moment(size_t n, const float *x, float shift, int power)
+{
+    vec sum[PARTS] = { { 0 } };
+    float rest[LANES];
+    size_t i;
+
+    for (i = 0; i + LANES <= n; i += LANES)
+        add_powers(x + i, shift, power, sum);
+    if (i < n)
+        add_powers(pad(rest, n - i, x + i, shift), shift, power, sum);
+    return sum_of(sum) / (float)n;
+}
+
+static void layer_norm(size_t n, const float *x, float epsilon, const float *scale,
+                       const float *bias, float *y)
+{
+    const float mean = moment(n, x, 0.0f, 1);
+    const float factor = 1.0f / sqrtf(moment(n, x, mean, 2) + epsilon);
+    size_t i;
+
+    for (i = 0; i + WIDTH <= n; i += WIDTH)
+        store(y + i, (load(x + i) - mean) * factor * load(scale + i) + load(bias + i));
+    for (; i < n; i++)
+        y[i] = (x[i] - mean) * factor * scale[i] + bias[i];
+}
+
+static inline void larger_lanes(const float *x, vec max[PARTS])
+{
+    FOR_PARTS(p)
+        max[p] = larger(load(x + p * WIDTH), max[p]);
+}
+
+/* The largest value that is not a NaN, and at least -FLT_MAX, so that -inf is like any other. */
+static float max_of(size_t n, const float *x)
+{
+    vec max[PARTS];
+    float lane[LANES], most = -FLT_MAX;
+    size_t i;
+
+    FOR_PARTS(p)
+        max[p] = all(-FLT_MAX);
+    for (i = 0; i + LANES <= n; i += LANES)
+        larger_lanes(x + i, max);
+    if (i < n)
+        larger_lanes(pad(lane, n - i, x + i, -FLT_MAX), max);
+    memcpy(lane, max, sizeof lane);
+    for (size_t l = 0; l < LANES; l++)
+        most = lane[l] > most ? lane[l] : most;
+    return most;
+}
+
+static inline void exp_lanes(float *x, float max, float factor, vec sum[PARTS])
+{
+    FOR_PARTS(p) {
+        const vec v = exponential((load(x + p * WIDTH) - max) * factor);
+
+        sum[p] += v;
+        store(x + p * WIDTH, v);
+    }
+}
+
+static float softmax(size_t n, float factor, float *x)
+{
+    const float max = max_of(n, x);
+    vec sum[PARTS] = { { 0 } };
+    float rest[LANES];
+    size_t i;
+
+    for (i = 0; i + LANES <= n; i += LANES)
+        exp_lanes(x + i, max, factor, sum);
+    if (i < n) {
+        exp_lanes(pad(rest, n - i, x + i, -INFINITY), max, factor, sum);
+        memcpy(x + i, rest, (n - i) * sizeof *x);
+    }
+    return sum_of(sum);
+}
+
+#endif

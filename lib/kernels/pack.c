@@ -1,0 +1,172 @@
+/*
+ * Packing, block by block.  Weights are packed when a model is made, but attention also packs keys
+ * and values in every call, so float32 has two paths that read their source in order.
+ */
+#include "kernels/pack.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define LINES 16u   /* of a tile */
+#define COLUMNS 16u /* of a tile */
+
+/* A source matrix, or the part of it that goes into one block. */
+struct source {
+    const float *values;
+    size_t row_stride, column_stride;
+    size_t rows, columns;
+};
+
+static uint32_t rows_of_group(uint32_t precision)
+{
+    switch (precision) {
+    case VMOE_PRECISION_BF16:
+        return 2;
+    case VMOE_PRECISION_INT8:
+        return 4;
+    default:
+        return 1;
+    }
+}
+
+uint32_t vmoe_pack_block(uint32_t precision)
+{
+    return LINES * rows_of_group(precision);
+}
+
+uint64_t vmoe_pack_bytes(uint32_t precision, uint64_t k, uint64_t n)
+{
+    const uint64_t block = vmoe_pack_block(precision);
+    const uint64_t blocks = (k + block - 1) / block;
+    const uint64_t panels = (n + VMOE_PANEL - 1) / VMOE_PANEL;
+
+    return panels * blocks * LINES * VMOE_PANEL * 4;
+}
+
+uint16_t vmoe_bf16_from_f32(float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u); /* quiet, so that the fraction cannot become 0 */
+    bits += 0x7fffu + (bits >> 16 & 1u);
+    return (uint16_t)(bits >> 16);
+}
+
+/* To nearest even within -127..127; a NaN gives 0. */
+static int8_t int8_from_f32(float value)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23 */
+
+    if (!(value > -127.0f))
+        return (int8_t)(value <= -127.0f ? -127 : 0);
+    return (int8_t)(value > 127.0f ? 127.0f : (value + round) - round);
+}
+
+static float column_scale(const struct source *source, size_t column)
+{
+    const float *value = source->values + column * source->column_stride;
+    float largest = 0.0f;
+
+    for (size_t i = 0; i < source->rows; i++, value += source->row_stride)
+        largest = fabsf(*value) > largest ? fabsf(*value) : largest;
+    return largest / 127.0f >= FLT_MIN ? largest / 127.0f : 1.0f;
+}
+
+/* Element (i, j) of a block: the tile, the line, the column, the row of the group. */
+static size_t place(size_t group, size_t i, size_t j)
+{
+    return ((j / COLUMNS * LINES + i / group) * COLUMNS + j % COLUMNS) * group + i % group;
+}
+
+static void pack_block_f32(const struct source *source, float *block)
+{
+    const float *value = source->values;
+
+    if (source->column_stride == 1 && source->columns == VMOE_PANEL) {
+        for (size_t i = 0; i < source->rows; i++, value += source->row_stride) {
+            memcpy(block + place(1, i, 0), value, COLUMNS * sizeof *value);
+            memcpy(block + place(1, i, COLUMNS), value + COLUMNS, COLUMNS * sizeof *value);
+        }
+        return;
+    }
+    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+        for (size_t i = 0; i < source->rows; i++)
+            block[place(1, i, j)] = value[i * source->row_stride];
+}
+
+static void pack_block_bf16(const struct source *source, uint16_t *block)
+{
+    const float *value = source->values;
+
+    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+        for (size_t i = 0; i < source->rows; i++)
+            block[place(2, i, j)] = vmoe_bf16_from_f32(value[i * source->row_stride]);
+}
+
+static void pack_block_int8(const struct source *source, const float *scales, int8_t *block)
+{
+    const float *value = source->values;
+
+    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+        for (size_t i = 0; i < source->rows; i++)
+            block[place(4, i, j)] = int8_from_f32(value[i * source->row_stride] / scales[j]);
+}
+
+void vmoe_pack(uint32_t precision, size_t k, size_t n, const float *source, size_t row_stride,
+               size_t column_stride, void *packed, float *scales)
+{
+    const size_t rows = vmoe_pack_block(precision);
+    const size_t bytes = LINES * VMOE_PANEL * 4;
+    struct source part = { source, row_stride, column_stride, k, n };
+    uint8_t *block = packed;
+
+    if (precision == VMOE_PRECISION_INT8)
+        for (size_t j = 0; j < n; j++)
+            scales[j] = column_scale(&part, j);
+    for (size_t j = 0; j < n; j += VMOE_PANEL) {
+        part.columns = n - j < VMOE_PANEL ? n - j : VMOE_PANEL;
+        for (size_t i = 0; i < k; i += rows, block += bytes) {
+            part.rows = k - i < rows ? k - i : rows;
+            part.values = source + i * row_stride + j * column_stride;
+            if (part.rows < rows || part.columns < VMOE_PANEL)
+                memset(block, 0, bytes);
+            switch (precision) {
+            case VMOE_PRECISION_BF16:
+                pack_block_bf16(&part, (uint16_t *)(void *)block);
+                break;
+            case VMOE_PRECISION_INT8:
+                pack_block_int8(&part, scales + j, (int8_t *)block);
+                break;
+            default:
+                pack_block_f32(&part, (float *)(void *)block);
+                break;
+            }
+        }
+    }
+}
+
+float vmoe_pack_value(uint32_t precision, size_t k, const void *packed, size_t i, size_t j)
+{
+    const size_t group = rows_of_group(precision);
+    const size_t rows = LINES * group;
+    const size_t block = j / VMOE_PANEL * ((k + rows - 1) / rows) + i / rows;
+    const size_t at = block * rows * VMOE_PANEL + place(group, i % rows, j % VMOE_PANEL);
+    uint32_t bits;
+    float value;
+
+    switch (precision) {
+    case VMOE_PRECISION_BF16:
+        bits = (uint32_t)((const uint16_t *)packed)[at] << 16;
+        memcpy(&value, &bits, sizeof value);
+        return value;
+    case VMOE_PRECISION_INT8:
+        return ((const int8_t *)packed)[at];
+    default:
+        return ((const float *)packed)[at];
+    }
+}

@@ -1,0 +1,112 @@
+/*
+ * The AVX-512 table.  gemm keeps up to 14 rows of 32 sums in 28 registers and walks down the panel
+ * once; what remains are two registers for a row of the panel and two for values of `a`.
+ */
+#include "kernels/kernels.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- Element-wise operations ---------------------------------------------------------------- */
+
+#define WIDTH 16u
+#define larger(a, b) _mm512_max_ps(a, b)
+#define smaller(a, b) _mm512_min_ps(a, b)
+typedef __m512 vec;
+
+#include "kernels/elementwise.h"
+
+/* ---- Matrix products ------------------------------------------------------------------------ */
+
+#define TILE_ROWS 14u
+#define LINES 16u        /* of a tile */
+#define TILE_BYTES 1024u /* two tiles are a block */
+
+/*
+ * Bytes ahead in the panel that are brought into the first and the second level.  A panel from
+ * memory needs both: the first level alone cannot have enough lines under way.
+ */
+#define NEAR 1024
+#define FAR 8192
+
+/* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
+#define FOR_ROWS(r, rows)                                                                          \
+    _Pragma("GCC unroll 14") for (size_t r = 0; r < TILE_ROWS; r++) if (r < (rows))
+
+/* sum[r] += a[r] * (left, right), one row of the panel. */
+INLINE void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
+                    __m512 sum[TILE_ROWS][2])
+{
+    FOR_ROWS(r, rows) {
+        const __m512 value = _mm512_set1_ps(a[r * lda]);
+
+        sum[r][0] = _mm512_fmadd_ps(value, left, sum[r][0]);
+        sum[r][1] = _mm512_fmadd_ps(value, right, sum[r][1]);
+    }
+}
+
+/* Row j of the group that a line holds. */
+INLINE __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
+{
+    const __m512i bits = _mm512_load_si512(line);
+
+    switch (precision) {
+    case VMOE_PRECISION_BF16:
+        if (j == 0)
+            return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+        return _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)));
+    case VMOE_PRECISION_INT8:
+        return _mm512_cvtepi32_ps(
+            _mm512_srai_epi32(_mm512_slli_epi32(bits, (unsigned)(24 - 8 * j)), 24));
+    default:
+        return _mm512_castsi512_ps(bits);
+    }
+}
+
+/* The first `count` rows of the group at `line`. */
+INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
+                      const uint8_t *line, __m512 sum[TILE_ROWS][2])
+{
+#pragma GCC unroll 4
+    for (size_t j = 0; j < 4; j++)
+        if (j < count)
+            add_row(rows, a + j, lda, widen(precision, line, j),
+                    widen(precision, line + TILE_BYTES, j), sum);
+}
+
+INLINE void prefetch(const uint8_t *line)
+{
+    _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
+    _mm_prefetch((const char *)line + NEAR + TILE_BYTES, _MM_HINT_T0);
+    _mm_prefetch((const char *)line + FAR, _MM_HINT_T1);
+    _mm_prefetch((const char *)line + FAR + TILE_BYTES, _MM_HINT_T1);
+}
+
+INLINE void gemm(uint32_t precision, size_t rows, size_t k, const float *a, size_t lda,
+                 const uint8_t *panel, float *tile)
+{
+    const size_t group = precision == VMOE_PRECISION_INT8 ? 4 : precision == VMOE_PRECISION_BF16 ? 2 : 1;
+    const uint8_t *line = panel;
+    __m512 sum[TILE_ROWS][2];
+
+    FOR_ROWS(r, rows)
+        sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (size_t left = k / group; left > 0; line += TILE_BYTES) {
+        const size_t lines = left < LINES ? left : LINES;
+
+        for (size_t g = 0; g < lines; g++, a += group, line += 64) {
+            prefetch(line);
+            add_group(precision, group, rows, a, lda, line, sum);
+        }
+        left -= lines;
+    }
+    line = panel + k / group / LINES * 2 * TILE_BYTES + k / group % LINES * 64;
+    if (k % group != 0)
+        for (size_t j = 0; j < k % group; j++)
+        add_group(precision, k % group, rows, a, lda, line, sum);
+    FOR_ROWS(r, rows) {
+        _mm512_storeu_ps(tile + r * VMOE_PANEL, sum[r][0]);
+        _mm512_storeu_ps(tile + r * VMOE_PANEL + 16, sum[r][1]);
+    }
+}

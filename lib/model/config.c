@@ -1,0 +1,342 @@
+/*
+ * Which geometries and dials make sense, and the numbers that follow from them.  Nothing here
+ * computes with a value that has not passed its limit.
+ */
+#include "model/config.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "model/tensors.h"
+#include "runtime/checked.h"
+#include "runtime/limits.h"
+
+/* The place of a field in errors: the prefix, a dot, and the name of the field. */
+static const char *place(char buffer[96], const char *where, const char *field)
+{
+    size_t length = strlen(where), rest = strlen(field);
+
+    if (length + rest + 2 > 96)
+        return field;
+    memcpy(buffer, where, length);
+    buffer[length] = '.';
+    memcpy(buffer + length + 1, field, rest + 1);
+    return buffer;
+}
+
+struct bound {
+    const char *field;
+    uint64_t value, least, most;
+};
+
+/* Too small a value is wrong in itself; one that is too large is beyond a limit. */
+static vmoe_status check_bounds(const struct bound *bounds, size_t count, const char *where,
+                                vmoe_status status, vmoe_error *error)
+{
+    char buffer[96];
+
+    for (size_t i = 0; i < count; i++) {
+        const struct bound *b = &bounds[i];
+
+        if (b->value < b->least || b->value > b->most)
+            return vmoe_fail(error, b->value < b->least ? status : VMOE_ERR_LIMIT,
+                             place(buffer, where, b->field),
+                             "the value is %llu, but %llu to %llu is possible",
+                             (unsigned long long)b->value, (unsigned long long)b->least,
+                             (unsigned long long)b->most);
+    }
+    return VMOE_OK;
+}
+
+uint32_t vmoe_config_patches(const vmoe_info *info)
+{
+    uint32_t side = info->image_size / info->patch_size;
+
+    return side * side;
+}
+
+uint32_t vmoe_config_first_patch(const vmoe_info *info)
+{
+    return info->classifier == VMOE_CLASSIFIER_TOKEN ? 1 : 0;
+}
+
+uint32_t vmoe_config_patch_values(const vmoe_info *info)
+{
+    return info->patch_size * info->patch_size * 3;
+}
+
+static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe_status status,
+                                  vmoe_error *error)
+{
+    const struct bound bounds[] = {
+        { "patch_size", info->patch_size, 1, VMOE_LIMIT_IMAGE_SIZE },
+        { "image_size", info->image_size, 1, VMOE_LIMIT_IMAGE_SIZE },
+        { "width", info->width, 1, VMOE_LIMIT_WIDTH },
+        { "heads", info->heads, 1, VMOE_LIMIT_HEADS },
+        { "mlp", info->mlp, 1, VMOE_LIMIT_MLP },
+        { "layers", info->layers, 1, VMOE_LIMIT_LAYERS },
+        { "classes", info->classes, 1, VMOE_LIMIT_CLASSES },
+        { "pre_logits", info->pre_logits, 0, VMOE_LIMIT_WIDTH },
+        { "classifier", info->classifier, VMOE_CLASSIFIER_TOKEN, VMOE_CLASSIFIER_MAP },
+        { "gelu", info->gelu, VMOE_GELU_TANH, VMOE_GELU_ERF },
+        { "output", info->output, VMOE_OUTPUT_SOFTMAX, VMOE_OUTPUT_SIGMOID },
+        { "precision", info->precision, VMOE_PRECISION_F32, VMOE_PRECISION_INT8 },
+        { "experts", info->experts, 0, VMOE_LIMIT_EXPERTS },
+    };
+    vmoe_status outcome =
+        check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
+    char buffer[96];
+
+    if (outcome != VMOE_OK)
+        return outcome;
+    if (info->image_size % info->patch_size != 0)
+        return vmoe_fail(error, status, place(buffer, where, "patch_size"),
+                         "patches of %u pixels do not divide an image of %u", info->patch_size,
+                         info->image_size);
+    if (info->width % info->heads != 0)
+        return vmoe_fail(error, status, place(buffer, where, "heads"),
+                         "%u heads do not divide a width of %u", info->heads, info->width);
+    if (vmoe_config_patches(info) + vmoe_config_first_patch(info) > VMOE_LIMIT_TOKENS)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "patch_size"),
+                         "an image has %u patches, the limit is %u tokens",
+                         vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
+    return VMOE_OK;
+}
+
+static vmoe_status check_capacity_ratio(double ratio, const char *where, const char *field,
+                                        vmoe_status status, vmoe_error *error)
+{
+    char buffer[96];
+
+    /* Written so that a NaN fails too. */
+    if (!(ratio > 0.0 && ratio <= VMOE_LIMIT_CAPACITY))
+        return vmoe_fail(error, status, place(buffer, where, field),
+                         "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,
+                         VMOE_LIMIT_CAPACITY);
+    return VMOE_OK;
+}
+
+static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_status status,
+                                 vmoe_error *error)
+{
+    const struct bound bounds[] = {
+        { "experts_per_token", info->experts_per_token, 1, VMOE_LIMIT_PICKS },
+        { "capacity_rule", info->capacity_rule, VMOE_CAPACITY_CEIL, VMOE_CAPACITY_ROUND },
+        { "capacity_multiple", info->capacity_multiple, 1, VMOE_LIMIT_CAPACITY_MULTIPLE },
+        { "group_images", info->group_images, 1, VMOE_LIMIT_GROUP_TOKENS },
+    };
+    uint32_t marked = 0;
+    char buffer[96];
+    vmoe_status outcome;
+
+    for (uint32_t i = 0; i < VMOE_MAX_LAYERS; i++) {
+        if (info->moe[i] > 1 || (info->moe[i] == 1 && i >= info->layers))
+            return vmoe_fail(error, status, place(buffer, where, "moe"),
+                             "block %u is marked %u in a model of %u blocks", i, info->moe[i],
+                             info->layers);
+        marked += info->moe[i];
+    }
+    if ((marked == 0) != (info->experts == 0))
+        return vmoe_fail(error, status, place(buffer, where, "experts"),
+                         "there are %u experts but %u blocks that have them", info->experts, marked);
+    if (info->experts == 0) {
+        if (info->experts_per_token != 0 || info->capacity != 0.0 || info->capacity_rule != 0 ||
+            info->capacity_multiple != 0 || info->group_images != 0)
+            return vmoe_fail(error, status, place(buffer, where, "experts"),
+                             "a model without experts has defaults for routing");
+        return VMOE_OK;
+    }
+    outcome = check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
+    if (outcome != VMOE_OK)
+        return outcome;
+    if (info->experts_per_token > info->experts)
+        return vmoe_fail(error, status, place(buffer, where, "experts_per_token"),
+                         "a token cannot go to %u of %u experts", info->experts_per_token,
+                         info->experts);
+    return check_capacity_ratio(info->capacity, where, "capacity", status, error);
+}
+
+vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocessing,
+                                            const char *where, vmoe_status status,
+                                            vmoe_error *error)
+{
+    const vmoe_preprocessing *p = preprocessing;
+    const struct bound bounds[] = {
+        { "preprocessing.kind", p->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP },
+        { "preprocessing.side", p->side, 1, VMOE_LIMIT_IMAGE_SIZE },
+    };
+    char buffer[96];
+    vmoe_status outcome =
+        check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
+
+    if (outcome != VMOE_OK)
+        return outcome;
+    if (p->kind == VMOE_PREPROCESS_RESIZE ? p->crop != 0 : p->crop == 0 || p->crop > p->side)
+        return vmoe_fail(error, status, place(buffer, where, "preprocessing.crop"),
+                         "a crop of %u does not go with a side of %u", p->crop, p->side);
+    return VMOE_OK;
+}
+
+static vmoe_status check_preprocessing(const vmoe_info *info, const char *where, vmoe_status status,
+                                       vmoe_error *error)
+{
+    const vmoe_preprocessing *p = &info->preprocessing;
+    uint32_t side = p->kind == VMOE_PREPROCESS_SMALL_CROP ? p->crop : p->side;
+    char buffer[96];
+    vmoe_status outcome = vmoe_config_check_preprocessing(p, where, status, error);
+
+    if (outcome == VMOE_OK && side != info->image_size)
+        return vmoe_fail(error, status, place(buffer, where, "preprocessing"),
+                         "it makes images of %u pixels, but the model's input has %u", side,
+                         info->image_size);
+    return outcome;
+}
+
+/* Sums over the list of tensors, which the limits keep far from wrapping. */
+static void count_weights(vmoe_info *info)
+{
+    uint64_t parameters, block, expert, mlp;
+    uint64_t d = info->width, f = info->mlp;
+    uint64_t moe = info->moe_layers;
+
+    mlp = d * f + f + f * d + d;
+    expert = info->experts * mlp + d * info->experts;
+    block = 4 * d + 3 * (d * d + d) + d * d + d;
+    parameters = (uint64_t)vmoe_config_patch_values(info) * d + d + info->tokens * d + 2 * d;
+    parameters += info->classifier == VMOE_CLASSIFIER_TOKEN ? d : 0;
+    parameters += info->layers * block + (info->layers - moe) * mlp + moe * expert;
+    if (info->classifier == VMOE_CLASSIFIER_MAP)
+        parameters += d + 4 * (d * d + d) + 2 * d + mlp;
+    if (info->pre_logits != 0)
+        parameters += d * info->pre_logits + info->pre_logits;
+    parameters += (uint64_t)info->features * info->classes + info->classes;
+    info->parameters = parameters;
+    info->weight_bytes = vmoe_tensor_total_bytes(info);
+}
+
+vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
+                                 vmoe_error *error)
+{
+    vmoe_status outcome = check_geometry(info, where, status, error);
+    char buffer[96];
+
+    if (outcome == VMOE_OK)
+        outcome = check_experts(info, where, status, error);
+    if (outcome == VMOE_OK)
+        outcome = check_preprocessing(info, where, status, error);
+    if (outcome != VMOE_OK)
+        return outcome;
+    info->tokens = vmoe_config_patches(info) + vmoe_config_first_patch(info);
+    info->features = info->pre_logits != 0 ? info->pre_logits : info->width;
+    info->moe_layers = 0;
+    for (uint32_t i = 0; i < info->layers; i++)
+        info->moe_layers += info->moe[i];
+    if (vmoe_tensor_count(info) > VMOE_LIMIT_TENSORS)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "experts"),
+                         "the model has %llu tensors, the limit is %u",
+                         (unsigned long long)vmoe_tensor_count(info), VMOE_LIMIT_TENSORS);
+    count_weights(info);
+    return VMOE_OK;
+}
+
+/* ---- The dial ------------------------------------------------------------------------------- */
+
+/* Rounds half to even without the host's rounding mode. */
+static double round_half_even(double x)
+{
+    double below = floor(x);
+    double rest = x - below;
+
+    if (rest > 0.5 || (rest == 0.5 && fmod(below, 2.0) != 0.0))
+        return below + 1.0;
+    return below;
+}
+
+uint64_t vmoe_capacity(uint64_t tokens, uint64_t experts, uint64_t picks, double ratio,
+                       uint32_t rule, uint32_t multiple)
+{
+    double exact = ((double)(tokens * picks) * ratio) / (double)experts;
+    uint64_t slots = (uint64_t)(rule == VMOE_CAPACITY_ROUND ? round_half_even(exact) : ceil(exact));
+    uint64_t rest = slots % multiple;
+
+    return rest == 0 ? slots : slots + (multiple - rest);
+}
+
+static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *options,
+                                 uint64_t images, struct vmoe_dial *dial, vmoe_error *error)
+{
+    uint64_t group = options->group_images != 0 ? options->group_images : info->group_images;
+
+    if (options->group_images == VMOE_GROUP_ALL)
+        group = images;
+    /* Without experts there is nothing to compete for, and a group is just an image. */
+    if (info->experts == 0 || images == 0)
+        group = 1;
+    if (group == 0 || images % group != 0)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.group_images",
+                         "groups of %llu images do not divide the %llu images of the call",
+                         (unsigned long long)group, (unsigned long long)images);
+    if (group > VMOE_LIMIT_GROUP_TOKENS / info->tokens)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options.group_images",
+                         "a group of %llu images has more than %u tokens",
+                         (unsigned long long)group, VMOE_LIMIT_GROUP_TOKENS);
+    dial->group_images = (uint32_t)group;
+    dial->group_tokens = group * info->tokens;
+    dial->groups = images / group;
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options, uint64_t images,
+                              struct vmoe_dial *dial, vmoe_error *error)
+{
+    static const vmoe_options defaults = VMOE_OPTIONS_INIT;
+    vmoe_status status;
+
+    if (options == NULL)
+        options = &defaults;
+    memset(dial, 0, sizeof *dial);
+    if (images > VMOE_LIMIT_IMAGES)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "input.images", "%llu images are more than %llu",
+                         (unsigned long long)images, (unsigned long long)VMOE_LIMIT_IMAGES);
+    if (options->priority > VMOE_PRIORITY_BPR_SUM)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.priority", "%u is no vmoe_priority",
+                         options->priority);
+    if (options->capacity_rule > VMOE_CAPACITY_ROUND)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.capacity_rule",
+                         "%u is no vmoe_capacity_rule", options->capacity_rule);
+    if (options->capacity_multiple > VMOE_LIMIT_CAPACITY_MULTIPLE)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options.capacity_multiple",
+                         "multiples of %u are beyond the limit of %u", options->capacity_multiple,
+                         VMOE_LIMIT_CAPACITY_MULTIPLE);
+    if (options->capacity != 0.0) {
+        status = check_capacity_ratio(options->capacity, "options", "capacity", VMOE_ERR_ARGUMENT,
+                                      error);
+        if (status != VMOE_OK)
+            return status;
+    }
+    if (options->experts_per_token > VMOE_LIMIT_PICKS ||
+        (info->experts != 0 && options->experts_per_token > info->experts))
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.experts_per_token",
+                         "a token cannot go to %u experts: the model has %u, the limit is %u",
+                         options->experts_per_token, info->experts, VMOE_LIMIT_PICKS);
+    status = resolve_group(info, options, images, dial, error);
+    if (status != VMOE_OK || info->experts == 0)
+        return status;
+    dial->picks =
+        options->experts_per_token != 0 ? options->experts_per_token : info->experts_per_token;
+    dial->capacity_ratio = options->capacity != 0.0 ? options->capacity : info->capacity;
+    dial->capacity_rule =
+        options->capacity_rule != 0 ? options->capacity_rule : info->capacity_rule;
+    dial->capacity_multiple =
+        options->capacity_multiple != 0 ? options->capacity_multiple : info->capacity_multiple;
+    dial->priority =
+        options->priority != VMOE_PRIORITY_DEFAULT ? options->priority : VMOE_PRIORITY_VANILLA;
+    dial->capacity = vmoe_capacity(dial->group_tokens, info->experts, dial->picks,
+                                   dial->capacity_ratio, dial->capacity_rule,
+                                   dial->capacity_multiple);
+    if (dial->capacity < 1)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.capacity",
+                         "a ratio of %g gives an expert no slot in a group of %llu tokens",
+                         dial->capacity_ratio, (unsigned long long)dial->group_tokens);
+    return VMOE_OK;
+}

@@ -1,0 +1,533 @@
+/*
+ * One call: check it, take a workspace, and work through the images slice by slice: pictures to
+ * patches, patches to logits, logits to what the caller asked for.
+ */
+#include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "encoder/cost.h"
+#include "encoder/encoder.h"
+#include "image/preprocess.h"
+#include "runtime/checked.h"
+#include "runtime/cpu.h"
+#include "runtime/limits.h"
+
+/* The first picture that failed, among those that one thread prepared. */
+struct failure {
+    uint64_t image; /* UINT64_MAX: none */
+    vmoe_error error;
+};
+
+struct run {
+    const struct vmoe_model *model;
+    const vmoe_info *info;
+    const vmoe_input *input;
+    const vmoe_options *options;
+    const vmoe_output *output;
+    vmoe_report *report; /* or NULL */
+    struct vmoe_encoder encoder;
+    uint32_t isa, threads;
+    uint64_t slice;
+    uint64_t host_float; /* the host's floating-point state, which its callbacks must see */
+    struct vmoe_workspace *workspace;
+    /* Of each thread: */
+    uint8_t *image_scratch;
+    uint64_t image_scratch_bytes;
+    float *image; /* a preprocessed picture */
+    struct failure *failures;
+};
+
+/* ---- Checks --------------------------------------------------------------------------------- */
+
+vmoe_status vmoe_run_resolve_isa(const vmoe_options *options, uint32_t *isa, vmoe_error *error)
+{
+    uint32_t wanted = options->isa;
+    const char *name = vmoe_isa_name(wanted);
+
+    if (wanted == VMOE_ISA_DEFAULT)
+        wanted = vmoe_isa_default();
+    else if (name == NULL)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.isa", "%u is no vmoe_isa", wanted);
+    else if (!vmoe_isa_available(wanted))
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, "options.isa",
+                         "this machine or this build lacks the instruction set %s", name);
+    *isa = wanted;
+    return VMOE_OK;
+}
+
+static vmoe_status resolve_threads(const vmoe_options *options, uint32_t *threads,
+                                   vmoe_error *error)
+{
+    if (options->threads > VMOE_LIMIT_THREADS)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options.threads", "%u threads are more than %u",
+                         options->threads, VMOE_LIMIT_THREADS);
+    *threads = options->threads != 0 ? options->threads : vmoe_cpu_count();
+    if (*threads > VMOE_LIMIT_THREADS)
+        *threads = VMOE_LIMIT_THREADS;
+    return VMOE_OK;
+}
+
+/* An array of the caller, absent or of exactly the length that the call implies. */
+static vmoe_status check_length(const char *where, const void *array, uint64_t length,
+                                uint64_t expected, vmoe_error *error)
+{
+    if (array == NULL && length != 0)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where, "a NULL array has %llu elements",
+                         (unsigned long long)length);
+    if (array != NULL && length != expected)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
+                         "the array has %llu elements, but the call needs %llu",
+                         (unsigned long long)length, (unsigned long long)expected);
+    return VMOE_OK;
+}
+
+static vmoe_status check_input(const vmoe_info *info, const vmoe_input *input, vmoe_error *error)
+{
+    uint64_t values = 3 * (uint64_t)info->image_size * info->image_size;
+    int given = (input->pictures != NULL) + (input->pixels != NULL) + (input->tensor != NULL);
+
+    if (input->images == 0)
+        return VMOE_OK;
+    if (given != 1)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "input",
+                         "%d of pictures, pixels and tensor are set, but exactly one must be",
+                         given);
+    if (input->images > VMOE_LIMIT_IMAGES)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "input.images", "%llu images are more than %llu",
+                         (unsigned long long)input->images, (unsigned long long)VMOE_LIMIT_IMAGES);
+    if (input->pictures != NULL)
+        return VMOE_OK;
+    if (input->length != input->images * values)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "input.length",
+                         "%llu elements were given for %llu images of %u x %u x 3",
+                         (unsigned long long)input->length, (unsigned long long)input->images,
+                         info->image_size, info->image_size);
+    return VMOE_OK;
+}
+
+static vmoe_status check_output(const struct run *run, vmoe_error *error)
+{
+    const vmoe_info *info = run->info;
+    const vmoe_output *output = run->output;
+    const vmoe_report *report = run->report;
+    uint64_t images = run->input->images, layers = info->moe_layers;
+    vmoe_status status;
+
+    status = check_length("output.logits", output->logits, output->logits_length,
+                          images * info->classes, error);
+    if (status == VMOE_OK)
+        status = check_length("output.probabilities", output->probabilities,
+                              output->probabilities_length, images * info->classes, error);
+    if (status == VMOE_OK)
+        status = check_length("output.features", output->features, output->features_length,
+                              images * info->features, error);
+    if (status == VMOE_OK && output->top != NULL &&
+        (output->top_count < 1 || output->top_count > info->classes))
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "output.top_count",
+                         "%zu best classes of %u were asked for", output->top_count, info->classes);
+    if (status == VMOE_OK)
+        status = check_length("output.top", output->top, output->top_length,
+                              images * output->top_count, error);
+    if (status != VMOE_OK || report == NULL)
+        return status;
+    status = check_length("report.layers", report->layers, report->layers_length, layers, error);
+    if (status == VMOE_OK)
+        status = check_length("report.load", report->load, report->load_length,
+                              layers * info->experts, error);
+    if (status == VMOE_OK)
+        status = check_length("report.routes", report->routes, report->routes_length,
+                              layers * images * info->tokens * run->encoder.dial.picks, error);
+    return status;
+}
+
+/* Routes from outside index memory, so each of them is looked at. */
+static vmoe_status check_routes(const struct run *run, vmoe_error *error)
+{
+    const int16_t *routes = run->options->routes;
+    uint64_t picks = run->encoder.dial.picks;
+    uint64_t tokens = run->info->moe_layers * (uint64_t)run->input->images * run->info->tokens;
+    vmoe_status status = check_length("options.routes", routes, run->options->routes_length,
+                                      tokens * picks, error);
+
+    if (status != VMOE_OK || routes == NULL)
+        return status;
+    for (uint64_t t = 0; t < tokens; t++) {
+        for (uint64_t k = 0; k < picks; k++) {
+            int expert = routes[t * picks + k];
+            bool fresh = true;
+
+            expert = expert < 0 ? -1 - expert : expert;
+            for (uint64_t j = 0; j < k; j++) {
+                int other = routes[t * picks + j];
+
+                fresh = fresh && (other < 0 ? -1 - other : other) != expert;
+            }
+            if (expert >= (int)run->info->experts || !fresh)
+                return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.routes",
+                                 "element %llu names expert %d, which does not exist or was named "
+                                 "before for the same token",
+                                 (unsigned long long)(t * picks + k), expert);
+        }
+    }
+    return VMOE_OK;
+}
+
+static vmoe_status check_call(struct run *run, vmoe_error *error)
+{
+    vmoe_status status = check_input(run->info, run->input, error);
+
+    if (status == VMOE_OK)
+        status = vmoe_dial_resolve(run->info, run->options, run->input->images, &run->encoder.dial,
+                                   error);
+    if (status == VMOE_OK)
+        status = vmoe_run_resolve_isa(run->options, &run->isa, error);
+    if (status == VMOE_OK)
+        status = resolve_threads(run->options, &run->threads, error);
+    if (status == VMOE_OK && run->options->precision > VMOE_PRECISION_INT8)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.precision", "%u is no vmoe_precision",
+                         run->options->precision);
+    if (status == VMOE_OK)
+        status = check_output(run, error);
+    if (status == VMOE_OK)
+        status = check_routes(run, error);
+    return status;
+}
+
+/* ---- Workspace ------------------------------------------------------------------------------ */
+
+/* Takes everything a call needs from an arena, which may only be counting. */
+static void layout(struct run *run, struct vmoe_arena *arena)
+{
+    const vmoe_info *info = run->info;
+    const vmoe_preprocessing *p = &info->preprocessing;
+    uint64_t values = 3 * (uint64_t)info->image_size * info->image_size;
+
+    vmoe_buffers_layout(info, &run->encoder.dial, run->slice, run->threads, arena,
+                        &run->encoder.buffers);
+    run->encoder.tally.used =
+        vmoe_arena_take(arena, (uint64_t)info->moe_layers * info->experts, sizeof(uint8_t));
+    run->image_scratch_bytes = vmoe_preprocess_scratch_bytes(p);
+    run->image_scratch_bytes = (run->image_scratch_bytes + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT *
+                               VMOE_ALIGNMENT;
+    run->image_scratch = vmoe_arena_take(arena, run->threads, run->image_scratch_bytes);
+    run->image = vmoe_arena_take(arena, run->threads * values, sizeof(float));
+    run->failures = vmoe_arena_take(arena, run->threads, sizeof *run->failures);
+}
+
+vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
+                                     uint64_t images, uint64_t *bytes, vmoe_error *error)
+{
+    struct run run = { .info = info, .options = options };
+    struct vmoe_arena arena = { 0 };
+    vmoe_status status = vmoe_dial_resolve(info, options, images, &run.encoder.dial, error);
+
+    if (status == VMOE_OK)
+        status = resolve_threads(options, &run.threads, error);
+    if (status != VMOE_OK)
+        return status;
+    run.slice = vmoe_slice_images(info, &run.encoder.dial, images);
+    layout(&run, &arena);
+    if (arena.overflow)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options", "the workspace exceeds the address space");
+    *bytes = arena.used;
+    return VMOE_OK;
+}
+
+static vmoe_status take_workspace(struct run *run, vmoe_error *error)
+{
+    struct vmoe_encoder *encoder = &run->encoder;
+    struct vmoe_arena arena = { 0 };
+    vmoe_status status;
+
+    run->slice = vmoe_slice_images(run->info, &encoder->dial, run->input->images);
+    layout(run, &arena);
+    if (arena.overflow)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options", "the workspace exceeds the address space");
+    status = vmoe_pool_take(run->model->pool, arena.used, run->threads, &run->workspace, error);
+    if (status != VMOE_OK)
+        return status;
+    arena = (struct vmoe_arena){ .base = run->workspace->memory, .size = run->workspace->bytes };
+    layout(run, &arena);
+    encoder->team = run->workspace->team;
+    encoder->kernels = vmoe_kernels_for(run->isa);
+    encoder->info = run->info;
+    encoder->weights = &run->model->checkpoint.weights;
+    encoder->cancel = run->options->cancel;
+    encoder->forced = run->info->experts != 0 ? run->options->routes : NULL;
+    encoder->call_images = run->input->images;
+    memset(encoder->tally.used, 0, (size_t)run->info->moe_layers * run->info->experts);
+    return VMOE_OK;
+}
+
+/* ---- Images in ------------------------------------------------------------------------------ */
+
+/* Image `task` of the slice to its rows of patches. */
+static void load_image(void *context, size_t task, uint32_t thread)
+{
+    struct run *run = context;
+    const vmoe_info *info = run->info;
+    const vmoe_input *input = run->input;
+    uint64_t index = run->encoder.first_image + task;
+    uint32_t side = info->image_size;
+    size_t values = (size_t)side * side * 3;
+    float *patches = run->encoder.buffers.wide + task * values;
+    float *image = run->image + thread * values;
+    struct failure *failure = &run->failures[thread];
+    char where[64];
+
+    if (input->tensor != NULL) {
+        vmoe_patches_from_tensor(side, info->patch_size, input->tensor + index * values, patches);
+        return;
+    }
+    if (input->pixels != NULL) {
+        vmoe_patches_from_pixels(side, info->patch_size, input->pixels + index * values, patches);
+        return;
+    }
+    /* Of several bad pictures, the first is reported, whatever thread finds it. */
+    if (index > failure->image)
+        return;
+    snprintf(where, sizeof where, "input.pictures[%llu]", (unsigned long long)index);
+    if (vmoe_preprocess_picture(&info->preprocessing, &input->pictures[index], where,
+                                run->image_scratch + thread * run->image_scratch_bytes, image,
+                                &failure->error) != VMOE_OK) {
+        failure->image = index;
+        return;
+    }
+    vmoe_patches_from_range(side, info->patch_size, image, patches);
+}
+
+static vmoe_status load_slice(struct run *run, vmoe_error *error)
+{
+    const struct failure *first = &run->failures[0];
+    double begin = vmoe_cpu_seconds();
+
+    for (uint32_t i = 0; i < run->threads; i++)
+        run->failures[i].image = UINT64_MAX;
+    vmoe_team_run(run->workspace->team, run->encoder.images, load_image, run);
+    run->encoder.seconds[VMOE_STAGE_IMAGE] += vmoe_cpu_seconds() - begin;
+    for (uint32_t i = 1; i < run->threads; i++)
+        if (run->failures[i].image < first->image)
+            first = &run->failures[i];
+    if (first->image == UINT64_MAX)
+        return VMOE_OK;
+    if (error != NULL)
+        *error = first->error;
+    return first->error.status;
+}
+
+/* ---- Results out ---------------------------------------------------------------------------- */
+
+/* Largest logit first, NaN last, ties to the lower index: a total order. */
+static bool ranks_before(const float *logits, uint32_t a, uint32_t b)
+{
+    float x = logits[a], y = logits[b];
+
+    if (x != x || y != y)
+        return x != x ? y != y && a < b : true;
+    return x > y || (x == y && a < b);
+}
+
+/* Moves the entry at `i` of a heap down whose root is the one that ranks last. */
+static void sift_down(const float *logits, vmoe_class *heap, size_t count, size_t i)
+{
+    for (;;) {
+        size_t last = i, left = 2 * i + 1;
+        vmoe_class moved;
+
+        for (size_t child = left; child < left + 2 && child < count; child++)
+            if (ranks_before(logits, heap[last].index, heap[child].index))
+                last = child;
+        if (last == i)
+            return;
+        moved = heap[i];
+        heap[i] = heap[last];
+        heap[last] = moved;
+        i = last;
+    }
+}
+
+/* The best `count` classes in order, by a heap that stands in the caller's array. */
+static void choose_top(const struct run *run, const float *logits, const float *probabilities,
+                       vmoe_class *top, size_t count)
+{
+    const struct vmoe_checkpoint *checkpoint = &run->model->checkpoint;
+    uint32_t classes = run->info->classes;
+
+    for (size_t i = 0; i < count; i++)
+        top[i].index = (uint32_t)i;
+    for (size_t i = count; i-- > 0;)
+        sift_down(logits, top, count, i);
+    for (uint32_t i = (uint32_t)count; i < classes; i++) {
+        if (ranks_before(logits, i, top[0].index)) {
+            top[0].index = i;
+            sift_down(logits, top, count, 0);
+        }
+    }
+    for (size_t end = count; end-- > 1;) {
+        vmoe_class last = top[0];
+
+        top[0] = top[end];
+        top[end] = last;
+        sift_down(logits, top, end, 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        top[i].probability = probabilities[top[i].index];
+        top[i].label = checkpoint->labels != NULL ? checkpoint->labels[top[i].index] : "";
+    }
+}
+
+static void to_probabilities(const struct run *run, float *logits)
+{
+    const struct vmoe_kernels *kernels = run->encoder.kernels;
+    uint32_t classes = run->info->classes;
+    float sum;
+
+    if (run->info->output == VMOE_OUTPUT_SIGMOID) {
+        kernels->sigmoid(classes, logits);
+        return;
+    }
+    sum = kernels->softmax(classes, 1.0f, logits);
+    for (uint32_t i = 0; i < classes; i++)
+        logits[i] /= sum;
+}
+
+static void store_image(void *context, size_t task, uint32_t thread)
+{
+    struct run *run = context;
+    const vmoe_info *info = run->info;
+    const vmoe_output *output = run->output;
+    const struct vmoe_buffers *buffers = &run->encoder.buffers;
+    size_t classes = info->classes, features = info->features;
+    size_t index = run->encoder.first_image + task;
+    const float *logits = buffers->logits + task * classes;
+    float *probabilities = buffers->probabilities + task * classes;
+
+    (void)thread;
+    if (output->logits != NULL)
+        memcpy(output->logits + index * classes, logits, classes * sizeof(float));
+    if (output->features != NULL)
+        memcpy(output->features + index * features, buffers->features + task * features,
+               features * sizeof(float));
+    if (output->probabilities == NULL && output->top == NULL)
+        return;
+    memcpy(probabilities, logits, classes * sizeof(float));
+    to_probabilities(run, probabilities);
+    if (output->probabilities != NULL)
+        memcpy(output->probabilities + index * classes, probabilities, classes * sizeof(float));
+    if (output->top != NULL)
+        choose_top(run, logits, probabilities, output->top + index * output->top_count,
+                   output->top_count);
+}
+
+/* ---- Report --------------------------------------------------------------------------------- */
+
+static void begin_report(struct run *run)
+{
+    vmoe_report *report = run->report;
+    struct vmoe_tally *tally = &run->encoder.tally;
+
+    if (report == NULL)
+        return;
+    tally->layers = report->layers;
+    tally->load = report->load;
+    tally->routes = report->routes;
+    if (report->layers != NULL)
+        memset(report->layers, 0, report->layers_length * sizeof *report->layers);
+    if (report->load != NULL)
+        memset(report->load, 0, report->load_length * sizeof *report->load);
+}
+
+static void end_report(struct run *run, double begin)
+{
+    const vmoe_info *info = run->info;
+    const struct vmoe_encoder *encoder = &run->encoder;
+    const struct vmoe_tally *tally = &encoder->tally;
+    vmoe_report *report = run->report;
+    uint64_t idle = 0;
+
+    if (report == NULL)
+        return;
+    for (size_t i = 0; i < (size_t)info->moe_layers * info->experts; i++)
+        idle += tally->used == NULL || !tally->used[i];
+    report->isa = run->isa;
+    report->precision = VMOE_PRECISION_F32;
+    report->threads = run->threads;
+    report->experts_per_token = encoder->dial.picks;
+    report->group_images = encoder->dial.group_images;
+    report->groups = encoder->dial.groups;
+    report->capacity = encoder->dial.capacity;
+    report->assigned = tally->assigned;
+    report->processed = tally->processed;
+    report->dropped = tally->dropped;
+    report->untouched = tally->untouched;
+    report->macs = run->input->images * vmoe_cost_shared_macs(info) +
+                   tally->processed * vmoe_cost_pair_macs(info);
+    report->weight_bytes =
+        run->input->images == 0 ? 0 : info->weight_bytes - idle * vmoe_cost_expert_bytes(info);
+    memcpy(report->seconds, encoder->seconds, sizeof report->seconds);
+    report->total_seconds = vmoe_cpu_seconds() - begin;
+}
+
+/* ---- The call ------------------------------------------------------------------------------- */
+
+static void report_progress(const struct run *run, uint64_t done)
+{
+    if (run->options->progress == NULL)
+        return;
+    vmoe_cpu_leave_float(run->host_float);
+    run->options->progress(run->options->progress_context, done, run->input->images);
+    vmoe_cpu_enter_float();
+}
+
+static vmoe_status run_slices(struct run *run, vmoe_error *error)
+{
+    struct vmoe_encoder *encoder = &run->encoder;
+    uint64_t images = run->input->images;
+
+    for (uint64_t first = 0; first < images; first += run->slice) {
+        vmoe_status status;
+
+        encoder->first_image = first;
+        encoder->images = images - first < run->slice ? images - first : run->slice;
+        status = load_slice(run, error);
+        if (status == VMOE_OK)
+            status = vmoe_encoder_run(encoder, error);
+        if (status != VMOE_OK)
+            return status;
+        vmoe_team_run(encoder->team, encoder->images, store_image, run);
+        report_progress(run, first + encoder->images);
+    }
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *input,
+                          const vmoe_options *options, const vmoe_output *output,
+                          vmoe_report *report, vmoe_error *error)
+{
+    struct run run = { .model = model,
+                       .info = &model->checkpoint.info,
+                       .input = input,
+                       .options = options,
+                       .output = output,
+                       .report = report };
+    double begin = vmoe_cpu_seconds();
+    vmoe_status status = check_call(&run, error);
+
+    if (status != VMOE_OK)
+        return status;
+    begin_report(&run);
+    if (input->images != 0) {
+        status = take_workspace(&run, error);
+        if (status != VMOE_OK)
+            return status;
+        run.host_float = vmoe_cpu_enter_float();
+        status = run_slices(&run, error);
+        vmoe_cpu_leave_float(run.host_float);
+        vmoe_pool_give(model->pool, run.workspace);
+    }
+    if (status == VMOE_OK)
+        end_report(&run, begin);
+    return status;
+}

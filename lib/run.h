@@ -1,0 +1,28 @@
+/* The model handle, and one call of it. */
+#ifndef VMOE_RUN_H
+#define VMOE_RUN_H
+
+#include "checkpoint/reader.h"
+#include "runtime/pool.h"
+
+struct vmoe_model {
+    vmoe_allocator allocator;
+    struct vmoe_checkpoint checkpoint;
+    struct vmoe_pool *pool;
+};
+
+/*
+ * Runs a call whose structs have the size of this library.  Everything in them is still unchecked.
+ */
+vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *input,
+                          const vmoe_options *options, const vmoe_output *output,
+                          vmoe_report *report, vmoe_error *error);
+
+/* Workspace bytes of a call with this dial. */
+vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
+                                     uint64_t images, uint64_t *bytes, vmoe_error *error);
+
+/* The ISA that an option means on this machine. */
+vmoe_status vmoe_run_resolve_isa(const vmoe_options *options, uint32_t *isa, vmoe_error *error);
+
+#endif

@@ -1,0 +1,126 @@
+/* CPU features and clocks.  Nothing is cached: a query costs less than a microsecond. */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+#include "runtime/cpu.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+/* Bits of XCR0: the register state that the operating system saves. */
+#define XCR0_AVX 0x06u
+#define XCR0_AVX512 0xe6u
+
+static uint32_t xcr0(void)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+bool vmoe_cpu_has(uint32_t isa)
+{
+    unsigned a, b, c, d;
+    unsigned leaf1c, leaf7b = 0;
+    bool avx2, avx512;
+
+    if (isa == VMOE_ISA_REF)
+        return true;
+    if (!__get_cpuid(1, &a, &b, &leaf1c, &d) || !(leaf1c & bit_OSXSAVE))
+        return false;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        leaf7b = b;
+    avx2 = (leaf1c & bit_AVX) && (leaf1c & bit_FMA) && (leaf7b & bit_AVX2) &&
+           (xcr0() & XCR0_AVX) == XCR0_AVX;
+    avx512 = avx2 && (leaf7b & bit_AVX512F) && (leaf7b & bit_AVX512BW) && (leaf7b & bit_AVX512DQ) &&
+             (leaf7b & bit_AVX512VL) && (xcr0() & XCR0_AVX512) == XCR0_AVX512;
+    switch (isa) {
+    case VMOE_ISA_AVX2:
+        return avx2;
+    case VMOE_ISA_AVX512:
+        return avx512;
+    default:
+        return false;
+    }
+}
+#else
+bool vmoe_cpu_has(uint32_t isa)
+{
+    return isa == VMOE_ISA_REF;
+}
+#endif
+
+uint32_t vmoe_cpu_count(void)
+{
+    long count;
+#if defined(__linux__)
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (uint32_t)CPU_COUNT(&set);
+#endif
+    count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (uint32_t)count;
+}
+
+double vmoe_cpu_seconds(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        return 0.0;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__SSE__)
+/* MXCSR: all exceptions masked, round to nearest, flush to zero, denormals are zero. */
+#define MXCSR_COMPUTE 0x9fc0u
+
+uint64_t vmoe_cpu_enter_float(void)
+{
+    uint64_t state = _mm_getcsr();
+
+    _mm_setcsr(MXCSR_COMPUTE);
+    return state;
+}
+
+void vmoe_cpu_leave_float(uint64_t state)
+{
+    _mm_setcsr((unsigned)state);
+}
+#elif defined(__aarch64__)
+/* FPCR: round to nearest, flush to zero (bit 24), no traps. */
+#define FPCR_COMPUTE (UINT64_C(1) << 24)
+
+uint64_t vmoe_cpu_enter_float(void)
+{
+    uint64_t state;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+    __asm__ volatile("msr fpcr, %0" : : "r"(FPCR_COMPUTE));
+    return state;
+}
+
+void vmoe_cpu_leave_float(uint64_t state)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"(state));
+}
+#else
+uint64_t vmoe_cpu_enter_float(void)
+{
+    return 0;
+}
+
+void vmoe_cpu_leave_float(uint64_t state)
+{
+    (void)state;
+}
+#endif

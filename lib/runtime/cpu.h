@@ -1,0 +1,25 @@
+/* What the machine can do: instruction sets, usable CPUs, the clock, the floating-point state. */
+#ifndef VMOE_RUNTIME_CPU_H
+#define VMOE_RUNTIME_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <vmoe.h>
+
+/* True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86). */
+bool vmoe_cpu_has(uint32_t isa);
+
+/* CPUs that this process may run on, at least 1. */
+uint32_t vmoe_cpu_count(void);
+
+/* Seconds of a monotonic clock. */
+double vmoe_cpu_seconds(void);
+
+/*
+ * The library computes with rounding to nearest and denormals flushed to zero, whatever the host
+ * has set.  Enter returns the host's state, leave restores it.
+ */
+uint64_t vmoe_cpu_enter_float(void);
+void vmoe_cpu_leave_float(uint64_t state);
+
+#endif

@@ -1,0 +1,234 @@
+/* Files on POSIX systems.  Every call retries after EINTR and copes with short reads and writes. */
+#define _GNU_SOURCE
+#include "runtime/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/checked.h"
+#include "runtime/limits.h"
+
+/* One read or write moves at most this much, which every kernel accepts. */
+#define TRANSFER_MAX ((size_t)1 << 30)
+
+static vmoe_status io_error(vmoe_error *error, const char *path, const char *what)
+{
+    int code = errno;
+    char reason[128] = "unknown error";
+
+#if defined(__GLIBC__)
+    const char *text = strerror_r(code, reason, sizeof reason);
+
+    return vmoe_fail(error, VMOE_ERR_IO, path, "cannot %s: %s", what, text);
+#else
+    (void)strerror_r(code, reason, sizeof reason);
+    return vmoe_fail(error, VMOE_ERR_IO, path, "cannot %s: %s", what, reason);
+#endif
+}
+
+vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error *error)
+{
+    struct stat info;
+    int descriptor;
+
+    file->descriptor = -1;
+    file->size = 0;
+    /* O_NONBLOCK keeps a FIFO from blocking the open; regular files ignore it. */
+    do
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        return io_error(error, path, "open the file");
+    if (fstat(descriptor, &info) != 0) {
+        vmoe_status status = io_error(error, path, "examine the file");
+
+        close(descriptor);
+        return status;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(descriptor);
+        return vmoe_fail(error, VMOE_ERR_IO, path, "this is not a regular file");
+    }
+    if ((uint64_t)info.st_size > VMOE_LIMIT_FILE_BYTES) {
+        close(descriptor);
+        return vmoe_fail(error, VMOE_ERR_LIMIT, path, "the file has %llu bytes, the limit is %llu",
+                         (unsigned long long)info.st_size,
+                         (unsigned long long)VMOE_LIMIT_FILE_BYTES);
+    }
+    file->descriptor = descriptor;
+    file->size = (uint64_t)info.st_size;
+    return VMOE_OK;
+}
+
+void vmoe_file_close(struct vmoe_file *file)
+{
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    file->descriptor = -1;
+}
+
+vmoe_status vmoe_file_read(const struct vmoe_file *file, const char *path, uint64_t offset,
+                           void *buffer, size_t bytes, vmoe_error *error)
+{
+    uint8_t *to = buffer;
+    uint64_t end;
+
+    if (!vmoe_add_u64(offset, bytes, &end) || end > file->size)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, path,
+                         "the file ends at byte %llu, but %zu bytes at %llu were expected",
+                         (unsigned long long)file->size, bytes, (unsigned long long)offset);
+    while (bytes > 0) {
+        size_t part = bytes < TRANSFER_MAX ? bytes : TRANSFER_MAX;
+        ssize_t got = pread(file->descriptor, to, part, (off_t)offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return io_error(error, path, "read the file");
+        if (got == 0)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, path,
+                             "the file shrank while it was read: nothing at byte %llu",
+                             (unsigned long long)offset);
+        to += got;
+        offset += (uint64_t)got;
+        bytes -= (size_t)got;
+    }
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const void **data,
+                          vmoe_error *error)
+{
+    size_t size;
+    void *mapping;
+
+    *data = NULL;
+    if (!vmoe_to_size(file->size, &size) || size == 0)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, path, "a file of %llu bytes cannot be mapped",
+                         (unsigned long long)file->size);
+    mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file->descriptor, 0);
+    if (mapping == MAP_FAILED)
+        return io_error(error, path, "map the file");
+    *data = mapping;
+    return VMOE_OK;
+}
+
+void vmoe_file_unmap(const void *data, uint64_t size)
+{
+    if (data != NULL)
+        munmap((void *)(uintptr_t)data, (size_t)size);
+}
+
+/* ---- Writing -------------------------------------------------------------------------------- */
+
+/* Room behind the target's name for ".tmp-" and two hexadecimal numbers. */
+#define SUFFIX_BYTES 48u
+#define NAME_TRIES 100
+
+vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *target,
+                                  const vmoe_allocator *allocator, vmoe_error *error)
+{
+    size_t length = strlen(target);
+
+    writer->descriptor = -1;
+    writer->target = target;
+    writer->allocator = allocator;
+    writer->temporary = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
+    if (writer->temporary == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
+    for (unsigned i = 0; i < NAME_TRIES; i++) {
+        snprintf(writer->temporary, length + SUFFIX_BYTES, "%s.tmp-%lx-%x", target,
+                 (unsigned long)getpid(), i);
+        do
+            writer->descriptor =
+                open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        while (writer->descriptor < 0 && errno == EINTR);
+        if (writer->descriptor >= 0)
+            return VMOE_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    io_error(error, target, "create a file in its folder");
+    vmoe_memory_release(allocator, writer->temporary);
+    writer->temporary = NULL;
+    return VMOE_ERR_IO;
+}
+
+vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t offset,
+                                   const void *bytes, size_t count, vmoe_error *error)
+{
+    const uint8_t *from = bytes;
+
+    while (count > 0) {
+        size_t part = count < TRANSFER_MAX ? count : TRANSFER_MAX;
+        ssize_t put = pwrite(writer->descriptor, from, part, (off_t)offset);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return io_error(error, writer->target, "write the file");
+        from += put;
+        offset += (uint64_t)put;
+        count -= (size_t)put;
+    }
+    return VMOE_OK;
+}
+
+/* Makes the rename itself durable.  A folder that cannot be opened for reading is left to the OS. */
+static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error *error)
+{
+    char *slash;
+    int descriptor;
+    vmoe_status status = VMOE_OK;
+
+    slash = strrchr(writer->temporary, '/');
+    if (slash == writer->temporary)
+        slash[1] = '\0';
+    else if (slash != NULL)
+        *slash = '\0';
+    descriptor = open(slash == NULL ? "." : writer->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        return VMOE_OK;
+    if (fsync(descriptor) != 0 && errno != EINVAL && errno != EROFS)
+        status = io_error(error, writer->target, "flush the folder of the file");
+    close(descriptor);
+    return status;
+}
+
+vmoe_status vmoe_file_writer_commit(struct vmoe_file_writer *writer, vmoe_error *error)
+{
+    vmoe_status status = VMOE_OK;
+
+    if (fsync(writer->descriptor) != 0)
+        status = io_error(error, writer->target, "flush the file");
+    if (close(writer->descriptor) != 0 && status == VMOE_OK)
+        status = io_error(error, writer->target, "close the file");
+    writer->descriptor = -1;
+    if (status == VMOE_OK && rename(writer->temporary, writer->target) != 0)
+        status = io_error(error, writer->target, "rename the finished file");
+    if (status != VMOE_OK) {
+        vmoe_file_writer_abandon(writer);
+        return status;
+    }
+    status = sync_folder(writer, error);
+    vmoe_memory_release(writer->allocator, writer->temporary);
+    writer->temporary = NULL;
+    return status;
+}
+
+void vmoe_file_writer_abandon(struct vmoe_file_writer *writer)
+{
+    if (writer->descriptor >= 0)
+        close(writer->descriptor);
+    writer->descriptor = -1;
+    if (writer->temporary == NULL)
+        return;
+    unlink(writer->temporary);
+    vmoe_memory_release(writer->allocator, writer->temporary);
+    writer->temporary = NULL;
+}

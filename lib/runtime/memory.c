@@ -1,0 +1,80 @@
+/* The default allocator and the arena. */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE
+#endif
+#include "runtime/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "runtime/checked.h"
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static void *default_alloc(void *context, size_t bytes, size_t alignment)
+{
+    void *memory;
+    size_t rest = bytes % alignment;
+
+    (void)context;
+    if (rest != 0 && bytes > SIZE_MAX - (alignment - rest))
+        return NULL;
+    memory = aligned_alloc(alignment, rest == 0 ? bytes : bytes + (alignment - rest));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    /* Advice only: weights are read from front to back, and large pages halve the page walks. */
+    if (memory != NULL && alignment >= HUGE_PAGE)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+static void default_release(void *context, void *memory)
+{
+    (void)context;
+    free(memory);
+}
+
+const vmoe_allocator vmoe_memory_default = { default_alloc, default_release, NULL };
+
+void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes)
+{
+    size_t size;
+
+    if (!vmoe_to_size(bytes, &size))
+        return NULL;
+    return allocator->alloc(allocator->context, size == 0 ? 1 : size,
+                            size >= 2 * HUGE_PAGE ? HUGE_PAGE : VMOE_ALIGNMENT);
+}
+
+void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes)
+{
+    void *memory = vmoe_memory_take(allocator, bytes);
+
+    if (memory != NULL)
+        memset(memory, 0, (size_t)bytes);
+    return memory;
+}
+
+void vmoe_memory_release(const vmoe_allocator *allocator, void *memory)
+{
+    if (memory != NULL)
+        allocator->release(allocator->context, memory);
+}
+
+void *vmoe_arena_take(struct vmoe_arena *arena, uint64_t count, uint64_t bytes)
+{
+    uint64_t begin = arena->used;
+    uint64_t length, end;
+
+    if (arena->overflow || !vmoe_mul_u64(count, bytes, &length) ||
+        !vmoe_round_up_u64(length, VMOE_ALIGNMENT, &length) || !vmoe_add_u64(begin, length, &end) ||
+        (arena->base != NULL && end > arena->size)) {
+        arena->overflow = true;
+        return NULL;
+    }
+    arena->used = end;
+    return arena->base == NULL ? NULL : arena->base + begin;
+}

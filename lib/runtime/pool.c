@@ -1,0 +1,109 @@
+/* The pool: a stack of idle workspaces behind a lock. */
+#define _GNU_SOURCE
+#include "runtime/pool.h"
+
+#include <pthread.h>
+
+struct vmoe_pool {
+    const vmoe_allocator *allocator;
+    pthread_mutex_t lock;
+    struct vmoe_workspace *idle; /* the one used last comes first: its memory is warm */
+};
+
+vmoe_status vmoe_pool_create(const vmoe_allocator *allocator, struct vmoe_pool **pool,
+                             vmoe_error *error)
+{
+    struct vmoe_pool *made = vmoe_memory_take_zeroed(allocator, sizeof *made);
+
+    *pool = NULL;
+    if (made == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, "workspace", "no memory for a pool");
+    if (pthread_mutex_init(&made->lock, NULL) != 0) {
+        vmoe_memory_release(allocator, made);
+        return vmoe_fail(error, VMOE_ERR_THREAD, "workspace", "a lock could not be created");
+    }
+    made->allocator = allocator;
+    *pool = made;
+    return VMOE_OK;
+}
+
+static void destroy_workspace(const struct vmoe_pool *pool, struct vmoe_workspace *workspace)
+{
+    vmoe_team_destroy(workspace->team);
+    vmoe_memory_release(pool->allocator, workspace->memory);
+    vmoe_memory_release(pool->allocator, workspace);
+}
+
+void vmoe_pool_destroy(struct vmoe_pool *pool)
+{
+    struct vmoe_workspace *next;
+
+    if (pool == NULL)
+        return;
+    for (struct vmoe_workspace *w = pool->idle; w != NULL; w = next) {
+        next = w->next;
+        destroy_workspace(pool, w);
+    }
+    pthread_mutex_destroy(&pool->lock);
+    vmoe_memory_release(pool->allocator, pool);
+}
+
+/* Takes an idle workspace off the stack: the first that is large enough, or else the first. */
+static struct vmoe_workspace *pop(struct vmoe_pool *pool, uint64_t bytes)
+{
+    struct vmoe_workspace **link, *found;
+
+    pthread_mutex_lock(&pool->lock);
+    for (link = &pool->idle; *link != NULL && (*link)->bytes < bytes; link = &(*link)->next)
+        ;
+    if (*link == NULL)
+        link = &pool->idle;
+    found = *link;
+    if (found != NULL)
+        *link = found->next;
+    pthread_mutex_unlock(&pool->lock);
+    return found;
+}
+
+vmoe_status vmoe_pool_take(struct vmoe_pool *pool, uint64_t bytes, uint32_t threads,
+                           struct vmoe_workspace **workspace, vmoe_error *error)
+{
+    struct vmoe_workspace *w = pop(pool, bytes);
+    vmoe_status status = VMOE_OK;
+
+    *workspace = NULL;
+    if (w == NULL) {
+        w = vmoe_memory_take_zeroed(pool->allocator, sizeof *w);
+        if (w == NULL)
+            return vmoe_fail(error, VMOE_ERR_MEMORY, "workspace", "no memory for a workspace");
+        status = vmoe_team_create(pool->allocator, &w->team, error);
+    }
+    if (status == VMOE_OK && w->bytes < bytes) {
+        vmoe_memory_release(pool->allocator, w->memory);
+        w->bytes = 0;
+        w->memory = vmoe_memory_take(pool->allocator, bytes);
+        if (w->memory == NULL)
+            status = vmoe_fail(error, VMOE_ERR_MEMORY, "workspace",
+                               "no memory for a workspace of %llu bytes",
+                               (unsigned long long)bytes);
+        else
+            w->bytes = bytes;
+    }
+    if (status == VMOE_OK)
+        status = vmoe_team_resize(w->team, threads, error);
+    if (status != VMOE_OK) {
+        destroy_workspace(pool, w);
+        return status;
+    }
+    *workspace = w;
+    return VMOE_OK;
+}
+
+void vmoe_pool_give(struct vmoe_pool *pool, struct vmoe_workspace *workspace)
+{
+    vmoe_team_rest(workspace->team);
+    pthread_mutex_lock(&pool->lock);
+    workspace->next = pool->idle;
+    pool->idle = workspace;
+    pthread_mutex_unlock(&pool->lock);
+}

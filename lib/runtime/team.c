@@ -1,0 +1,235 @@
+/*
+ * The team on POSIX threads.
+ *
+ * A run is open from the moment its tasks are published until they are all claimed.  A worker first
+ * announces itself in `inside`, then looks whether a run is open; the caller first closes the run,
+ * then waits until nobody is inside.  Both orders are sequentially consistent, so a worker that
+ * finds the run open is always waited for, and one that comes late touches nothing.  No run waits
+ * for a worker that never came: with more threads than CPUs, or in a forked child where the workers
+ * do not exist, the caller simply does more of the tasks itself.
+ */
+#define _GNU_SOURCE
+#include "runtime/team.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/cpu.h"
+#include "runtime/limits.h"
+
+/* Rounds of waiting before a worker sleeps: about 0.1 ms, longer than the gaps between runs. */
+#define SPIN_ROUNDS 2000u
+#define STACK_BYTES ((size_t)512 << 10)
+
+struct worker {
+    struct vmoe_team *team;
+    pthread_t thread;
+    uint32_t index; /* 1.., the caller being 0 */
+};
+
+struct vmoe_team {
+    /* What the workers poll, apart from what the caller writes for each task. */
+    _Alignas(VMOE_ALIGNMENT) atomic_uint epoch; /* grows by one with every run */
+    atomic_bool open;
+    atomic_bool rest;
+    atomic_bool stop;
+    _Alignas(VMOE_ALIGNMENT) atomic_uint inside; /* workers that may look at the run */
+    _Alignas(VMOE_ALIGNMENT) atomic_size_t next; /* task to claim */
+    /* The run; written only while it is closed and nobody is inside. */
+    _Alignas(VMOE_ALIGNMENT) vmoe_team_task task;
+    void *context;
+    size_t tasks;
+    uint32_t threads;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    atomic_uint sleepers;
+
+    const vmoe_allocator *allocator;
+    pid_t process; /* that started the workers */
+    uint32_t started;
+    struct worker workers[VMOE_LIMIT_THREADS - 1];
+};
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void work(struct vmoe_team *team, uint32_t thread)
+{
+    size_t task;
+
+    while ((task = atomic_fetch_add(&team->next, 1)) < team->tasks)
+        team->task(team->context, task, thread);
+}
+
+/* Waits for an epoch other than `seen`, first awake, then asleep. */
+static unsigned wait_for_run(struct vmoe_team *team, unsigned seen)
+{
+    for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
+        unsigned epoch = atomic_load(&team->epoch);
+
+        if (epoch != seen)
+            return epoch;
+        if (atomic_load(&team->rest))
+            break;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&team->lock);
+    atomic_fetch_add(&team->sleepers, 1);
+    while (atomic_load(&team->epoch) == seen)
+        pthread_cond_wait(&team->wake, &team->lock);
+    atomic_fetch_sub(&team->sleepers, 1);
+    pthread_mutex_unlock(&team->lock);
+    return atomic_load(&team->epoch);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *self = argument;
+    struct vmoe_team *team = self->team;
+    unsigned seen = 0;
+
+    vmoe_cpu_enter_float();
+    for (;;) {
+        seen = wait_for_run(team, seen);
+        if (atomic_load(&team->stop))
+            return NULL;
+        atomic_fetch_add(&team->inside, 1);
+        if (atomic_load(&team->open) && self->index < team->threads)
+            work(team, self->index);
+        atomic_fetch_sub(&team->inside, 1);
+    }
+}
+
+/* Publishes a new epoch and wakes whoever sleeps. */
+static void announce(struct vmoe_team *team)
+{
+    atomic_fetch_add(&team->epoch, 1);
+    if (atomic_load(&team->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&team->lock);
+    pthread_cond_broadcast(&team->wake);
+    pthread_mutex_unlock(&team->lock);
+}
+
+vmoe_status vmoe_team_create(const vmoe_allocator *allocator, struct vmoe_team **team,
+                             vmoe_error *error)
+{
+    struct vmoe_team *made = vmoe_memory_take_zeroed(allocator, sizeof *made);
+
+    *team = NULL;
+    if (made == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, "threads", "no memory for a team of threads");
+    if (pthread_mutex_init(&made->lock, NULL) != 0) {
+        vmoe_memory_release(allocator, made);
+        return vmoe_fail(error, VMOE_ERR_THREAD, "threads", "a lock could not be created");
+    }
+    if (pthread_cond_init(&made->wake, NULL) != 0) {
+        pthread_mutex_destroy(&made->lock);
+        vmoe_memory_release(allocator, made);
+        return vmoe_fail(error, VMOE_ERR_THREAD, "threads", "a condition could not be created");
+    }
+    made->allocator = allocator;
+    made->process = getpid();
+    made->threads = 1;
+    *team = made;
+    return VMOE_OK;
+}
+
+void vmoe_team_destroy(struct vmoe_team *team)
+{
+    if (team == NULL)
+        return;
+    /* In a forked child the workers do not exist, and the lock may be held by one of them. */
+    if (team->process == getpid()) {
+        atomic_store(&team->stop, true);
+        announce(team);
+        for (uint32_t i = 0; i < team->started; i++)
+            pthread_join(team->workers[i].thread, NULL);
+        pthread_cond_destroy(&team->wake);
+        pthread_mutex_destroy(&team->lock);
+    }
+    vmoe_memory_release(team->allocator, team);
+}
+
+/* Starts one worker with all signals blocked, so that the host's handlers run on the host's threads. */
+static int start_worker(struct worker *worker)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int failed;
+
+    if (pthread_attr_init(&attributes) != 0)
+        return -1;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    failed = pthread_attr_setstacksize(&attributes, STACK_BYTES) != 0 ||
+             pthread_create(&worker->thread, &attributes, worker_main, worker) != 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return failed ? -1 : 0;
+}
+
+vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
+{
+    if (team->process != getpid())
+        threads = 1;
+    while (team->started + 1 < threads) {
+        struct worker *worker = &team->workers[team->started];
+
+        worker->team = team;
+        worker->index = team->started + 1;
+        if (start_worker(worker) != 0)
+            return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
+                             "thread %u of %u could not be started", team->started + 2, threads);
+        team->started++;
+    }
+    team->threads = threads;
+    atomic_store(&team->rest, threads > vmoe_cpu_count());
+    return VMOE_OK;
+}
+
+uint32_t vmoe_team_threads(const struct vmoe_team *team)
+{
+    return team->threads;
+}
+
+void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context)
+{
+    unsigned rounds = 0;
+
+    if (team->threads == 1 || tasks <= 1) {
+        for (size_t i = 0; i < tasks; i++)
+            task(context, i, 0);
+        return;
+    }
+    team->task = task;
+    team->context = context;
+    team->tasks = tasks;
+    atomic_store(&team->next, 0);
+    atomic_store(&team->open, true);
+    announce(team);
+    work(team, 0);
+    atomic_store(&team->open, false);
+    while (atomic_load(&team->inside) != 0) {
+        if (++rounds < SPIN_ROUNDS)
+            pause_briefly();
+        else
+            sched_yield();
+    }
+}
+
+void vmoe_team_rest(struct vmoe_team *team)
+{
+    atomic_store(&team->rest, true);
+}

@@ -1,0 +1,585 @@
+#!/bin/sh
+#
+# Black-box tests of the vmoe command: tests/cli.sh VMOE MODEL.vmoe
+#
+# MODEL.vmoe is the Fashion-MNIST model of examples/demo.  Prints one line a test and a summary.
+# Import tests need the golden data ($VMOE_GOLDEN or ../shared/golden) and are skipped without them.
+
+if [ $# -ne 2 ]; then
+    echo "usage: tests/cli.sh VMOE MODEL.vmoe" >&2
+    exit 2
+fi
+case $1 in /*) vmoe=$1 ;; *) vmoe=$PWD/$1 ;; esac
+case $2 in /*) model=$2 ;; *) model=$PWD/$2 ;; esac
+root=$(cd "$(dirname "$0")/.." && pwd)
+golden=${VMOE_GOLDEN:-$root/../shared/golden}
+pictures=$root/examples/demo/pictures
+boot=$pictures/ankle-boot.jpg
+bag=$pictures/bag.jpg
+
+# A Python with numpy, or none.
+python=
+for p in ${PYTHON:-} python3 /usr/bin/python3; do
+    if "$p" -c 'import numpy' 2>/dev/null; then
+        python=$p
+        break
+    fi
+done
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+passed=0
+failed=0
+skipped=0
+
+result() { # STATUS NAME
+    if [ "$1" -eq 0 ]; then
+        passed=$((passed + 1))
+        echo "ok - $2"
+    else
+        failed=$((failed + 1))
+        echo "not ok - $2"
+    fi
+}
+
+check() { # NAME COMMAND...: the command succeeds
+    name=$1
+    shift
+    "$@" >check.out 2>&1
+    status=$?
+    result $status "$name"
+    [ $status -eq 0 ] || sed 's/^/#   /' check.out
+}
+
+refuse() { # NAME COMMAND...: the command fails
+    name=$1
+    shift
+    if "$@" >/dev/null 2>&1; then result 1 "$name"; else result 0 "$name"; fi
+}
+
+skip() { # NAME REASON
+    skipped=$((skipped + 1))
+    echo "ok - $1 # skip: $2"
+}
+
+# What each exit status promises about the two streams.
+streams_agree() { # STATUS
+    case $1 in
+    0) [ ! -s err ] ;;
+    1) [ "$(wc -l <err)" -eq 1 ] && grep -q '^vmoe: ..*: ..*$' err ;;
+    2) [ ! -s out ] && [ "$(wc -l <err)" -eq 2 ] && grep -q '^vmoe: ..*: ..*$' err &&
+        sed -n 2p err | grep -q "^Try 'vmoe .*--help'\.$" ;;
+    esac
+}
+
+expect() { # STATUS NAME ARGUMENTS...: vmoe ends with this status and keeps its streams apart
+    want=$1
+    name=$2
+    shift 2
+    "$vmoe" "$@" >out 2>err
+    got=$?
+    if [ $got -eq "$want" ] && streams_agree "$want"; then
+        result 0 "$name"
+    else
+        result 1 "$name"
+        echo "#   vmoe $*: status $got, expected $want"
+        sed 's/^/#   out: /' out | head -n 5
+        sed 's/^/#   err: /' err | head -n 5
+    fi
+}
+
+prints() { # PATTERN: the latest output has such a line
+    check "  it prints '$1'" grep -q -e "$1" out
+}
+
+complains() { # PATTERN
+    check "  it complains '$1'" grep -q -e "$1" err
+}
+
+json() { # NAME EXPRESSION: true of `o`, the list of objects on the lines of `out`
+    check "  the JSON has $1" python3 -c "
+import json, sys
+def number(text):
+    raise ValueError(text)
+o = [json.loads(line, parse_constant=number) for line in open('out', encoding='utf-8')]
+sys.exit(not ($2))"
+}
+
+npy() { # NAME EXPRESSION: true with numpy as n
+    if [ -n "$python" ]; then
+        check "  $1" "$python" -c "
+import sys
+import numpy as n
+sys.exit(not ($2))"
+    else
+        skip "  $1" "no numpy"
+    fi
+}
+
+# ---- The command as a whole --------------------------------------------------------------------
+
+expect 0 "the version is shown" --version
+prints '^vmoe [0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*$'
+expect 0 "help lists the commands" help
+for c in import info verify classify run preprocess cost presets; do
+    prints "^  $c "
+done
+expect 0 "--help is help" --help
+expect 0 "-h is help" -h
+for c in import info verify classify run preprocess cost presets; do
+    expect 0 "help $c" help $c
+    prints "^Usage: vmoe $c"
+    cp out help.out
+    expect 0 "$c --help" $c --help
+    check "  it says the same as help $c" cmp out help.out
+done
+expect 0 "--help wins over missing operands" classify --top 3 --help
+expect 2 "no command"
+expect 2 "an unknown command" frobnicate
+complains "unknown command 'frobnicate'"
+expect 2 "help for an unknown command" help frobnicate
+expect 2 "help for two commands" help info verify
+expect 2 "an unknown global option" --frobnicate
+expect 0 "presets are listed" presets
+prints '^vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012$'
+expect 2 "presets takes no operands" presets x
+
+# ---- Options -----------------------------------------------------------------------------------
+
+expect 2 "an unknown long option" info --frobnicate "$model"
+complains "unknown option '--frobnicate'"
+expect 2 "an unknown short option" info -x "$model"
+expect 2 "a flag with a value" info --json=yes "$model"
+expect 2 "an option without its value" classify "$model" "$boot" --top
+expect 2 "a long name cut short" classify "$model" "$boot" --to 3
+for value in -1 0 '' x 3x 1.5 +3 ' 3' 0x3 4294967296 99999999999999999999; do
+    expect 2 "--top '$value'" classify "$model" "$boot" --top "$value"
+done
+for value in -1 0 '' x 1.5x nan inf 0x1p3 +1 ' 1' 1e999 1,5 1e -; do
+    expect 2 "-C '$value'" classify "$model" "$boot" -C "$value"
+done
+expect 2 "-K 0" classify "$model" "$boot" -K 0
+expect 2 "an unknown priority" classify "$model" "$boot" --priority bpr
+expect 2 "an empty word" classify "$model" "$boot" --priority ''
+expect 2 "two words at once" classify "$model" "$boot" --priority 'vanilla|bpr-max'
+expect 2 "an unknown group" classify "$model" "$boot" --group some
+expect 2 "group 0" classify "$model" "$boot" --group 0
+expect 2 "an unknown capacity rule" classify "$model" "$boot" --capacity-rule floor
+expect 2 "an unknown precision" classify "$model" "$boot" --precision f16
+expect 2 "an unknown ISA" classify "$model" "$boot" --isa sse9
+expect 2 "classify without a picture" classify "$model"
+expect 2 "classify without anything" classify
+expect 2 "info without a file" info
+expect 2 "info with two files" info "$model" "$model"
+expect 2 "verify without a file" verify
+expect 2 "run without its output" run "$model" in.npy
+expect 2 "run with four operands" run "$model" in.npy out.npy more
+expect 2 "preprocess without --out" preprocess resize-28 "$boot"
+expect 2 "import without --out" import source
+expect 2 "import without a source" import -o file.vmoe
+expect 2 "import with an unknown type" import source -o file.vmoe --dtype f16
+expect 2 "import with an unknown preprocessing" import source -o file.vmoe --preprocess resize-
+expect 2 "cost without a model" cost
+expect 2 "cost with a file and a preset" cost "$model" --preset vmoe_b16_imagenet21k_randaug_strong
+check "none of these wrote a file" sh -c '! ls *.vmoe *.npy *.tmp* 2>/dev/null'
+
+expect 0 "options before the operands" classify --top 2 --json "$model" "$boot"
+cp out first.out
+for order in "$model --top=2 --json $boot" "$model $boot --json --top 2" \
+    "--json $model $boot --top=2" "--json --top 7 --top 2 -- $model $boot"; do
+    # The words are split on purpose.
+    # shellcheck disable=SC2086
+    expect 0 "options in another order" classify $order
+    check "  the result is the same" cmp out first.out
+done
+expect 1 "behind -- everything is an operand" classify -- "$model" --top
+complains '^vmoe: --top: '
+expect 0 "a short option with its value attached" classify -C0.5 "$model" "$boot" --json
+cp out first.out
+expect 0 "the same with its long name" classify --capacity 0.5 "$model" "$boot" --json
+check "  the result is the same" cmp out first.out
+
+# ---- info and verify ---------------------------------------------------------------------------
+
+expect 0 "info" info "$model"
+prints '28 x 28 pixels'
+expect 0 "info as JSON" info --json "$model"
+check "  a JSON tool reads it" python3 -m json.tool out
+json "the geometry" "o[0]['image_size'] == 28 and o[0]['tokens'] == 50 and o[0]['classes'] == 10 \
+and o[0]['experts'] == 8 and o[0]['moe_layers'] == [1, 3, 5] and o[0]['capacity'] == 1.05 \
+and o[0]['preprocessing'] == 'resize-28' and o[0]['labels'] is True and len(o[0]['id']) == 32"
+expect 0 "verify" verify "$model"
+prints ': ok$'
+expect 1 "info on a missing file" info missing.vmoe
+complains '^vmoe: missing.vmoe: '
+expect 1 "verify on a missing file" verify missing.vmoe
+: >empty.vmoe
+head -c 1000 "$model" >short.vmoe
+head -c 100000 "$model" >half.vmoe
+head -c 4096 /dev/urandom >noise.vmoe
+{ cat "$model"; echo; } >long.vmoe
+# One flipped bit in the middle of the weights.
+cp "$model" flipped.vmoe
+chmod u+w flipped.vmoe
+middle=$(($(wc -c <"$model") / 2))
+byte=$(od -An -tu1 -j $middle -N 1 "$model" | tr -d ' ')
+# shellcheck disable=SC2059
+printf "\\$(printf %03o $((byte ^ 4)))" | dd of=flipped.vmoe bs=1 seek=$middle conv=notrunc 2>/dev/null
+for bad in empty short half noise long flipped; do
+    expect 1 "verify on a file that is $bad" verify $bad.vmoe
+    complains "^vmoe: $bad.vmoe: "
+    expect 1 "classify with a file that is $bad" classify $bad.vmoe "$boot"
+done
+for bad in empty short noise; do
+    expect 1 "info on a file that is $bad" info $bad.vmoe
+done
+expect 1 "a folder is not a model" info .
+expect 1 "a name of several lines is complained about in one" info 'two
+lines'
+
+# ---- classify ----------------------------------------------------------------------------------
+
+expect 0 "classify" classify "$model" "$boot"
+prints '^  *[0-9][0-9]*\.[0-9] %  Ankle boot$'
+check "  it shows five classes" test "$(wc -l <out)" -eq 6
+check "  the best comes first" sh -c "sed -n 2p out | grep -q 'Ankle boot'"
+expect 0 "classify with one class" classify "$model" "$boot" --top 1
+check "  it shows one" test "$(wc -l <out)" -eq 2
+expect 0 "classify with more classes than there are" classify "$model" "$boot" --top 100 --json
+json "all ten, which sum to 1" "len(o[0]['top']) == 10 and \
+abs(sum(c['probability'] for c in o[0]['top']) - 1) < 1e-5"
+json "them in order" "o[0]['top'] == sorted(o[0]['top'], key=lambda c: -c['probability'])"
+expect 0 "classify all pictures" classify "$model" "$pictures"/*.jpg --top 1 --json
+json "a line for each in order" "len(o) == 10 and [x['file'] for x in o] == sorted(x['file'] for x in o)"
+json "the class that the file is named after, for nine of them at least" \
+    "sum(x['top'][0]['label'].lower().replace(' ', '-').replace('/', '-') + '.jpg' == \
+x['file'].split('/')[-1] for x in o) >= 9"
+cp out all.out
+expect 0 "one thread" classify "$model" "$pictures"/*.jpg --top 1 --json --threads 1
+check "  the result is the same" cmp out all.out
+expect 0 "one picture of them alone" classify "$model" "$bag" --top 1 --json
+check "  the result is the same" sh -c 'grep -qxF "$(cat out)" all.out'
+expect 0 "the portable instruction set" classify "$model" "$boot" --isa ref
+LC_ALL=de_DE.UTF-8 "$vmoe" classify "$model" "$pictures"/*.jpg --top 1 --json >out 2>err
+check "the locale changes nothing" cmp out all.out
+
+many=
+i=0
+while [ $i -lt 15 ]; do
+    many="$many $pictures/*.jpg"
+    i=$((i + 1))
+done
+# shellcheck disable=SC2086
+expect 0 "150 pictures, more than a slice" classify "$model" --top 1 --json $many
+check "  150 lines" test "$(wc -l <out)" -eq 150
+check "  the last ten are as when alone" sh -c 'tail -n 10 out | cmp - all.out'
+# shellcheck disable=SC2086
+expect 0 "150 pictures in groups of 10" classify "$model" --top 1 --json --group 10 -C 0.3 $many
+sort -u out | wc -l >count
+check "  every group gives the same" grep -qx ' *10' count
+sed -n 141,150p out >group.out
+expect 0 "one group of all" classify "$model" --top 1 --json --group all -C 0.3 "$pictures"/*.jpg
+check "  the result is that of a group of 10" cmp out group.out
+expect 1 "groups that do not fit" classify "$model" --group 3 "$pictures"/*.jpg
+complains '^vmoe: group: '
+
+for dial in "-C 0.2" "-K 1" "--priority bpr-max" "--priority bpr-sum" "--group image" "--group 1" \
+    "--capacity-rule round" "--capacity-multiple 1" "--precision f32" "--precision bf16" \
+    "--threads 2 -K 1 -C 0.3 --priority=bpr-max --capacity-multiple=1"; do
+    # shellcheck disable=SC2086
+    expect 0 "the dial at $dial" classify "$model" "$boot" $dial
+done
+expect 0 "-C 1e-6 leaves one slot" classify "$model" "$boot" -C 1e-6 --capacity-multiple 1
+expect 1 "C above its limit" classify "$model" "$boot" -C 65
+expect 1 "K above the number of experts" classify "$model" "$boot" -K 9
+expect 1 "too many threads" classify "$model" "$boot" --threads 100000
+
+expect 1 "a missing picture" classify "$model" missing.jpg
+complains '^vmoe: missing.jpg: cannot open the file: '
+check "  it prints nothing" test ! -s out
+echo "not a picture" >bad.jpg
+expect 1 "a picture that is none" classify "$model" bad.jpg
+complains '^vmoe: bad.jpg: '
+head -c 300 "$boot" >cut.jpg
+expect 1 "a picture cut short" classify "$model" cut.jpg
+complains '^vmoe: cut.jpg: '
+: >empty.jpg
+expect 1 "an empty picture" classify "$model" empty.jpg
+expect 1 "a folder is not a picture" classify "$model" .
+expect 1 "a bad one among good ones" classify "$model" --top 1 --json "$boot" bad.jpg "$bag"
+complains '^vmoe: bad.jpg: '
+json "the good ones" "len(o) == 2"
+expect 1 "a missing one among good ones" classify "$model" --top 1 --json missing.jpg "$bag"
+json "the good one" "len(o) == 1"
+expect 1 "a bad one in a group" classify "$model" --group 2 "$boot" bad.jpg
+complains '^vmoe: bad.jpg: '
+check "  nothing of the group is shown" test ! -s out
+cp "$boot" 'q"u\o
+te.jpg'
+expect 0 "a file name that JSON must escape" classify "$model" --json 'q"u\o
+te.jpg'
+json "the name" "o[0]['file'] == 'q\"u\\\\o\\nte.jpg'"
+odd=$(printf 'caf\303\251-\351.jpg')
+if cp "$boot" "$odd" 2>/dev/null; then
+    expect 0 "a file name that is not UTF-8" classify "$model" --json "$odd"
+    json "a replacement" "o[0]['file'] == 'caf\u00e9-\ufffd.jpg'"
+fi
+if [ -e /dev/stdin ]; then
+    "$vmoe" classify "$model" /dev/stdin --top 1 <"$boot" >out 2>err
+    check "a picture through a pipe" grep -q 'Ankle boot' out
+fi
+
+# ---- run ---------------------------------------------------------------------------------------
+
+if [ -n "$python" ]; then
+    "$python" - <<'END'
+import numpy as n
+r = n.random.default_rng(1)
+u = r.integers(0, 256, (6, 28, 28, 3), dtype=n.uint8)
+n.save('u8.npy', u)
+n.save('f32.npy', u.astype(n.float32) / n.float32(255) * n.float32(2) - n.float32(1))
+n.save('none.npy', u[:0])
+n.save('f64.npy', u.astype(n.float64))
+n.save('big.npy', u.astype('>f4'))
+n.save('fortran.npy', n.asfortranarray(u))
+n.save('flat.npy', u.reshape(6, -1))
+n.save('small.npy', u[:, :27])
+n.save('gray.npy', u[..., :1])
+with open('v2.npy', 'wb') as f:
+    n.lib.format.write_array(f, u, version=(2, 0))
+b = open('u8.npy', 'rb').read()
+open('short.npy', 'wb').write(b[:-1])
+open('long.npy', 'wb').write(b + b'x')
+open('cut.npy', 'wb').write(b[:60])
+h = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 28, 28, 3), }" % (b'9' * 18)
+open('huge.npy', 'wb').write(b'\x93NUMPY\x01\x00' + bytes([118, 0]) + h.ljust(117) + b'\n')
+END
+    expect 0 "run on uint8" run "$model" u8.npy logits.npy
+    check "  it prints nothing" test ! -s out
+    npy "the result is float32 (6, 10) and finite" \
+        "n.load('logits.npy').dtype == n.float32 and n.load('logits.npy').shape == (6, 10) and n.isfinite(n.load('logits.npy')).all()"
+    check "  the elements begin at a multiple of 64" test $(($(wc -c <logits.npy) % 64)) -eq $((240 % 64))
+    expect 0 "run on float32" run "$model" f32.npy logits2.npy
+    check "  the result is the same" cmp logits.npy logits2.npy
+    expect 0 "run on a version 2 header" run "$model" v2.npy logits2.npy
+    check "  the result is the same" cmp logits.npy logits2.npy
+    for batch in 1 4 6 100; do
+        expect 0 "run with --batch $batch" run "$model" u8.npy logits2.npy --batch $batch
+        check "  the result is the same" cmp logits.npy logits2.npy
+    done
+    expect 0 "run on no images" run "$model" none.npy logits2.npy --report report.json --features features.npy
+    npy "the results are empty" \
+        "n.load('logits2.npy').shape == (0, 10) and n.load('features.npy').shape == (0, 96)"
+    expect 0 "run with all outputs" run "$model" u8.npy logits2.npy --features features.npy \
+        --report report.json -C 0.3 --priority bpr-max --capacity-multiple 1 --threads 2
+    npy "the features are float32 (6, 96)" \
+        "n.load('features.npy').dtype == n.float32 and n.load('features.npy').shape == (6, 96)"
+    cp report.json out
+    check "  a JSON tool reads the report" python3 -m json.tool report.json
+    json "the setting" "o[0]['capacity'] == 4 and o[0]['experts_per_token'] == 2 and \
+o[0]['group_images'] == 1 and o[0]['priority'] == 'bpr-max' and o[0]['threads'] == 2 and \
+o[0]['precision'] == 'f32' and o[0]['isa'] in ('ref', 'avx2', 'avx512', 'neon')"
+    json "sums that add up" "o[0]['assigned'] == 6 * 50 * 2 * 3 and \
+o[0]['processed'] + o[0]['dropped'] == o[0]['assigned'] and \
+all(sum(l[k] for l in o[0]['layers']) == o[0][k] for k in ('assigned', 'processed', 'dropped', 'untouched'))"
+    json "loads that add up" "[l['layer'] for l in o[0]['layers']] == [1, 3, 5] and \
+all(len(l['load']) == 8 and sum(l['load']) == l['processed'] and l['capacity'] == 4 for l in o[0]['layers'])"
+    json "work and times" "o[0]['macs'] > 0 and o[0]['weight_bytes'] > 0 and \
+set(o[0]['seconds']) == {'image', 'embed', 'attention', 'mlp', 'routing', 'experts', 'head'} and \
+all(s >= 0 for s in o[0]['seconds'].values())"
+    cp report.json one.json
+    expect 0 "the same in calls of 4" run "$model" u8.npy logits3.npy --report report.json --batch 4 \
+        -C 0.3 --priority bpr-max --capacity-multiple 1 --threads 2
+    check "  the logits are the same" cmp logits2.npy logits3.npy
+    cat one.json report.json >out
+    json "the same sums" "o[1]['calls'] == 2 and \
+all(o[0][k] == o[1][k] for k in ('images', 'groups', 'assigned', 'processed', 'dropped', 'untouched', 'macs', 'layers'))"
+    expect 0 "a group of all images" run "$model" u8.npy logits3.npy --group all -C 0.3 --report report.json
+    cp report.json out
+    json "one group" "o[0]['groups'] == 1 and o[0]['group_images'] == 6"
+    expect 1 "a group that does not fit" run "$model" u8.npy never.npy --group 4
+    expect 1 "a batch that does not fit its group" run "$model" u8.npy never.npy --group 2 --batch 3
+    for bad in f64 big fortran flat small gray short long cut huge missing; do
+        expect 1 "run on an array that is $bad" run "$model" $bad.npy never.npy --report never.json
+        complains "^vmoe: $bad.npy: "
+    done
+    expect 1 "run on a model as an array" run "$model" "$model" never.npy
+    expect 1 "run on a device" run "$model" /dev/zero never.npy
+    expect 1 "run into a missing folder" run "$model" u8.npy missing/never.npy
+    expect 1 "run with features in a missing folder" run "$model" u8.npy never.npy --features missing/x.npy
+    expect 1 "run into a folder" run "$model" u8.npy .
+    check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
+    if [ -c /dev/full ]; then
+        expect 1 "run into a device" run "$model" u8.npy /dev/full
+        check "  the device is still one" test -c /dev/full
+    fi
+    ln -s logits2.npy link.npy
+    cp logits.npy logits2.npy
+    expect 0 "run into a link" run "$model" u8.npy link.npy -K 1
+    check "  it stays a link" test -h link.npy
+    refuse "  its target was replaced" cmp logits.npy logits2.npy
+    umask 027
+    expect 0 "run with a umask" run "$model" u8.npy mask.npy
+    umask 022
+    check "  the mode follows it" sh -c 'ls -l mask.npy | grep -q "^-rw-r-----"'
+else
+    skip "run" "no numpy"
+fi
+
+# ---- preprocess --------------------------------------------------------------------------------
+
+expect 0 "preprocess by model" preprocess "$model" "$boot" -o a.npy
+check "  it prints nothing" test ! -s out
+expect 0 "preprocess by name" preprocess resize-28 "$boot" --out=b.npy
+check "  the result is the same" cmp a.npy b.npy
+npy "it is uint8 (28, 28, 3)" "n.load('a.npy').dtype == n.uint8 and n.load('a.npy').shape == (28, 28, 3)"
+expect 0 "preprocess with a crop" preprocess -o c.npy small-40-crop-32 "$boot"
+npy "it is float32 (32, 32, 3) in 0..255" "n.load('c.npy').dtype == n.float32 and \
+n.load('c.npy').shape == (32, 32, 3) and n.load('c.npy').min() >= 0 and n.load('c.npy').max() <= 255"
+if [ -n "$python" ]; then
+    "$python" -c "import numpy as n; n.save('one.npy', n.load('a.npy')[None])"
+    expect 0 "the preprocessed picture can be run" run "$model" one.npy one.logits.npy
+    "$vmoe" classify "$model" "$boot" --top 1 --json >out
+    npy "its class is that of classify" \
+        "n.load('one.logits.npy')[0].argmax() == __import__('json').load(open('out'))['top'][0]['index']"
+fi
+expect 1 "preprocess by something that is neither" preprocess resize-0 "$boot" -o never.npy
+expect 1 "preprocess beyond the limit" preprocess resize-99999 "$boot" -o never.npy
+expect 1 "a crop larger than the side" preprocess small-32-crop-40 "$boot" -o never.npy
+expect 1 "preprocess of a bad picture" preprocess resize-28 bad.jpg -o never.npy
+complains '^vmoe: bad.jpg: '
+expect 1 "preprocess of a missing picture" preprocess resize-28 missing.jpg -o never.npy
+check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
+if [ -d "$golden/preprocess" ]; then
+    for image in "$golden"/preprocess/*.jpg; do
+        name=$(basename "$image" .jpg)
+        for want in "$golden/preprocess/$name".r*.npy "$golden/preprocess/$name".s*.npy; do
+            [ -e "$want" ] || continue
+            spec=$(basename "$want" .npy)
+            spec=$(echo "${spec##*.}" | sed 's/^r/resize-/; s/^s\([0-9]*\)c/small-\1-crop-/')
+            "$vmoe" preprocess "$spec" "$image" -o got.npy 2>err
+            npy "$spec of $name is as TensorFlow has it" "(n.load('got.npy') == n.load('$want')).all()"
+        done
+    done
+else
+    skip "preprocess against golden data" "there are none here"
+fi
+
+# ---- cost --------------------------------------------------------------------------------------
+
+expect 0 "cost of a file" cost "$model"
+prints 'this setting'
+prints 'the dense ViT'
+expect 0 "cost as JSON" cost "$model" --json -K 1 -C 0.5
+json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['C'] == 0.5 and o[0]['capacity'] == 4 and o[0]['images'] == 1"
+json "costs in order" "0 < o[0]['macs'] <= o[0]['macs_padded'] and o[0]['macs_dense'] > 0 and \
+o[0]['weight_bytes'] > 0 and o[0]['workspace_bytes'] > 0"
+expect 0 "cost of ten images" cost "$model" --json --images 10
+cp out ten.out
+expect 0 "cost of one" cost "$model" --json
+cat out >>ten.out
+cp ten.out out
+json "ten times the work" "o[0]['macs'] == 10 * o[1]['macs']"
+expect 0 "cost of a preset" cost --preset vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012 --json -C 1.5 --group 8
+json "the known cost of B/16 at 384 pixels" "abs(o[0]['macs_padded'] / 8e9 - 88.2) < 0.5 and \
+abs(o[0]['macs_dense'] / 8e9 - 55.5) < 0.5"
+for name in $("$vmoe" presets); do
+    expect 0 "cost of $name" cost --preset "$name"
+done
+expect 1 "cost of an unknown preset" cost --preset nonesuch
+expect 1 "cost of a missing file" cost missing.vmoe
+expect 1 "cost beyond the limits" cost "$model" -C 65
+
+# ---- import ------------------------------------------------------------------------------------
+
+if [ -d "$golden/models/token" ]; then
+    source=$golden/models/token/model
+    expect 0 "import" import "$source" -o token.vmoe
+    check "  it prints nothing" test ! -s out
+    expect 0 "  what it wrote is sound" verify token.vmoe
+    expect 0 "  what it wrote has the defaults" info --json token.vmoe
+    json "the defaults" "o[0]['precision'] == 'bf16' and not o[0]['compact'] and \
+o[0]['experts_per_token'] == 2 and o[0]['capacity'] == 1.05 and o[0]['capacity_rule'] == 'ceil' and \
+o[0]['capacity_multiple'] == 4 and o[0]['group_images'] == 1 and o[0]['gelu'] == 'tanh' and \
+o[0]['output'] == 'softmax' and o[0]['labels'] is False"
+    classes=$(python3 -c "import json; print(json.load(open('out'))['classes'])")
+    i=0
+    while [ $i -lt "$classes" ]; do
+        i=$((i + 1))
+        printf 'Klasse %s \303\266\r\n' $i
+    done >labels.txt
+    expect 0 "import with everything" import --dtype=f32 --compress "$source" --experts-per-token 1 \
+        --capacity 0.75 --capacity-rule round --capacity-multiple 1 --group-images 2 --gelu erf \
+        --output sigmoid --preprocess small-40-crop-32 --labels labels.txt -o all.vmoe
+    expect 0 "  what it wrote is sound" verify all.vmoe
+    expect 0 "  what it wrote has these settings" info --json all.vmoe
+    json "the settings" "o[0]['precision'] == 'f32' and o[0]['compact'] and \
+o[0]['experts_per_token'] == 1 and o[0]['capacity'] == 0.75 and o[0]['capacity_rule'] == 'round' and \
+o[0]['capacity_multiple'] == 1 and o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
+o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'small-40-crop-32'"
+    expect 0 "labels are shown" classify all.vmoe "$boot" "$bag" --top 1
+    prints "$(printf 'Klasse [0-9]* \303\266$')"
+    expect 0 "import to int8" import "$source" --dtype int8 -o int8.vmoe
+    expect 0 "import replaces a file" import "$source" --dtype f32 -o int8.vmoe
+    expect 0 "import for larger pictures" import "$source" --image-size 48 -o large.vmoe
+    expect 0 "  it takes them" info --json large.vmoe
+    json "the image size" "o[0]['image_size'] == 48"
+    cp int8.vmoe before.vmoe
+    expect 1 "import of nothing" import missing -o int8.vmoe
+    expect 1 "import with a missing label file" import "$source" -o int8.vmoe --labels missing.txt
+    complains '^vmoe: missing.txt: '
+    head -n 2 labels.txt >few.txt
+    expect 1 "import with too few labels" import "$source" -o int8.vmoe --labels few.txt
+    { tr '\n' '\000' <labels.txt; } >zero.txt
+    expect 1 "import with zero bytes in labels" import "$source" -o int8.vmoe --labels zero.txt
+    expect 1 "import with an unknown preset" import "$source" -o int8.vmoe --preset nonesuch
+    expect 1 "import with K above the experts" import "$source" -o int8.vmoe -K 99
+    check "failures leave the old file alone" cmp int8.vmoe before.vmoe
+    expect 1 "import into a missing folder" import "$source" -o missing/x.vmoe
+    if [ -c /dev/full ]; then
+        expect 1 "import into a device" import "$source" -o /dev/full
+        check "  the device is still one" test -c /dev/full
+    fi
+    check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
+    expect 0 "import of a .npz" import "$golden/dense/vit.npz" -o dense.vmoe --dtype f32
+    expect 0 "a dense model" info dense.vmoe
+    prints 'dense'
+    side=$("$vmoe" info --json dense.vmoe | python3 -c "import json, sys; print(json.load(sys.stdin)['image_size'])")
+    expect 0 "a dense model classifies" classify dense.vmoe "$boot" -C 0.5 --json
+    expect 0 "the cost of a dense model" cost dense.vmoe
+    if [ -n "$python" ]; then
+        "$python" -c "import numpy as n; n.save('dense.npy', n.zeros((2, $side, $side, 3), n.uint8))"
+        expect 0 "run on a dense model" run dense.vmoe dense.npy logits.npy --report report.json
+        cp report.json out
+        json "no layers with experts" "o[0]['layers'] == [] and o[0]['assigned'] == 0"
+        if [ -e "$golden/dense/images.npy" ]; then
+            expect 0 "run on golden images" run dense.vmoe "$golden/dense/images.npy" logits.npy
+            npy "the logits are the golden ones" \
+                "n.abs(n.load('logits.npy') - n.load('$golden/dense/logits.npy')).max() < 2e-5"
+        fi
+    fi
+else
+    skip "import" "there are no golden data here"
+fi
+
+# ---- Output that cannot be written -------------------------------------------------------------
+
+if [ -c /dev/full ]; then
+    for line in "--version" "help" "help cost" "presets" "info $model" "info --json $model" \
+        "verify $model" "classify $model $boot" "classify --json $model $boot" "cost $model"; do
+        # shellcheck disable=SC2086
+        "$vmoe" $line >/dev/full 2>err
+        status=$?
+        : >out
+        check "vmoe ${line%% /*} into a full disk" test $status -eq 1
+        check "  it complains in one line" streams_agree 1
+    done
+fi
+"$vmoe" info "$model" >&- 2>err
+check "a closed stdout is a failure" test $? -eq 1
+
+[ $skipped -eq 0 ] || echo "$skipped skipped"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -1,0 +1,23 @@
+/*
+ * Checkpoints whose weights are a formula of their names: any geometry, nothing on disk.  The golden
+ * data define the formula; benchmarks use it for models of real size.
+ */
+#ifndef VMOE_TESTS_FORMULA_H
+#define VMOE_TESTS_FORMULA_H
+
+#include <stdint.h>
+#include <vmoe.h>
+
+#include "checkpoint/source.h"
+
+/*
+ * A source with upstream's names for the geometry of `info`: image_size, patch_size, width, heads, mlp,
+ * layers, classes, pre_logits, classifier (TOKEN or GAP), experts and moe are used.  NULL if there is
+ * no memory.
+ */
+struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed);
+
+/* Value number i of the tensor of a name. */
+float formula_value(const char *name, uint64_t seed, float offset, float scale, uint64_t i);
+
+#endif
