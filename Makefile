@@ -52,8 +52,8 @@ SHARED := $(BUILD)/libvmoe.so.$(VERSION)
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 $(BUILD)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 
-.PHONY: all
 all: lib tools ## the library and the vmoe command
+.PHONY: all
 
 .PHONY: lib
 lib: $(STATIC) $(SHARED) ## the static and the shared library
@@ -91,6 +91,54 @@ $(BUILD)/examples/%.o: examples/%.c
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+$(BUILD)/demo: $(BUILD)/examples/demo/demo.o $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
+
+$(BUILD)/accuracy: $(BUILD)/examples/demo/accuracy.o $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
+
+$(BUILD)/minimal: $(BUILD)/examples/c/minimal.o $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
+
+DEMO_MODEL := examples/demo/fashion-mnist.vmoe
+
+.PHONY: demo
+demo: deps $(BUILD)/demo ## classify the shipped pictures and turn the dial
+	@$(BUILD)/demo $(DEMO_MODEL) examples/demo/pictures/*.jpg
+
+# The strict float32 model is made from upstream's checkpoint; it is too large to ship.
+UPSTREAM ?= ../shared/demo
+FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
+
+.PHONY: accuracy
+accuracy: deps $(BUILD)/accuracy tools ## all 10,000 test pictures over the dial, beside upstream's counts
+	$(Q)$(INSTALL_PACKAGES) dataset-fashion-mnist
+	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/model -o $(BUILD)/fashion-mnist-f32.vmoe --dtype f32
+	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/dense -o $(BUILD)/fashion-mnist-dense.vmoe --dtype f32
+	$(Q)for table in accuracy accuracy_fine; do \
+		$(BUILD)/accuracy --dense $(BUILD)/fashion-mnist-dense.vmoe $(BUILD)/fashion-mnist-f32.vmoe \
+			$(FASHION_MNIST)/t10k-images-idx3-ubyte.gz $(FASHION_MNIST)/t10k-labels-idx1-ubyte.gz \
+			$(UPSTREAM)/$$table.tsv || exit 1; done
+
+# ---- Benchmarks -------------------------------------------------------------------------------------
+
+$(BUILD)/bench/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC    $<")
+	$(Q)$(CC) $(ALL_CFLAGS) -Ilib -Itests -c $< -o $@
+
+$(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/tests/support/formula.o $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
+
+.PHONY: bench
+bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry ## time the kernels and a ViT-B/16 (bench/README.md)
+	$(BUILD)/bench_kernels --quick
+	$(BUILD)/bench_geometry --preset vmoe_b16_imagenet21k_randaug_strong --repeat 5
+
 # ---- Tests ------------------------------------------------------------------------------------------
 
 # tests/test_NAME.c is a cmocka program; everything else in tests/support/ is linked into each.
@@ -106,6 +154,77 @@ $(BUILD)/tests/%.o: tests/%.c
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT_OBJECTS) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_LIB)
+
+TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map" \
+	"sh tests/check_header.sh $(CC)" $(TESTS:%="%") \
+	"$(PYTHON) tests/test_second_reader.py" "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
+
+.PHONY: check
+check: deps ## build and run the tests
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/demo $(BUILD)/accuracy $(BUILD)/minimal $(BUILD)/bench_kernels \
+		$(BUILD)/bench_geometry $(TESTS)
+	@sh tests/run.sh $(TEST_COMMANDS)
+
+.PHONY: check-layers check-symbols
+check-layers: ## every include goes to the same room or to a lower rank
+	@sh tests/check_layers.sh
+check-symbols: lib ## the library exports what the map lists and nothing else
+	@sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map
+
+.PHONY: check-asan check-tsan check-sanitized
+check-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(MAKE) CONFIG=asan check-sanitized
+check-tsan: ## the tests under ThreadSanitizer
+	$(MAKE) CONFIG=tsan check-sanitized
+check-sanitized: deps
+	$(Q)$(MAKE) --no-print-directory $(STATIC) tools $(TESTS)
+	@sh tests/run.sh $(TESTS:%="%") "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
+
+# ---- What the build needs ---------------------------------------------------------------------------
+
+PACKAGES := libjpeg62-turbo-dev zlib1g-dev libxxhash-dev libcmocka-dev g++ python3 python3-numpy
+
+# Installs the Debian packages that are missing, as root or with sudo; silent if there are none.
+INSTALL_PACKAGES := install_packages() { \
+	missing=; for p; do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && return 0; echo "installing:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; \
+	install_packages
+
+.PHONY: deps
+deps: ## install the packages that the build and the tests need (Debian)
+	@if command -v apt-get >/dev/null; then $(INSTALL_PACKAGES) $(PACKAGES); \
+	else echo "needed: libjpeg-turbo, zlib, xxHash (headers), cmocka, Python 3 with NumPy"; fi
+
+# ---- Installation -----------------------------------------------------------------------------------
+
+INSTALL ?= install
+
+.PHONY: install
+install: all ## install library, header, pkg-config file and command below DESTDIR and prefix
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
+	$(INSTALL) -m 644 include/vmoe.h $(DESTDIR)$(includedir)/vmoe.h
+	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)/libvmoe.a
+	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION)
+	ln -sf libvmoe.so.$(VERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION)
+	ln -sf libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so
+	$(INSTALL) -m 755 $(BUILD)/vmoe $(DESTDIR)$(bindir)/vmoe
+	printf '%s\n' 'prefix=$(prefix)' 'libdir=$(libdir)' 'includedir=$(includedir)' '' 'Name: libvmoe' \
+		'Description: Sparse Vision Transformers (V-MoE) on CPUs' 'Version: $(VERSION)' \
+		'Libs: -L$${libdir} -lvmoe' 'Libs.private: $(LDLIBS_LIB)' 'Cflags: -I$${includedir}' \
+		>$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(includedir)/vmoe.h $(DESTDIR)$(libdir)/libvmoe.a $(DESTDIR)$(libdir)/libvmoe.so \
+		$(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION) \
+		$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc $(DESTDIR)$(bindir)/vmoe
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | sort | while IFS="$$(printf '\t')" read -r t w; do \
+		printf '  %-16s %s\n' "make $$t" "$$w"; done
 
 .PRECIOUS: $(BUILD)/%.o
 

@@ -3,12 +3,14 @@
 #define VMOE_RUN_H
 
 #include "checkpoint/reader.h"
+#include "encoder/encoder.h"
 #include "runtime/pool.h"
 
 struct vmoe_model {
     vmoe_allocator allocator;
     struct vmoe_checkpoint checkpoint;
     struct vmoe_pool *pool;
+    struct vmoe_trace trace; /* for tests; shows nothing in a model that was loaded */
 };
 
 /*

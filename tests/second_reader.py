@@ -269,13 +269,13 @@ def _token_count(config: dict[str, Any]) -> int:
 def _strings(block: bytes, config: dict[str, Any]) -> tuple[str, list[str] | None]:
     at = 0
 
-    def text(what: str, limit: int) -> str:
+    def text(what: str, least: int, limit: int) -> str:
         nonlocal at
         end = block.find(0, at)
         if end < 0:
             _reject(f"The strings end before {what} does.")
-        if end - at > limit:
-            _reject(f"The text of {what} has {end - at} bytes and at most {limit} are allowed.")
+        if not least <= end - at <= limit:
+            _reject(f"The text of {what} has {end - at} bytes, but {least}..{limit} are allowed.")
         try:
             value = block[at:end].decode("utf-8")
         except UnicodeDecodeError:
@@ -285,10 +285,10 @@ def _strings(block: bytes, config: dict[str, Any]) -> tuple[str, list[str] | Non
         at = end + 1
         return value
 
-    provenance = text("the provenance", 4096)
+    provenance = text("the provenance", 0, 4096)
     labels = None
     if config["labels"]:
-        labels = [text(f"label {i}", 1024) for i in range(config["classes"])]
+        labels = [text(f"label {i}", 1, 1024) for i in range(config["classes"])]
     if len(block) != _round_up(at, 8):
         _reject(f"The strings have {len(block)} bytes and their texts make {_round_up(at, 8)}.")
     if any(block[at:]):
@@ -459,8 +459,6 @@ def _unpacked(tensor: Tensor, plain: np.ndarray) -> np.ndarray:
         return bits.astype(np.uint32, "C").view(np.float32)
     if tensor.precision == BF16:
         return (bits.astype(np.uint32, "C") << np.uint32(16)).view(np.float32)
-    if (bits == 0x80).any():
-        _reject(f"The matrix {tensor.name} holds -128, which is outside -127..127.")
     return np.ascontiguousarray(bits).view(np.int8).astype(np.float32)
 
 

@@ -8,18 +8,9 @@
 
 #include "image/preprocess.h"
 #include "runtime/limits.h"
+#include "support/random.h"
 #include "support/sha256.h"
 #include "support/support.h"
-
-static uint64_t state;
-
-static uint32_t random_u32(void)
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)(state * UINT64_C(0x2545f4914f6cdd1d) >> 32);
-}
 
 static uint32_t random_side(uint32_t most)
 {
@@ -85,7 +76,7 @@ static void assert_same_floats(const float *a, const float *b, size_t n)
             fail_msg("value %zu is %.9g, expected %.9g", i, (double)a[i], (double)b[i]);
 }
 
-/* ---- Golden pictures --------------------------------------------------------------------------- */
+/* ---- Golden pictures ------------------------------------------------------------------------- */
 
 /* All rows of a picture; free() releases them. */
 static uint8_t *all_rows(const vmoe_picture *picture, uint32_t *width, uint32_t *height)
@@ -214,18 +205,20 @@ static void resized_pictures_are_tensorflows(void **unused)
     table_free(&table);
 }
 
-/* ---- The arithmetic said once more, pixel by pixel --------------------------------------------- */
+/* ---- The arithmetic said once more, pixel by pixel ------------------------------------------- */
 
 static float pixel(const vmoe_picture *picture, long x, long y, size_t c)
 {
+    const uint8_t *pixels = picture->data;
     const long right = (long)picture->width - 1, bottom = (long)picture->height - 1;
 
     x = x < 0 ? 0 : x > right ? right : x;
     y = y < 0 ? 0 : y > bottom ? bottom : y;
-    return (float)((const uint8_t *)picture->data)[((size_t)y * picture->width + (size_t)x) * 3 + c];
+    return (float)pixels[((size_t)y * picture->width + (size_t)x) * 3 + c];
 }
 
-static float naive_bilinear(const vmoe_picture *picture, uint32_t side, size_t i, size_t j, size_t c)
+static float naive_bilinear(const vmoe_picture *picture, uint32_t side, size_t i, size_t j,
+                            size_t c)
 {
     const float scale_x = (float)picture->width / (float)side;
     const float scale_y = (float)picture->height / (float)side;
@@ -270,7 +263,7 @@ static float naive_area(const vmoe_picture *picture, uint32_t width, uint32_t he
 static void bilinear_resizing_of_any_size(void **unused)
 {
     (void)unused;
-    state = 31;
+    random_seed(31);
     for (size_t run = 0; run < 300; run++) {
         const uint32_t width = random_side(90), height = random_side(90), side = random_side(70);
         uint8_t *pixels = random_pixels((size_t)3 * width * height);
@@ -278,7 +271,8 @@ static void bilinear_resizing_of_any_size(void **unused)
         float *out = preprocess((vmoe_preprocessing){ VMOE_PREPROCESS_RESIZE, side, 0 }, picture);
 
         for (size_t i = 0; i < (size_t)3 * side * side; i++)
-            assert_true(out[i] == naive_bilinear(&picture, side, i / 3 / side, i / 3 % side, i % 3));
+            assert_true(out[i] ==
+                        naive_bilinear(&picture, side, i / 3 / side, i / 3 % side, i % 3));
         free(out);
         free(pixels);
     }
@@ -287,7 +281,7 @@ static void bilinear_resizing_of_any_size(void **unused)
 static void area_averaging_and_crop_of_any_size(void **unused)
 {
     (void)unused;
-    state = 32;
+    random_seed(32);
     for (size_t run = 0; run < 300; run++) {
         const uint32_t width = random_side(90), height = random_side(90);
         const uint32_t side = random_side(70), crop = random_side(side);
@@ -319,7 +313,7 @@ static void pictures_of_the_largest_side(void **unused)
                                          { VMOE_LIMIT_PICTURE_SIDE, 3 } };
 
     (void)unused;
-    state = 33;
+    random_seed(33);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         uint8_t *pixels = random_pixels((size_t)3 * sizes[i][0] * sizes[i][1]);
         const vmoe_picture picture = rgb_picture(pixels, sizes[i][0], sizes[i][1]);
@@ -344,7 +338,7 @@ static void scratch_stays_small(void **unused)
     assert_in_range(vmoe_preprocess_scratch_bytes(&crop), 1, 512 << 10);
 }
 
-/* ---- Pixels of the caller ---------------------------------------------------------------------- */
+/* ---- Pixels of the caller -------------------------------------------------------------------- */
 
 static void a_stride_skips_what_is_between_the_rows(void **unused)
 {
@@ -356,7 +350,7 @@ static void a_stride_skips_what_is_between_the_rows(void **unused)
     float *expected, *out;
 
     (void)unused;
-    state = 34;
+    random_seed(34);
     dense = random_pixels(3 * WIDTH * HEIGHT);
     padded = random_pixels(bytes);
     for (size_t y = 0; y < HEIGHT; y++)
@@ -434,7 +428,7 @@ static void wrong_kinds_and_sizes_are_refused(void **unused)
     assert_preprocess_fails(how, jpeg_picture(NULL, 48), VMOE_ERR_ARGUMENT);
 }
 
-/* ---- Patches ----------------------------------------------------------------------------------- */
+/* ---- Patches --------------------------------------------------------------------------------- */
 
 static void patches_lie_in_the_order_of_the_embedding(void **unused)
 {

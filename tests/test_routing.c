@@ -9,20 +9,10 @@
 #include <string.h>
 
 #include "model/config.h"
+#include "support/random.h"
 #include "support/support.h"
 
 enum { MOST_TOKENS = 64, MOST_EXPERTS = 40, MOST_PICKS = 16 };
-
-/* xorshift64*, seeded in each test, so that failures repeat. */
-static uint64_t state;
-
-static uint32_t random_u32(void)
-{
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (uint32_t)(state * UINT64_C(0x2545f4914f6cdd1d) >> 32);
-}
 
 static size_t random_size(size_t least, size_t most)
 {
@@ -150,7 +140,7 @@ static void check_slots(const struct plan *plan)
     }
 }
 
-/* ---- Golden decisions -------------------------------------------------------------------------- */
+/* ---- Golden decisions ------------------------------------------------------------------------ */
 
 static void upstream_makes_the_same_decisions(void **unused)
 {
@@ -196,7 +186,7 @@ static void upstream_makes_the_same_decisions(void **unused)
     table_free(&table);
 }
 
-/* ---- The example of upstream's own test -------------------------------------------------------- */
+/* ---- The example of upstream's own test ------------------------------------------------------ */
 
 static const float example[3 * 3] = { 0.4f, 0.0f, 0.2f, 0.5f, 0.1f, 0.4f, 0.3f, 0.2f, 0.6f };
 
@@ -244,7 +234,7 @@ static void the_sum_of_gates_may_rank_differently(void **unused)
     free_plan(&plan);
 }
 
-/* ---- Any gates --------------------------------------------------------------------------------- */
+/* ---- Any gates ------------------------------------------------------------------------------- */
 
 static void a_gate_tie_goes_to_the_lower_expert(void **unused)
 {
@@ -286,7 +276,7 @@ static void no_capacity_drops_everything_and_enough_drops_nothing(void **unused)
     struct plan plan;
 
     (void)unused;
-    state = 5;
+    random_seed(5);
     for (size_t i = 0; i < 15; i++)
         gates[i] = random_gate();
     plan = make_plan(5, 3, 3, 0, VMOE_PRIORITY_BPR_MAX, gates);
@@ -306,7 +296,7 @@ static void any_gates_give_a_valid_plan(void **unused)
     size_t rows = 0;
 
     (void)unused;
-    state = 20210610;
+    random_seed(20210610);
     while (rows < 100000) {
         const size_t tokens = random_size(1, MOST_TOKENS);
         const size_t experts = random_size(1, MOST_EXPERTS);
@@ -330,7 +320,7 @@ static void every_pair_gets_the_slot_that_counting_gives(void **unused)
     static float gates[MOST_TOKENS * MOST_EXPERTS];
 
     (void)unused;
-    state = 314159;
+    random_seed(314159);
     for (uint32_t run = 0; run < 600; run++) {
         const uint32_t priority = VMOE_PRIORITY_VANILLA + run % 3;
         const size_t tokens = random_size(1, MOST_TOKENS);
@@ -357,7 +347,7 @@ static void a_large_group_is_sorted_and_stable(void **unused)
     struct plan plan;
 
     (void)unused;
-    state = 99;
+    random_seed(99);
     for (size_t i = 0; i < TOKENS; i++)
         gates[i] = random_gate();
     plan = make_plan(TOKENS, 1, 1, TOKENS, VMOE_PRIORITY_BPR_MAX, gates);
@@ -370,7 +360,7 @@ static void a_large_group_is_sorted_and_stable(void **unused)
     free(at);
 }
 
-/* ---- Gates ------------------------------------------------------------------------------------- */
+/* ---- Gates ----------------------------------------------------------------------------------- */
 
 static float *random_floats(size_t n, float scale)
 {
@@ -412,7 +402,7 @@ static void gates_are_the_softmax_of_the_logits(void **unused)
     double expected[32];
 
     (void)unused;
-    state = 7;
+    random_seed(7);
     for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
         for (size_t n = 0; n < sizeof experts / sizeof experts[0]; n++) {
             const size_t width = widths[w], ldx = width + 5, count = experts[n], tokens = 21;
@@ -464,7 +454,7 @@ static void a_tokens_gates_do_not_depend_on_the_number_of_tokens(void **unused)
     float *x, *router;
 
     (void)unused;
-    state = 11;
+    random_seed(11);
     x = random_floats(TOKENS * WIDTH, 3.0f);
     router = random_floats(WIDTH * 13, 1.0f);
     for (size_t n = 0; n < sizeof experts / sizeof experts[0]; n++) {
@@ -491,7 +481,7 @@ static void gates_have_the_same_bits_everywhere(void **unused)
     float *x, *router;
 
     (void)unused;
-    state = 2106;
+    random_seed(2106);
     x = random_floats(TOKENS * WIDTH, 2.0f);
     router = random_floats(WIDTH * EXPERTS, 1.0f);
     vmoe_route_gates(TOKENS, WIDTH, EXPERTS, x, WIDTH, router, gates);

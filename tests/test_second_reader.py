@@ -88,7 +88,7 @@ class RoundTrip(Case):
         for seed, (precision, compact, classifier, experts) in enumerate(kinds):
             config = vb.make_config(precision=precision, compact=compact, classifier=classifier,
                                     experts=experts, labels=seed % 2, pre_logits=seed % 3 * 17)
-            labels = ["", "Ängström", "c", "\u2603", "x" * 1024] if seed % 2 else None
+            labels = ["\u00e9", "Ängström", "c", "\u2603", "x" * 1024] if seed % 2 else None
             with self.subTest(precision=precision, compact=compact, classifier=classifier,
                               experts=experts):
                 tensors = vb.random_tensors(config, seed)
@@ -388,8 +388,8 @@ class Lies(Case):
                            (0x7F, "control"), (0, "padding|their texts make")):
             self.assert_lie(data, byte(self.where.strings, value), why)
         self.assert_lie(data, byte(self.where.strings + 15, 1), "padding of the strings")
-        self.assert_rejected(made("p" * 4097, list("abcde")), "at most 4096")
-        self.assert_rejected(made("", ["a", "b", "c", "d", "l" * 1025]), "label 4 .* at most 1024")
+        self.assert_rejected(made("p" * 4097, list("abcde")), "0..4096")
+        self.assert_rejected(made("", ["a", "b", "c", "d", "l" * 1025]), "label 4 .* 1..1024")
         self.assert_rejected(made("1234567", list("abcd")), "end before label 4")
         self.assert_rejected(made("", ["long label"] * 6), "their texts make")
         self.assert_rejected(made("\x85", list("abcde")), "control")
@@ -458,7 +458,8 @@ class Lies(Case):
         items = vb.items(config, vb.random_tensors(config))
         number = next(i for i, item in enumerate(items) if item.precision == vb.INT8)
         items[number].data = b"\x80" + items[number].data[1:]
-        self.assert_rejected(vb.assemble(config, items), "holds -128")
+        model = second_reader.parse(vb.assemble(config, items))
+        self.assertTrue(any((values < 0).any() for values in model.tensors.values()))
 
     def test_chunk_table(self) -> None:
         table = self.where.table

@@ -5,7 +5,7 @@
  *     accuracy [--threads N] [--dense DENSE.vmoe] MODEL.vmoe IMAGES.gz LABELS.gz TABLE.tsv...
  *
  * IMAGES and LABELS are the files t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.  The
- * tables have the columns C, K, bpr, group_images, rule, multiple, capacity, correct_of_10000; a row
+ * tables have the columns C K bpr group_images rule multiple capacity correct_of_10000; a row
  * `dense` needs the dense model.  The models must hold float32 weights, as the original did.  The
  * exit status is 1 if a capacity differs, or a count by more than 3 pictures.
  */

@@ -154,6 +154,8 @@ vmoe_status vmoe_format_get_config(const uint8_t *bytes, vmoe_info *info, vmoe_e
         return vmoe_fail(error, VMOE_ERR_FORMAT, "config",
                          "the fields compact and labels are %u and %u, but must be 0 or 1",
                          made.compact, made.labels);
+    if (made.experts == 0 && capacity != 0)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, "config", "a dense model has a capacity");
     *info = made;
     return VMOE_OK;
 }
@@ -220,6 +222,39 @@ uint64_t vmoe_format_tensor_offset(uint64_t end)
     return rest == 0 ? end : end + (VMOE_FORMAT_TENSOR_ALIGNMENT - rest);
 }
 
+#define LINE_BYTES 64u
+#define TILE_LINES 16u
+#define TILE_COLUMNS 16u
+
+bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t first,
+                                 const uint8_t *bytes, size_t count)
+{
+    uint32_t block = vmoe_pack_block(tensor->precision), group = block / TILE_LINES;
+    uint32_t width = vmoe_format_number_bytes(tensor);
+    uint64_t blocks = (tensor->rows + block - 1) / block;
+
+    if (tensor->part != VMOE_PART_MATRIX ||
+        (tensor->rows % block == 0 && tensor->columns % (2 * TILE_COLUMNS) == 0))
+        return true;
+    for (uint64_t line = first / LINE_BYTES; line < (first + count) / LINE_BYTES; line++) {
+        uint64_t tile = line / TILE_LINES, panel = tile / 2 / blocks;
+        uint64_t row = tile / 2 % blocks * block + line % TILE_LINES * group;
+        uint64_t column = panel * 2 * TILE_COLUMNS + tile % 2 * TILE_COLUMNS;
+        const uint8_t *at = bytes + (line * LINE_BYTES - first);
+
+        if (row + group <= tensor->rows && column + TILE_COLUMNS <= tensor->columns)
+            continue;
+        for (uint32_t i = 0; i < LINE_BYTES; i++) {
+            uint32_t number = i / width;
+
+            if (at[i] != 0 && (row + number % group >= tensor->rows ||
+                               column + number / group >= tensor->columns))
+                return false;
+        }
+    }
+    return true;
+}
+
 /* ---- Text ----------------------------------------------------------------------------------- */
 
 /* Bytes of the UTF-8 sequence at `s`, of which `left` are there; 0 if it is malformed. */
@@ -239,7 +274,8 @@ static size_t sequence_length(const unsigned char *s, size_t left)
             return 0;
         code = code << 6 | (s[i] & 0x3f);
     }
-    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ||
+        code < 0xa0)
         return 0;
     return length;
 }

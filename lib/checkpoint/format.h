@@ -81,6 +81,13 @@ uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor);
 /* Where the next tensor begins if the data before it end at `end`. */
 uint64_t vmoe_format_tensor_offset(uint64_t end);
 
+/*
+ * True if the zero padding of a packed matrix is zero in its bytes first .. first + count - 1, which
+ * are whole lines of 64 bytes.
+ */
+bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t first,
+                                 const uint8_t *bytes, size_t count);
+
 /* True for well-formed UTF-8 without control characters. */
 bool vmoe_format_text_is_clean(const char *text, size_t bytes);
 

@@ -34,7 +34,9 @@ void *vmoe_list_add(struct vmoe_list *list, uint64_t count)
     uint64_t total;
     uint8_t *items;
 
-    if (!vmoe_add_u64(list->count, count, &total) || (total > list->capacity && !grow(list, total)))
+    if (!vmoe_add_u64(list->count, count, &total))
+        return NULL;
+    if ((total > list->capacity || list->items == NULL) && !grow(list, total))
         return NULL;
     items = (uint8_t *)list->items + list->count * list->item_bytes;
     memset(items, 0, (size_t)(count * list->item_bytes));

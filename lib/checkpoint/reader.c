@@ -126,13 +126,13 @@ static vmoe_status read_config(struct reader *reader, vmoe_info *info, vmoe_erro
     return VMOE_OK;
 }
 
-/* The next text of the strings, or NULL if it is not terminated, too long, or not clean. */
-static const char *next_text(const uint8_t **at, const uint8_t *end, size_t limit)
+/* The next text of the strings, or NULL if it is not terminated, of a wrong length, or not clean. */
+static const char *next_text(const uint8_t **at, const uint8_t *end, size_t least, size_t limit)
 {
     const uint8_t *text = *at;
     const uint8_t *zero = text == end ? NULL : memchr(text, 0, (size_t)(end - text));
 
-    if (zero == NULL || (size_t)(zero - text) > limit ||
+    if (zero == NULL || (size_t)(zero - text) < least || (size_t)(zero - text) > limit ||
         !vmoe_format_text_is_clean((const char *)text, (size_t)(zero - text)))
         return NULL;
     *at = zero + 1;
@@ -155,11 +155,11 @@ static vmoe_status read_strings(const struct reader *reader, struct vmoe_checkpo
     memcpy(checkpoint->strings, reader->strings, bytes);
     at = checkpoint->strings;
     end = at + bytes;
-    checkpoint->provenance = next_text(&at, end, VMOE_LIMIT_PROVENANCE_BYTES);
+    checkpoint->provenance = next_text(&at, end, 0, VMOE_LIMIT_PROVENANCE_BYTES);
     if (checkpoint->provenance == NULL)
         return vmoe_fail(error, VMOE_ERR_FORMAT, "provenance", "the text is damaged");
     for (uint32_t i = 0; info->labels && i < info->classes; i++) {
-        checkpoint->labels[i] = next_text(&at, end, VMOE_LIMIT_LABEL_BYTES);
+        checkpoint->labels[i] = next_text(&at, end, 1, VMOE_LIMIT_LABEL_BYTES);
         if (checkpoint->labels[i] == NULL)
             return vmoe_fail(error, VMOE_ERR_FORMAT, "labels", "the name of class %u is damaged", i);
     }
@@ -260,10 +260,15 @@ static vmoe_status read_chunk(const struct reader *reader, const struct vmoe_ten
         return vmoe_fail(error, VMOE_ERR_CHECKSUM, tensor->name,
                          "the %u bytes at %llu of the file do not match their checksum",
                          chunk->stored, (unsigned long long)offset);
-    if (chunk->coding == VMOE_CHUNK_RAW)
-        return VMOE_OK;
-    return vmoe_chunk_decode(reader->coder, stored, chunk->stored,
-                             vmoe_format_number_bytes(tensor), to, bytes, tensor->name, error);
+    if (chunk->coding != VMOE_CHUNK_RAW)
+        status = vmoe_chunk_decode(reader->coder, stored, chunk->stored,
+                                   vmoe_format_number_bytes(tensor), to, bytes, tensor->name,
+                                   error);
+    if (status == VMOE_OK && !vmoe_format_padding_is_zero(
+                                 tensor, (uint64_t)index * VMOE_FORMAT_CHUNK_BYTES, to, bytes))
+        return vmoe_fail(error, VMOE_ERR_FORMAT, tensor->name,
+                         "the padding of the matrix is not zero in chunk %u", index);
+    return status;
 }
 
 /* Reads every tensor to its place in `block`, or through one buffer if that is NULL. */

@@ -26,11 +26,13 @@ struct vmoe_writer {
 
 /* ---- Header --------------------------------------------------------------------------------- */
 
-static vmoe_status check_text(const char *text, size_t limit, const char *where, size_t *bytes,
-                              vmoe_error *error)
+static vmoe_status check_text(const char *text, size_t least, size_t limit, const char *where,
+                              size_t *bytes, vmoe_error *error)
 {
     size_t length = strlen(text);
 
+    if (length < least)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where, "a text is empty");
     if (length > limit)
         return vmoe_fail(error, VMOE_ERR_LIMIT, where, "a text of %zu bytes is beyond the limit of %zu",
                          length, limit);
@@ -46,10 +48,10 @@ static vmoe_status measure_strings(const vmoe_info *info, const char *const *lab
                                    const char *provenance, size_t *bytes, vmoe_error *error)
 {
     vmoe_status status =
-        check_text(provenance, VMOE_LIMIT_PROVENANCE_BYTES, "provenance", bytes, error);
+        check_text(provenance, 0, VMOE_LIMIT_PROVENANCE_BYTES, "provenance", bytes, error);
 
     for (uint32_t i = 0; status == VMOE_OK && labels != NULL && i < info->classes; i++)
-        status = check_text(labels[i], VMOE_LIMIT_LABEL_BYTES, "labels", bytes, error);
+        status = check_text(labels[i], 1, VMOE_LIMIT_LABEL_BYTES, "labels", bytes, error);
     *bytes = (*bytes + 7) / 8 * 8;
     return status;
 }

@@ -3,15 +3,15 @@
  * pixel when it is read; an output row is the weighted sum of a few such rows, and neighbours share
  * at most one of them.  A pixel is computed as four values, of which the next overwrites the last.
  */
+#include "image/resize.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "image/resize.h"
-
 /*
- * The input pixels first..end-1 under an output pixel on one axis.  Those between the outer two have
- * weight 1; a single one has `first_weight`.  Rounding may put `end` one past the picture: that
- * pixel counts as the last one again.
+ * The input pixels first..end-1 under an output pixel on one axis.  Those between the outer two
+ * have weight 1; a single one has `first_weight`.  Rounding may put `end` one past the picture:
+ * that pixel counts as the last one again.
  */
 struct span {
     uint32_t first, end;
@@ -67,20 +67,16 @@ static void sum_columns(const struct span *columns, uint32_t crop, const float *
 {
     for (size_t x = 0; x < crop; x++) {
         const struct span span = columns[x];
-        const float *first = row + (size_t)3 * at_most(span.first, width - 1);
-        const float *last = row + (size_t)3 * at_most(span.end - 1, width - 1);
-        const uint32_t middle = at_most(span.end - 1, width);
-        float sum[4];
+        const size_t first = at_most(span.first, width - 1);
+        const size_t last = at_most(span.end - 1, width - 1);
+        const uint32_t middle_end = at_most(span.end - 1, width);
+        vmoe_pixel sum = vmoe_pixel_load(row + 3 * first) * span.first_weight;
 
-        for (size_t c = 0; c < 4; c++)
-            sum[c] = first[c] * span.first_weight;
-        for (uint32_t v = span.first + 1; v < middle; v++)
-            for (size_t c = 0; c < 4; c++)
-                sum[c] += row[(size_t)3 * v + c];
+        for (uint32_t v = span.first + 1; v < middle_end; v++)
+            sum += vmoe_pixel_load(row + (size_t)3 * v);
         if (span.first + 1 < span.end)
-            for (size_t c = 0; c < 4; c++)
-                sum[c] += last[c] * span.last_weight;
-        memcpy(sums + 3 * x, sum, sizeof sum);
+            sum += vmoe_pixel_load(row + 3 * last) * span.last_weight;
+        vmoe_pixel_store(sums + 3 * x, sum);
     }
 }
 

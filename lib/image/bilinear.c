@@ -3,9 +3,9 @@
  * row then lies between two stretched rows.  A pixel is computed as four values, of which the next
  * pixel overwrites the last.
  */
-#include <math.h>
-
 #include "image/resize.h"
+
+#include <math.h>
 
 /* An output pixel lies `fraction` of the way from pixel `low` to pixel `high` on one axis. */
 struct tap {
@@ -37,7 +37,7 @@ static uint32_t at_most(float value, uint32_t largest)
     return whole < largest ? whole : largest;
 }
 
-/* The tap of output pixel `i` on an axis of `count` input pixels, `scale` of them an output pixel. */
+/* The tap of output pixel `i` on an axis of `count` input pixels, `scale` to an output pixel. */
 static struct tap tap_at(uint32_t i, float scale, uint32_t count)
 {
     const float x = ((float)i + 0.5f) * scale - 0.5f; /* at least -0.5 */
@@ -54,12 +54,10 @@ static void stretch(const struct tap *taps, uint32_t side, const float *restrict
                     float *restrict stretched)
 {
     for (size_t x = 0; x < side; x++) {
-        const float *low = row + (size_t)3 * taps[x].low;
-        const float *high = row + (size_t)3 * taps[x].high;
-        const float fraction = taps[x].fraction;
+        const vmoe_pixel low = vmoe_pixel_load(row + (size_t)3 * taps[x].low);
+        const vmoe_pixel high = vmoe_pixel_load(row + (size_t)3 * taps[x].high);
 
-        for (size_t c = 0; c < 4; c++)
-            stretched[3 * x + c] = low[c] + (high[c] - low[c]) * fraction;
+        vmoe_pixel_store(stretched + 3 * x, low + (high - low) * taps[x].fraction);
     }
 }
 

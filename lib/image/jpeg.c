@@ -26,7 +26,7 @@ struct jpeg_rows {
 
 _Static_assert(sizeof(struct jpeg_rows) <= VMOE_ROWS_BYTES, "VMOE_ROWS_BYTES is too small");
 
-/* ---- What libjpeg calls ------------------------------------------------------------------------ */
+/* ---- What libjpeg calls ---------------------------------------------------------------------- */
 
 static void on_error(j_common_ptr decoder)
 {
@@ -46,7 +46,7 @@ static void on_output(j_common_ptr decoder)
     (void)decoder;
 }
 
-/* ---- What we call ------------------------------------------------------------------------------ */
+/* ---- What we call ---------------------------------------------------------------------------- */
 
 /* Turns the message that led to the jump into our error. */
 static vmoe_status failure(struct jpeg_rows *jpeg, vmoe_error *error)
@@ -85,7 +85,7 @@ static vmoe_status check_header(const struct jpeg_rows *jpeg, uint32_t component
     work = (uint64_t)component_scans * ((width + 7) / 8) * ((height + 7) / 8);
     if (work > VMOE_LIMIT_JPEG_WORK)
         return vmoe_fail(error, VMOE_ERR_LIMIT, jpeg->where,
-                         "the scans of the JPEG file visit %llu blocks, more than the limit of %llu",
+                         "the JPEG file's scans visit %llu blocks, more than the limit of %llu",
                          (unsigned long long)work, (unsigned long long)VMOE_LIMIT_JPEG_WORK);
     return VMOE_OK;
 }

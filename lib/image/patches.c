@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * A patch is made of `patch` runs of 3 * patch values that lie together both in the image and in the
- * patch.  Run `i` of an image row goes here in the patches.
+ * A patch is made of `patch` runs of 3 * patch values that lie together both in the image and in
+ * the patch.  Run `i` of an image row goes here in the patches.
  */
 static size_t run_offset(size_t side, size_t patch, size_t row, size_t i)
 {

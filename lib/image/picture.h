@@ -22,15 +22,16 @@ struct vmoe_rows {
 };
 
 /*
- * Opens a picture of either kind.  `memory` holds the stream's state; VMOE_ROWS_BYTES are enough and
- * it must be aligned to 64.  `*rows` is inside it.  Checks the picture against every limit before
- * anything of its size is allocated.  `where` names the picture in errors.
+ * Opens a picture of either kind.  `memory` holds the stream's state; VMOE_ROWS_BYTES are enough
+ * and it must be aligned to 64.  `*rows` is inside it.  Checks the picture against every limit
+ * before anything of its size is allocated.  `where` names the picture in errors; it must live as
+ * long as the stream.
  */
 #define VMOE_ROWS_BYTES 4096u
 vmoe_status vmoe_rows_open(const vmoe_picture *picture, const char *where, void *memory,
                            struct vmoe_rows **rows, vmoe_error *error);
 
-/* Checks that a picture has pixels and that neither its sides nor their product exceed the limits. */
+/* Checks that a picture has pixels, and its sides and their product against the limits. */
 vmoe_status vmoe_picture_check_size(uint32_t width, uint32_t height, const char *where,
                                     vmoe_error *error);
 

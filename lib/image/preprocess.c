@@ -65,7 +65,8 @@ vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
     if (status != VMOE_OK)
         return status;
     if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
-        status = vmoe_area_resize(rows, preprocessing->side, preprocessing->crop, &arena, out, error);
+        status = vmoe_area_resize(rows, preprocessing->side, preprocessing->crop, &arena, out,
+                                  error);
     else
         status = vmoe_bilinear_resize(rows, preprocessing->side, &arena, out, error);
     if (status != VMOE_OK) {

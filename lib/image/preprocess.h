@@ -25,8 +25,9 @@ vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
 
 /*
  * Cuts an image (side, side, 3) into flattened patches in the order of the embedding: patches from
- * left to right and top to bottom, in each rows, columns, channels.  `patches` is (side / patch)^2 rows
- * of patch * patch * 3 values.  Pixels in 0..255 become x / 255 * 2 - 1; a tensor is taken as it is.
+ * left to right and top to bottom, in each rows, columns, channels.  `patches` is (side / patch)^2
+ * rows of patch * patch * 3 values.  Pixels in 0..255 become x / 255 * 2 - 1; a tensor is taken as
+ * it is.
  */
 void vmoe_patches_from_pixels(uint32_t side, uint32_t patch, const uint8_t *pixels, float *patches);
 void vmoe_patches_from_range(uint32_t side, uint32_t patch, const float *pixels, float *patches);

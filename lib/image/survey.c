@@ -101,14 +101,16 @@ static vmoe_status check_begin(const uint8_t *data, size_t bytes, const char *wh
 vmoe_status vmoe_jpeg_survey(const uint8_t *data, size_t bytes, const char *where,
                              uint32_t *component_scans, vmoe_error *error)
 {
-    struct walk walk = { data + 2, data + bytes };
-    uint32_t scans = 0;
     vmoe_status status = check_begin(data, bytes, where, error);
+    uint32_t scans = 0;
+    struct walk walk;
     uint8_t code;
 
-    *component_scans = 0;
     if (status != VMOE_OK)
         return status;
+    *component_scans = 0;
+    walk.at = data + 2;
+    walk.end = data + bytes;
     while ((code = next_marker(&walk)) != EOI) {
         const size_t left = (size_t)(walk.end - walk.at);
         size_t length;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Four floats that are computed with at once; every architecture has such a type, or emulates it. */
+/* Four floats at once; where the machine has no such type, the compiler emulates it. */
 typedef float lanes __attribute__((vector_size(16)));
 #define LANES 4u
 

@@ -1,7 +1,7 @@
 /*
- * The plan: which experts a token is sent to, and which slot of an expert each pair gets.  Gates may
- * be anything, NaN included: the order in which they rank is total, so choices stay distinct and
- * indices in range.  All arrays and the scratch come from the caller.
+ * The plan: which experts a token is sent to, and which slot of an expert each pair gets.  Gates
+ * may be anything, NaN included: the order in which they rank is total, so choices stay distinct
+ * and indices in range.  All arrays and the scratch come from the caller.
  */
 #include "routing/routing.h"
 

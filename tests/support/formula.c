@@ -59,10 +59,11 @@ static void tensor_range(const struct vmoe_array *array, float *offset, float *s
         *scale = 0.25f;
     } else if (ends_with(name, "bias")) {
         *scale = 0.125f;
-    } else if (strcmp(name, "cls") == 0 || ends_with(name, "pos_embedding")) {
+    } else if (strcmp(name, "cls") == 0 || ends_with(name, "pos_embedding") ||
+               ends_with(name, "probe")) {
         *scale = 0.5f;
     } else {
-        if (strstr(name, "SelfAttention/out") != NULL)
+        if (strstr(name, "Attention/out") != NULL)
             fan = (double)(array->dims[0] * array->dims[1]);
         else if (strstr(name, "/Moe/Mlp/") != NULL)
             fan = (double)array->dims[1];
@@ -118,23 +119,46 @@ static void add(struct formula *formula, const uint64_t dims[4], const char *for
 
 #define DIMS(...) ((const uint64_t[4]){ __VA_ARGS__ })
 
-static void add_block(struct formula *formula, const vmoe_info *info, uint32_t i)
+static void add_norm(struct formula *formula, const vmoe_info *info, const char *module,
+                     const char *name)
+{
+    add(formula, DIMS(info->width), "%s/%s/scale", module, name);
+    add(formula, DIMS(info->width), "%s/%s/bias", module, name);
+}
+
+static void add_attention(struct formula *formula, const vmoe_info *info, const char *module,
+                          const char *name)
 {
     static const char *const heads[] = { "query", "key", "value" };
-    uint64_t d = info->width, f = info->mlp, h = info->heads, e = info->experts;
+    uint64_t d = info->width, h = info->heads;
+
+    for (int n = 0; n < 3; n++) {
+        add(formula, DIMS(d, h, d / h), "%s/%s/%s/kernel", module, name, heads[n]);
+        add(formula, DIMS(h, d / h), "%s/%s/%s/bias", module, name, heads[n]);
+    }
+    add(formula, DIMS(h, d / h, d), "%s/%s/out/kernel", module, name);
+    add(formula, DIMS(d), "%s/%s/out/bias", module, name);
+}
+
+static void add_mlp(struct formula *formula, const vmoe_info *info, const char *module)
+{
+    uint64_t d = info->width, f = info->mlp;
+
+    add(formula, DIMS(d, f), "%s/Mlp/Dense_0/kernel", module);
+    add(formula, DIMS(f), "%s/Mlp/Dense_0/bias", module);
+    add(formula, DIMS(f, d), "%s/Mlp/Dense_1/kernel", module);
+    add(formula, DIMS(d), "%s/Mlp/Dense_1/bias", module);
+}
+
+static void add_block(struct formula *formula, const vmoe_info *info, uint32_t i)
+{
+    uint64_t d = info->width, f = info->mlp, e = info->experts;
     char block[64];
 
     snprintf(block, sizeof block, "Encoder/encoderblock_%u", i);
-    for (int n = 0; n < 2; n++) {
-        add(formula, DIMS(d), "%s/LayerNorm_%d/scale", block, n);
-        add(formula, DIMS(d), "%s/LayerNorm_%d/bias", block, n);
-    }
-    for (int n = 0; n < 3; n++) {
-        add(formula, DIMS(d, h, d / h), "%s/SelfAttention/%s/kernel", block, heads[n]);
-        add(formula, DIMS(h, d / h), "%s/SelfAttention/%s/bias", block, heads[n]);
-    }
-    add(formula, DIMS(h, d / h, d), "%s/SelfAttention/out/kernel", block);
-    add(formula, DIMS(d), "%s/SelfAttention/out/bias", block);
+    add_norm(formula, info, block, "LayerNorm_0");
+    add_norm(formula, info, block, "LayerNorm_1");
+    add_attention(formula, info, block, "SelfAttention");
     if (info->moe[i]) {
         add(formula, DIMS(d, e), "%s/Moe/Router/dense/kernel", block);
         add(formula, DIMS(e, d, f), "%s/Moe/Mlp/Dense_0/kernel", block);
@@ -142,10 +166,7 @@ static void add_block(struct formula *formula, const vmoe_info *info, uint32_t i
         add(formula, DIMS(e, f, d), "%s/Moe/Mlp/Dense_1/kernel", block);
         add(formula, DIMS(e, d), "%s/Moe/Mlp/Dense_1/bias", block);
     } else {
-        add(formula, DIMS(d, f), "%s/Mlp/Dense_0/kernel", block);
-        add(formula, DIMS(f), "%s/Mlp/Dense_0/bias", block);
-        add(formula, DIMS(f, d), "%s/Mlp/Dense_1/kernel", block);
-        add(formula, DIMS(d), "%s/Mlp/Dense_1/bias", block);
+        add_mlp(formula, info, block);
     }
 }
 
@@ -174,8 +195,13 @@ struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed)
     add(formula, DIMS(1, side * side + token, d), "Encoder/posembed_input/pos_embedding");
     for (uint32_t i = 0; i < info->layers; i++)
         add_block(formula, info, i);
-    add(formula, DIMS(d), "Encoder/encoder_norm/scale");
-    add(formula, DIMS(d), "Encoder/encoder_norm/bias");
+    add_norm(formula, info, "Encoder", "encoder_norm");
+    if (info->classifier == VMOE_CLASSIFIER_MAP) {
+        add(formula, DIMS(1, 1, d), "MapHead/probe");
+        add_attention(formula, info, "MapHead", "MultiHeadDotProductAttention");
+        add_norm(formula, info, "MapHead", "LayerNorm");
+        add_mlp(formula, info, "MapHead");
+    }
     if (info->pre_logits != 0) {
         add(formula, DIMS(d, info->pre_logits), "pre_logits/kernel");
         add(formula, DIMS(info->pre_logits), "pre_logits/bias");

@@ -12,8 +12,7 @@
 
 /*
  * A source with upstream's names for the geometry of `info`: image_size, patch_size, width, heads, mlp,
- * layers, classes, pre_logits, classifier (TOKEN or GAP), experts and moe are used.  NULL if there is
- * no memory.
+ * layers, classes, pre_logits, classifier, experts and moe are used.  NULL if there is no memory.
  */
 struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed);
 

@@ -1,7 +1,7 @@
 /*
  * The portable table.  A tile of the packed layout is first made float32 (16 columns, up to 64
- * rows; it stays in the first-level cache), then all rows of `a` are multiplied with it, one row of
- * 16 sums at a time, which fits the registers of every instruction set.
+ * rows; it stays in the first-level cache), then each row of `a` is multiplied with it, 16 sums at
+ * a time, which fit the registers of every instruction set.
  */
 #include "kernels/kernels.h"
 
@@ -11,11 +11,11 @@
 
 #define WIDTH 4u
 typedef float vec __attribute__((vector_size(16)));
-typedef int32_t vec_mask __attribute__((vector_size(16)));
+typedef int32_t vec_int __attribute__((vector_size(16)));
 
-static inline vec choose(vec_mask mask, vec a, vec b)
+static inline vec choose(vec_int mask, vec a, vec b)
 {
-    return (vec)((mask & (vec_mask)a) | (~mask & (vec_mask)b));
+    return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
 }
 
 static inline vec larger(vec a, vec b)
@@ -33,79 +33,90 @@ static inline vec smaller(vec a, vec b)
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 8u
-#define LINES 16u
-#define COLUMNS 16u
+#define LINES 16u   /* of a tile, two of which are a block */
+#define COLUMNS 16u /* of a tile */
+
+/* Rows j = 0, 1, ... of the groups in a packed tile, WIDTH columns of one line at a time. */
+static void widen_bf16(const uint32_t *packed, float *tile)
+{
+    for (size_t i = 0; i < LINES * COLUMNS; i += WIDTH) {
+        float *row = tile + i / COLUMNS * 2 * COLUMNS + i % COLUMNS;
+        vec_bits bits;
+
+        memcpy(&bits, packed + i, sizeof bits);
+        store(row, (vec)(bits << 16));
+        store(row + COLUMNS, (vec)(bits & 0xffff0000u));
+    }
+}
+
+static void widen_int8(const uint32_t *packed, float *tile)
+{
+    for (size_t i = 0; i < LINES * COLUMNS; i += WIDTH) {
+        float *row = tile + i / COLUMNS * 4 * COLUMNS + i % COLUMNS;
+        vec_bits bits;
+
+        memcpy(&bits, packed + i, sizeof bits);
+        for (unsigned j = 0; j < 4; j++)
+            store(row + j * COLUMNS,
+                  __builtin_convertvector((vec_int)(bits << (24 - 8 * j)) >> 24, vec));
+    }
+}
 
 /* sums[r][c] += a[r][i] * tile[i][c] for i = 0, 1, ... k-1.  Rows of sums are a panel apart. */
 static void multiply(size_t rows, size_t k, const float *a, size_t lda, const float *tile,
                      float *sums)
 {
     for (size_t r = 0; r < rows; r++, a += lda, sums += VMOE_PANEL) {
-        float sum[COLUMNS];
+        vec sum[PARTS];
 
-        memcpy(sum, sums, sizeof sum);
+        FOR_PARTS(p)
+            sum[p] = load(sums + p * WIDTH);
         for (size_t i = 0; i < k; i++)
-            for (size_t c = 0; c < COLUMNS; c++)
-                sum[c] += a[i] * tile[i * COLUMNS + c];
-        memcpy(sums, sum, sizeof sum);
+            FOR_PARTS(p)
+                sum[p] += load(tile + i * COLUMNS + p * WIDTH) * a[i];
+        FOR_PARTS(p)
+            store(sums + p * WIDTH, sum[p]);
     }
 }
 
-static size_t count_of(size_t left, size_t most)
+static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
+                 const uint32_t *packed, float *sums)
 {
-    return left < most ? left : most;
+    float wide[4 * LINES * COLUMNS];
+    const float *tile = wide;
+
+    memset(sums, 0, rows * VMOE_PANEL * sizeof *sums);
+    for (size_t i = 0; i < k; i += group * LINES) {
+        const size_t left = k - i < group * LINES ? k - i : group * LINES;
+
+        for (size_t half = 0; half < 2; half++, packed += LINES * COLUMNS) {
+            if (precision == VMOE_PRECISION_INT8)
+                widen_int8(packed, wide);
+            else if (precision == VMOE_PRECISION_BF16)
+                widen_bf16(packed, wide);
+            else
+                tile = (const float *)(const void *)packed;
+            multiply(rows, left, a + i, lda, tile, sums + half * COLUMNS);
+        }
+    }
 }
 
 static void gemm_f32(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                     float *sums)
+                     float *tile)
 {
-    const float *tile = panel;
-
-    memset(sums, 0, rows * VMOE_PANEL * sizeof *sums);
-    for (size_t i = 0; i < k; i += LINES)
-        for (size_t half = 0; half < 2; half++, tile += LINES * COLUMNS)
-            multiply(rows, count_of(k - i, LINES), a + i, lda, tile, sums + half * COLUMNS);
+    gemm(VMOE_PRECISION_F32, 1, rows, k, a, lda, panel, tile);
 }
 
 static void gemm_bf16(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                      float *sums)
+                      float *tile)
 {
-    const uint32_t *line = panel;
-    float tile[2 * LINES * COLUMNS];
-
-    memset(sums, 0, rows * VMOE_PANEL * sizeof *sums);
-    for (size_t i = 0; i < k; i += 2 * LINES) {
-        for (size_t half = 0; half < 2; half++) {
-            for (size_t g = 0; g < LINES; g++, line += COLUMNS) {
-                uint32_t row[2][COLUMNS];
-
-                for (size_t c = 0; c < COLUMNS; c++) {
-                    row[0][c] = line[c] << 16;
-                    row[1][c] = line[c] & 0xffff0000u;
-                }
-                memcpy(tile + g * 2 * COLUMNS, row, sizeof row);
-            }
-            multiply(rows, count_of(k - i, 2 * LINES), a + i, lda, tile, sums + half * COLUMNS);
-        }
-    }
+    gemm(VMOE_PRECISION_BF16, 2, rows, k, a, lda, panel, tile);
 }
 
 static void gemm_int8(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                      float *sums)
+                      float *tile)
 {
-    const int8_t *line = panel;
-    float tile[4 * LINES * COLUMNS];
-
-    memset(sums, 0, rows * VMOE_PANEL * sizeof *sums);
-    for (size_t i = 0; i < k; i += 4 * LINES) {
-        for (size_t half = 0; half < 2; half++) {
-            for (size_t g = 0; g < LINES; g++, line += 4 * COLUMNS)
-                for (size_t j = 0; j < 4; j++)
-                    for (size_t c = 0; c < COLUMNS; c++)
-                        tile[(g * 4 + j) * COLUMNS + c] = line[c * 4 + j];
-            multiply(rows, count_of(k - i, 4 * LINES), a + i, lda, tile, sums + half * COLUMNS);
-        }
-    }
+    gemm(VMOE_PRECISION_INT8, 4, rows, k, a, lda, panel, tile);
 }
 
 const struct vmoe_kernels vmoe_kernels_ref = {

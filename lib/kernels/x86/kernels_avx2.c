@@ -1,7 +1,7 @@
 /*
- * The AVX2 table.  gemm computes 6 rows of 16 sums at a time in 12 registers and passes over the
- * panel twice, once for each half of its columns; two registers hold a row of the half, the others
- * values of `a`.  The body is compiled for every number of rows.
+ * The AVX2 table.  gemm keeps up to 6 rows of 16 sums in 12 registers and walks down the panel twice,
+ * once for each half of its columns; what remains are two registers for a row of the half, one for
+ * a value of `a` and one to spare.
  */
 #include "kernels/kernels.h"
 
@@ -21,16 +21,24 @@ typedef __m256 vec;
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 6u
-#define LINES 16u     /* of a tile */
-#define BLOCK 2048u   /* bytes of a block, two tiles */
-#define PREFETCH 4096 /* bytes ahead in the panel */
+#define LINES 16u /* of a tile, two of which are a block */
+#define LINE_BYTES 64u
+#define TILE_BYTES (LINES * LINE_BYTES)
 
-/* sum[r] += a[r] * (left, right), a row of one half of the panel. */
+/* Bytes ahead in the panel that are brought into the first and the second level. */
+#define NEAR (2 * TILE_BYTES)
+#define FAR (16 * TILE_BYTES)
+
+/* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
+#define FOR_ROWS(r, rows)                                                                          \
+    _Pragma("GCC unroll 6") for (size_t r = 0; r < TILE_ROWS; r++)                                 \
+        if (r < (rows))
+
+/* sum[r] += a[r] * (left, right), one row of a half of the panel. */
 INLINE void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256 right,
                     __m256 sum[TILE_ROWS][2])
 {
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
+    FOR_ROWS(r, rows) {
         const __m256 value = _mm256_broadcast_ss(a + r * lda);
 
         sum[r][0] = _mm256_fmadd_ps(value, left, sum[r][0]);
@@ -38,82 +46,85 @@ INLINE void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256
     }
 }
 
-/* Row j of the group in half a line as float32; j is a constant except in the last block. */
+/* Row j of the group that half a line holds. */
 INLINE __m256 widen(uint32_t precision, const uint8_t *line, size_t j)
 {
-    __m256i bits = _mm256_load_si256((const __m256i *)(const void *)line);
+    const __m256i bits = _mm256_load_si256((const __m256i *)(const void *)line);
 
     switch (precision) {
     case VMOE_PRECISION_BF16:
-        bits = j == 0 ? _mm256_slli_epi32(bits, 16)
-                      : _mm256_and_si256(bits, _mm256_set1_epi32((int)0xffff0000));
-        return _mm256_castsi256_ps(bits);
+        if (j == 0)
+            return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+        return _mm256_castsi256_ps(_mm256_blend_epi16(_mm256_setzero_si256(), bits, 0xaa));
     case VMOE_PRECISION_INT8:
-        bits = _mm256_slli_epi32(bits, (int)(24 - 8 * j));
-        return _mm256_cvtepi32_ps(_mm256_srai_epi32(bits, 24));
+        return _mm256_cvtepi32_ps(
+            _mm256_srai_epi32(_mm256_slli_epi32(bits, (int)(24 - 8 * j)), 24));
     default:
         return _mm256_castsi256_ps(bits);
     }
 }
 
-/* One half of the columns. */
-INLINE void gemm_half(uint32_t precision, size_t rows, size_t k, const float *a, size_t lda,
-                      const uint8_t *line, float *tile)
+/* The first `count` rows of the group at `line`. */
+INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
+                      const uint8_t *line, __m256 sum[TILE_ROWS][2])
 {
-    const size_t group = precision == VMOE_PRECISION_INT8   ? 4
-                         : precision == VMOE_PRECISION_BF16 ? 2
-                                                            : 1;
-    __m256 sum[TILE_ROWS][2];
-
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++)
-        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-    for (; k >= group * LINES; k -= group * LINES, line += BLOCK - LINES * 64) {
-#pragma GCC unroll 2
-        for (size_t g = 0; g < LINES; g++, a += group, line += 64) {
-            _mm_prefetch((const char *)line + PREFETCH, _MM_HINT_T0);
 #pragma GCC unroll 4
-            for (size_t j = 0; j < group; j++)
-                add_row(rows, a + j, lda, widen(precision, line, j),
-                        widen(precision, line + 32, j), sum);
-        }
-    }
-    for (size_t i = 0; i < k; i++) {
-        const uint8_t *at = line + i / group * 64;
+    for (size_t j = 0; j < 4; j++)
+        if (j < count)
+            add_row(rows, a + j, lda, widen(precision, line, j),
+                    widen(precision, line + LINE_BYTES / 2, j), sum);
+}
 
-        add_row(rows, a + i, lda, widen(precision, at, i % group),
-                widen(precision, at + 32, i % group), sum);
+INLINE void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                      size_t lda, const uint8_t *line, float *tile)
+{
+    __m256 sum[TILE_ROWS][2];
+    size_t lines;
+
+    FOR_ROWS(r, rows)
+        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+    for (; k >= group; k -= lines * group) {
+        lines = k / group < LINES ? k / group : LINES;
+        for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
+            _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
+            _mm_prefetch((const char *)line + FAR, _MM_HINT_T1);
+            add_group(precision, group, rows, a, lda, line, sum);
+        }
+        if (lines == LINES)
+            line += TILE_BYTES;
     }
-#pragma GCC unroll 6
-    for (size_t r = 0; r < rows; r++) {
+    add_group(precision, k, rows, a, lda, line, sum);
+    FOR_ROWS(r, rows) {
         _mm256_storeu_ps(tile + r * VMOE_PANEL, sum[r][0]);
         _mm256_storeu_ps(tile + r * VMOE_PANEL + 8, sum[r][1]);
     }
 }
 
-INLINE void gemm(uint32_t precision, size_t rows, size_t k, const float *a, size_t lda,
+INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
                  const uint8_t *panel, float *tile)
 {
-    gemm_half(precision, rows, k, a, lda, panel, tile);
-    gemm_half(precision, rows, k, a, lda, panel + BLOCK / 2, tile + VMOE_PANEL / 2);
+    gemm_half(precision, group, rows, k, a, lda, panel, tile);
+    gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
 /* clang-format off */
-#define CASE(precision, rows) case rows: gemm(precision, rows, k, a, lda, panel, tile); break;
-#define GEMM(name, precision)                                                                      \
+#define CASE(rows) case rows: gemm(precision, group, rows, k, a, lda, panel, tile); return;
+#define GEMM(name, which, rows_of_group)                                                           \
     static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
                      float *tile)                                                                  \
     {                                                                                              \
+        const uint32_t precision = which;                                                          \
+        const size_t group = rows_of_group;                                                        \
+                                                                                                   \
         switch (rows) {                                                                            \
-        CASE(precision, 1) CASE(precision, 2) CASE(precision, 3)                                   \
-        CASE(precision, 4) CASE(precision, 5) CASE(precision, 6)                                   \
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)                                            \
         }                                                                                          \
     }
 /* clang-format on */
 
-GEMM(gemm_f32, VMOE_PRECISION_F32)
-GEMM(gemm_bf16, VMOE_PRECISION_BF16)
-GEMM(gemm_int8, VMOE_PRECISION_INT8)
+GEMM(gemm_f32, VMOE_PRECISION_F32, 1)
+GEMM(gemm_bf16, VMOE_PRECISION_BF16, 2)
+GEMM(gemm_int8, VMOE_PRECISION_INT8, 4)
 
 const struct vmoe_kernels vmoe_kernels_avx2 = {
     .isa = VMOE_ISA_AVX2,

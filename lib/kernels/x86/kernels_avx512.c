@@ -20,19 +20,24 @@ typedef __m512 vec;
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 14u
-#define LINES 16u        /* of a tile */
-#define TILE_BYTES 1024u /* two tiles are a block */
+#define LINES 16u /* of a tile, two of which are a block */
+#define LINE_BYTES 64u
+#define TILE_BYTES (LINES * LINE_BYTES)
 
 /*
  * Bytes ahead in the panel that are brought into the first and the second level.  A panel from
  * memory needs both: the first level alone cannot have enough lines under way.
  */
-#define NEAR 1024
-#define FAR 8192
+#define NEAR TILE_BYTES
+#define FAR (8 * TILE_BYTES)
+#define PREFETCH(address, level)                                                                   \
+    _mm_prefetch((const char *)(address), level),                                                  \
+        _mm_prefetch((const char *)(address) + TILE_BYTES, level)
 
 /* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
 #define FOR_ROWS(r, rows)                                                                          \
-    _Pragma("GCC unroll 14") for (size_t r = 0; r < TILE_ROWS; r++) if (r < (rows))
+    _Pragma("GCC unroll 14") for (size_t r = 0; r < TILE_ROWS; r++)                                \
+        if (r < (rows))
 
 /* sum[r] += a[r] * (left, right), one row of the panel. */
 INLINE void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
@@ -75,38 +80,62 @@ INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float
                     widen(precision, line + TILE_BYTES, j), sum);
 }
 
-INLINE void prefetch(const uint8_t *line)
+INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
+                 const void *panel, float *tile)
 {
-    _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
-    _mm_prefetch((const char *)line + NEAR + TILE_BYTES, _MM_HINT_T0);
-    _mm_prefetch((const char *)line + FAR, _MM_HINT_T1);
-    _mm_prefetch((const char *)line + FAR + TILE_BYTES, _MM_HINT_T1);
-}
-
-INLINE void gemm(uint32_t precision, size_t rows, size_t k, const float *a, size_t lda,
-                 const uint8_t *panel, float *tile)
-{
-    const size_t group = precision == VMOE_PRECISION_INT8 ? 4 : precision == VMOE_PRECISION_BF16 ? 2 : 1;
     const uint8_t *line = panel;
     __m512 sum[TILE_ROWS][2];
+    size_t lines;
 
     FOR_ROWS(r, rows)
         sum[r][0] = sum[r][1] = _mm512_setzero_ps();
-    for (size_t left = k / group; left > 0; line += TILE_BYTES) {
-        const size_t lines = left < LINES ? left : LINES;
-
-        for (size_t g = 0; g < lines; g++, a += group, line += 64) {
-            prefetch(line);
+    for (; k >= group; k -= lines * group) {
+        lines = k / group < LINES ? k / group : LINES;
+        for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
+            PREFETCH(line + NEAR, _MM_HINT_T0);
+            PREFETCH(line + FAR, _MM_HINT_T1);
             add_group(precision, group, rows, a, lda, line, sum);
         }
-        left -= lines;
+        if (lines == LINES)
+            line += TILE_BYTES;
     }
-    line = panel + k / group / LINES * 2 * TILE_BYTES + k / group % LINES * 64;
-    if (k % group != 0)
-        for (size_t j = 0; j < k % group; j++)
-        add_group(precision, k % group, rows, a, lda, line, sum);
+    add_group(precision, k, rows, a, lda, line, sum);
     FOR_ROWS(r, rows) {
         _mm512_storeu_ps(tile + r * VMOE_PANEL, sum[r][0]);
         _mm512_storeu_ps(tile + r * VMOE_PANEL + 16, sum[r][1]);
     }
 }
+
+/* clang-format off */
+#define CASE(rows) case rows: gemm(precision, group, rows, k, a, lda, panel, tile); return;
+#define GEMM(name, which, rows_of_group)                                                           \
+    static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
+                     float *tile)                                                                  \
+    {                                                                                              \
+        const uint32_t precision = which;                                                          \
+        const size_t group = rows_of_group;                                                        \
+                                                                                                   \
+        switch (rows) {                                                                            \
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)                                    \
+        CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)                               \
+        }                                                                                          \
+    }
+/* clang-format on */
+
+GEMM(gemm_f32, VMOE_PRECISION_F32, 1)
+GEMM(gemm_bf16, VMOE_PRECISION_BF16, 2)
+GEMM(gemm_int8, VMOE_PRECISION_INT8, 4)
+
+const struct vmoe_kernels vmoe_kernels_avx512 = {
+    .isa = VMOE_ISA_AVX512,
+    .tile_rows = TILE_ROWS,
+    .gemm = { [VMOE_PRECISION_F32] = gemm_f32,
+              [VMOE_PRECISION_BF16] = gemm_bf16,
+              [VMOE_PRECISION_INT8] = gemm_int8 },
+    .layer_norm = layer_norm,
+    .softmax = softmax,
+    .gelu_tanh = gelu_tanh,
+    .gelu_erf = gelu_erf,
+    .tanh = tanh_map,
+    .sigmoid = sigmoid,
+};

@@ -1,0 +1,213 @@
+"""Writes a dense ViT of any geometry as an ONNX model, with the weights of bench_geometry.
+
+The weights are a formula of their names, the one of tests/support/formula.c, so the model computes
+the same function as the `.vmoe` file that bench_geometry writes for the same geometry, and the
+answers of two runtimes can be compared before their times are.  The graph is what an exporter would
+write: pre-norm blocks, one product for q, k and v, and the standard operators of opset 20.
+
+    make_onnx.py --layers 12 --width 768 ... FILE
+"""
+
+import argparse
+import dataclasses
+import pathlib
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SEED = 7
+OPSET = 20
+LAYER_NORM_EPSILON = 1e-6
+EXTERNAL_BYTES = 2_000_000_000  # a protocol buffer cannot be larger than 2 GiB
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """A dense ViT with a class token.  The defaults are ViT-B/16 at 224 pixels."""
+
+    image: int = 224
+    patch: int = 16
+    width: int = 768
+    heads: int = 12
+    mlp: int = 3072
+    layers: int = 12
+    classes: int = 1000
+
+    @property
+    def patches(self):
+        return (self.image // self.patch) ** 2
+
+    @property
+    def tokens(self):
+        return self.patches + 1
+
+    @property
+    def macs(self):
+        """Multiply-adds of the matrix products for one image."""
+        t, d = self.tokens, self.width
+        block = t * (4 * d * d + 2 * d * self.mlp) + 2 * t * t * d
+        return self.patches * 3 * self.patch**2 * d + self.layers * block + d * self.classes
+
+    def words(self):
+        """The geometry as options of bench_geometry and of this program."""
+        return [word for field in dataclasses.fields(self)
+                for word in (f"--{field.name}", str(getattr(self, field.name)))]
+
+
+# ---- Weights by formula ---------------------------------------------------------------------------
+
+
+def name_hash(name):
+    value = 0xCBF29CE484222325
+    for byte in name.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
+
+
+def formula(name, shape, offset, scale):
+    """Values in offset - scale .. offset + scale: splitmix64 of the name's hash and the index."""
+    z = np.arange(1, np.prod(shape) + 1, dtype=np.uint64)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    z += np.uint64(name_hash(name) ^ SEED)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(31)
+    unit = (z >> np.uint64(40)).astype(np.float32) * np.float32(2**-23) - np.float32(1)
+    return (np.float32(offset) + np.float32(scale) * unit).reshape(shape)
+
+
+def kernel(name, *shape, fan=None):
+    fan = shape[0] if fan is None else fan
+    return formula(name, shape, 0, np.sqrt(3 / fan))
+
+
+def bias(name, *shape):
+    return formula(name, shape, 0, 0.125)
+
+
+# ---- The graph ------------------------------------------------------------------------------------
+
+
+class Graph:
+    """Nodes and weights in the making; every method returns the name of a value."""
+
+    def __init__(self):
+        self.nodes, self.weights = [], []
+
+    def weight(self, name, array):
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def integers(self, name, *values):
+        return self.weight(name, np.array(values, np.int64))
+
+    def add(self, operator, *inputs, outputs=1, **attributes):
+        name = f"{operator}_{len(self.nodes)}"
+        names = [f"{name}:{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def norm(self, x, name, width):
+        scale = self.weight(f"{name}/scale", formula(f"{name}/scale", (width,), 1, 0.25))
+        offset = self.weight(f"{name}/bias", bias(f"{name}/bias", width))
+        return self.add("LayerNormalization", x, scale, offset, axis=-1,
+                        epsilon=LAYER_NORM_EPSILON)
+
+    def linear(self, x, name, matrix, vector):
+        product = self.add("MatMul", x, self.weight(f"{name}/kernel", matrix))
+        return self.add("Add", product, self.weight(f"{name}/bias", vector))
+
+
+def embed(graph, geometry, batch, image):
+    d, p = geometry.width, geometry.patch
+    taps = kernel("embedding/kernel", p, p, 3, d, fan=3 * p * p)
+    x = graph.add("Conv", image,
+                  graph.weight("embedding/kernel", taps.transpose(3, 2, 0, 1)),
+                  graph.weight("embedding/bias", bias("embedding/bias", d)),
+                  kernel_shape=[p, p], strides=[p, p])
+    x = graph.add("Reshape", x, graph.integers("embedding/shape", batch, d, geometry.patches))
+    x = graph.add("Transpose", x, perm=[0, 2, 1])
+    token = np.tile(formula("cls", (1, 1, d), 0, 0.5), (batch, 1, 1))
+    x = graph.add("Concat", graph.weight("cls", token), x, axis=1)
+    name = "Encoder/posembed_input/pos_embedding"
+    return graph.add("Add", x, graph.weight(name, formula(name, (1, geometry.tokens, d), 0, 0.5)))
+
+
+def attention(graph, geometry, batch, name, x):
+    d, h, t = geometry.width, geometry.heads, geometry.tokens
+    parts = ("query", "key", "value")
+    matrix = [kernel(f"{name}/{part}/kernel", d, d) for part in parts]
+    vector = [bias(f"{name}/{part}/bias", d) for part in parts]
+    x = graph.linear(x, f"{name}/qkv", np.concatenate(matrix, 1), np.concatenate(vector))
+    x = graph.add("Reshape", x, graph.integers(f"{name}/split", batch, t, 3, h, d // h))
+    x = graph.add("Transpose", x, perm=[2, 0, 3, 1, 4])
+    q, k, v = graph.add("Split", x, outputs=3, axis=0, num_outputs=3)
+    axes = graph.integers(f"{name}/axes", 0)
+    q, k, v = (graph.add("Squeeze", part, axes) for part in (q, k, v))
+    q = graph.add("Mul", q, graph.weight(f"{name}/factor", np.float32((d // h) ** -0.5)))
+    scores = graph.add("MatMul", q, graph.add("Transpose", k, perm=[0, 1, 3, 2]))
+    x = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), v)
+    x = graph.add("Transpose", x, perm=[0, 2, 1, 3])
+    x = graph.add("Reshape", x, graph.integers(f"{name}/join", batch, t, d))
+    return graph.linear(x, f"{name}/out", kernel(f"{name}/out/kernel", d, d),
+                        bias(f"{name}/out/bias", d))
+
+
+def mlp(graph, geometry, name, x):
+    d, f = geometry.width, geometry.mlp
+    x = graph.linear(x, f"{name}/Dense_0", kernel(f"{name}/Dense_0/kernel", d, f),
+                     bias(f"{name}/Dense_0/bias", f))
+    x = graph.add("Gelu", x, approximate="tanh")
+    return graph.linear(x, f"{name}/Dense_1", kernel(f"{name}/Dense_1/kernel", f, d),
+                        bias(f"{name}/Dense_1/bias", d))
+
+
+def build(geometry, batch):
+    """The model as a ModelProto: `image` (batch, 3, image, image) to `logits` (batch, classes)."""
+    graph, d = Graph(), geometry.width
+    x = embed(graph, geometry, batch, "image")
+    for i in range(geometry.layers):
+        block = f"Encoder/encoderblock_{i}"
+        y = graph.norm(x, f"{block}/LayerNorm_0", d)
+        x = graph.add("Add", x, attention(graph, geometry, batch, f"{block}/SelfAttention", y))
+        y = graph.norm(x, f"{block}/LayerNorm_1", d)
+        x = graph.add("Add", x, mlp(graph, geometry, f"{block}/Mlp", y))
+    x = graph.norm(x, "Encoder/encoder_norm", d)
+    x = graph.add("Gather", x, graph.weight("token", np.array(0)), axis=1)
+    x = graph.linear(x, "head", kernel("head/kernel", d, geometry.classes),
+                     bias("head/bias", geometry.classes))
+    graph.nodes[-1].output[0] = "logits"
+    side = geometry.image
+    return helper.make_model(
+        helper.make_graph(
+            graph.nodes, "vit",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 3, side, side))],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT,
+                                           (batch, geometry.classes))],
+            graph.weights),
+        opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+
+
+def write(geometry, batch, path):
+    model = build(geometry, batch)
+    if model.ByteSize() < EXTERNAL_BYTES:
+        onnx.save(model, path)
+    else:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for field in dataclasses.fields(Geometry):
+        parser.add_argument(f"--{field.name}", type=int, default=field.default)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("file")
+    words = vars(parser.parse_args())
+    batch, path = words.pop("batch"), words.pop("file")
+    write(Geometry(**words), batch, pathlib.Path(path))
+
+
+if __name__ == "__main__":
+    main()

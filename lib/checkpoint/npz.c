@@ -1,0 +1,206 @@
+/*
+ * The source that a .npz file is: a zip archive with one .npy array in each member.  One member is
+ * open at a time, so that reading an array piece by piece goes through its data once.
+ */
+#include <string.h>
+
+#include "checkpoint/heapsort.h"
+#include "checkpoint/npy.h"
+#include "checkpoint/number.h"
+#include "checkpoint/source.h"
+#include "checkpoint/unzip.h"
+#include "checkpoint/zip.h"
+#include "runtime/checked.h"
+
+#define SUFFIX ".npy"
+#define BUFFER_BYTES ((size_t)64 << 10)
+
+struct member {
+    uint32_t entry;        /* of the archive */
+    uint32_t header_bytes; /* before the elements */
+    enum vmoe_number type;
+};
+
+struct npz {
+    struct vmoe_source source; /* the first member, so a pointer to it is one to all */
+    const vmoe_allocator *allocator;
+    char *path;
+    struct vmoe_file file;
+    struct vmoe_zip zip;
+    struct vmoe_array *arrays;
+    struct member *members; /* beside the arrays */
+    struct vmoe_unzip unzip;
+    uint8_t buffer[BUFFER_BYTES];
+};
+
+static void close_npz(struct vmoe_source *source)
+{
+    struct npz *npz = (struct npz *)source;
+    const vmoe_allocator *allocator = npz->allocator;
+
+    vmoe_unzip_close(&npz->unzip);
+    vmoe_file_close(&npz->file);
+    vmoe_zip_free(&npz->zip);
+    vmoe_memory_release(allocator, npz->members);
+    vmoe_memory_release(allocator, npz->arrays);
+    vmoe_memory_release(allocator, npz->path);
+    vmoe_memory_release(allocator, npz);
+}
+
+/* Opens the member of an array unless it is open already. */
+static vmoe_status use_member(struct npz *npz, size_t array, vmoe_error *error)
+{
+    const struct vmoe_zip_entry *entry = vmoe_zip_entry(&npz->zip, npz->members[array].entry);
+
+    if (npz->unzip.entry == entry)
+        return VMOE_OK;
+    return vmoe_unzip_open(&npz->unzip, entry, npz->arrays[array].name, error);
+}
+
+static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
+                              uint64_t count, float *out, vmoe_error *error)
+{
+    struct npz *npz = (struct npz *)source;
+    const struct vmoe_array *array = &npz->arrays[number];
+    const struct member *member = &npz->members[number];
+    const uint32_t bytes = vmoe_number_bytes(member->type);
+    uint64_t end;
+    vmoe_status status;
+
+    if (!vmoe_add_u64(first, count, &end) || end > array->elements)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
+                         (unsigned long long)array->elements);
+    status = use_member(npz, number, error);
+    if (status == VMOE_OK && count > 0)
+        status = vmoe_unzip_seek(&npz->unzip, member->header_bytes + first * bytes, error);
+    while (count > 0 && status == VMOE_OK) {
+        const bool direct = member->type == VMOE_NUMBER_F32;
+        const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
+        const size_t part = (size_t)(count < most ? count : most);
+        void *raw = direct ? (void *)out : npz->buffer;
+
+        status = vmoe_unzip_read(&npz->unzip, raw, part * bytes, error);
+        if (status == VMOE_OK)
+            vmoe_number_to_f32(member->type, raw, part, out);
+        out += part;
+        count -= part;
+    }
+    return status;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------- */
+
+static int compare_names(const void *context, uint32_t a, uint32_t b)
+{
+    return strcmp(vmoe_zip_name(context, a), vmoe_zip_name(context, b));
+}
+
+/* Takes the suffix from every name and sorts the members; `order` has room for all. */
+static vmoe_status sort_members(struct npz *npz, uint32_t *order, vmoe_error *error)
+{
+    const uint32_t count = (uint32_t)npz->zip.entries.count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        char *name = (char *)npz->zip.names.items + vmoe_zip_entry(&npz->zip, i)->name;
+        size_t length = strlen(name), suffix = strlen(SUFFIX);
+
+        if (length <= suffix || strcmp(name + length - suffix, SUFFIX) != 0)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, npz->path,
+                             "the name of the member \"%s\" does not end in " SUFFIX, name);
+        name[length - suffix] = '\0';
+        order[i] = i;
+    }
+    vmoe_heapsort(order, count, compare_names, &npz->zip);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0 && compare_names(&npz->zip, order[i - 1], order[i]) == 0)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, npz->path, "the array \"%s\" comes twice",
+                             vmoe_zip_name(&npz->zip, order[i]));
+        npz->members[i].entry = order[i];
+        npz->arrays[i].name = vmoe_zip_name(&npz->zip, order[i]);
+    }
+    return VMOE_OK;
+}
+
+/* Reads the header of an array; the member has to be just as long as the shape says. */
+static vmoe_status read_header(struct npz *npz, size_t number, vmoe_error *error)
+{
+    struct vmoe_array *array = &npz->arrays[number];
+    struct member *member = &npz->members[number];
+    const uint64_t size = vmoe_zip_entry(&npz->zip, member->entry)->size;
+    uint8_t *header = npz->buffer;
+    uint64_t bytes;
+    vmoe_status status = use_member(npz, number, error);
+
+    if (status == VMOE_OK)
+        status = vmoe_unzip_read(&npz->unzip, header, VMOE_NPY_START_BYTES, error);
+    if (status == VMOE_OK)
+        status = vmoe_npy_header_bytes(header, array->name, &member->header_bytes, error);
+    if (status == VMOE_OK)
+        status = vmoe_unzip_read(&npz->unzip, header + VMOE_NPY_START_BYTES,
+                                 member->header_bytes - VMOE_NPY_START_BYTES, error);
+    if (status == VMOE_OK)
+        status = vmoe_npy_parse(header, member->header_bytes, array, &member->type, error);
+    if (status != VMOE_OK)
+        return status;
+    /* At most 2^40 elements of 8 bytes. */
+    bytes = member->header_bytes + array->elements * vmoe_number_bytes(member->type);
+    if (bytes != size)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, array->name,
+                         "its shape needs %llu bytes, the member has %llu",
+                         (unsigned long long)bytes, (unsigned long long)size);
+    return VMOE_OK;
+}
+
+static vmoe_status open_arrays(struct npz *npz, vmoe_error *error)
+{
+    const uint64_t count = npz->zip.entries.count; /* at most VMOE_LIMIT_ZIP_ENTRIES */
+    uint32_t *order = vmoe_memory_take(npz->allocator, count * sizeof *order);
+    vmoe_status status;
+
+    npz->arrays = vmoe_memory_take_zeroed(npz->allocator, count * sizeof *npz->arrays);
+    npz->members = vmoe_memory_take_zeroed(npz->allocator, count * sizeof *npz->members);
+    if (order == NULL || npz->arrays == NULL || npz->members == NULL)
+        status = vmoe_fail(error, VMOE_ERR_MEMORY, npz->path, "no memory for %llu arrays",
+                           (unsigned long long)count);
+    else
+        status = sort_members(npz, order, error);
+    vmoe_memory_release(npz->allocator, order);
+    for (size_t i = 0; i < count && status == VMOE_OK; i++)
+        status = read_header(npz, i, error);
+    npz->source.arrays = npz->arrays;
+    npz->source.count = (size_t)count;
+    return status;
+}
+
+vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
+                          struct vmoe_source **source, vmoe_error *error)
+{
+    struct npz *npz = vmoe_memory_take_zeroed(allocator, sizeof *npz);
+    size_t length = strlen(path);
+    vmoe_status status;
+
+    *source = NULL;
+    if (npz == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
+    npz->allocator = allocator;
+    npz->source.read = read_array;
+    npz->source.close = close_npz;
+    npz->file = (struct vmoe_file)VMOE_FILE_CLOSED;
+    npz->path = vmoe_memory_take(allocator, length + 1);
+    if (npz->path == NULL) {
+        status = vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
+    } else {
+        memcpy(npz->path, path, length + 1);
+        vmoe_unzip_init(&npz->unzip, &npz->file, npz->path, allocator);
+        status = vmoe_file_open(path, &npz->file, error);
+    }
+    if (status == VMOE_OK)
+        status = vmoe_zip_read(&npz->zip, &npz->file, npz->path, allocator, error);
+    if (status == VMOE_OK)
+        status = open_arrays(npz, error);
+    if (status == VMOE_OK)
+        *source = &npz->source;
+    else
+        close_npz(&npz->source);
+    return status;
+}

@@ -1,0 +1,26 @@
+#!/bin/sh
+# check_symbols.sh LIBRARY.a LIBRARY.so MAP: every global of the static library begins with vmoe_, the
+# shared one exports exactly the names of the map, and neither can print, exit, abort or read the
+# environment.
+static=$1 shared=$2 map=$3
+passed=0 failed=0
+right() { passed=$((passed + 1)); }
+wrong() { echo "$1"; failed=$((failed + 1)); }
+
+others=$(nm -g --defined-only "$static" | awk 'NF == 3 && $3 !~ /^vmoe_/ {print $3}' | sort -u)
+if [ -z "$others" ]; then right; else wrong "globals of $static without the prefix: $others"; fi
+
+exported=$(nm -D --defined-only "$shared" | awk '$2 != "A" {sub(/@.*/, "", $3); print $3}' | sort)
+listed=$(sed -n 's/^ *\(vmoe_[a-z0-9_]*\);.*/\1/p' "$map" | sort)
+if [ "$exported" = "$listed" ]; then right; else wrong "exported: $exported; in the map: $listed"; fi
+
+declared=$(grep -oE '^VMOE_API [^;(]*\(' include/vmoe.h | grep -oE 'vmoe_[a-z0-9_]+\($' | tr -d '(' | sort)
+if [ "$declared" = "$listed" ]; then right; else wrong "declared in vmoe.h: $declared"; fi
+
+# Executable stack, text relocations and sanitizers aside, these are what a host must not find.
+forbidden=$(nm -D --undefined-only "$shared" | awk '{sub(/@.*/, "", $2); print $2}' |
+    grep -xE 'exit|_exit|_Exit|abort|raise|signal|sigaction|printf|fprintf|vfprintf|puts|putchar|perror|system|getenv|secure_getenv|setlocale|rand|srand|setenv|umask|chdir')
+if [ -z "$forbidden" ]; then right; else wrong "$shared refers to: $forbidden"; fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
