@@ -365,6 +365,21 @@ static void a_stride_skips_what_is_between_the_rows(void **unused)
     free(dense);
 }
 
+static void a_stream_of_pixels_can_be_left_early(void **unused)
+{
+    _Alignas(64) static uint8_t memory[VMOE_ROWS_BYTES];
+    static const uint8_t pixels[4] = { 1, 2, 3, 4 };
+    const vmoe_picture picture = { VMOE_PICTURE_RGB8, 1, 1, pixels, sizeof pixels, 0 };
+    struct vmoe_rows *rows;
+    uint8_t row[3];
+
+    (void)unused;
+    assert_int_equal(vmoe_rows_open(&picture, "test", memory, &rows, NULL), VMOE_OK);
+    assert_int_equal(rows->next(rows, row, NULL), VMOE_OK);
+    assert_memory_equal(row, pixels, 3);
+    rows->abandon(rows);
+}
+
 static void wrong_layouts_of_pixels_are_refused(void **unused)
 {
     static const uint8_t pixels[1000];
@@ -497,6 +512,7 @@ int main(void)
         cmocka_unit_test(pictures_of_the_largest_side),
         cmocka_unit_test(scratch_stays_small),
         cmocka_unit_test(a_stride_skips_what_is_between_the_rows),
+        cmocka_unit_test(a_stream_of_pixels_can_be_left_early),
         cmocka_unit_test(wrong_layouts_of_pixels_are_refused),
         cmocka_unit_test(wrong_kinds_and_sizes_are_refused),
         cmocka_unit_test(patches_lie_in_the_order_of_the_embedding),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <jpeglib.h>
 
@@ -199,10 +200,8 @@ static void assert_file_refused(struct file file, vmoe_status expected, const ch
 
 /* ---- Truncated and damaged ------------------------------------------------------------------- */
 
-/* Through the resizer, which does not need the last rows and must find the damage even so. */
-static void refuse_every_prefix(struct file file)
+static void refuse_every_prefix_with(struct file file, vmoe_preprocessing how)
 {
-    const vmoe_preprocessing how = { VMOE_PREPROCESS_RESIZE, 2, 0 };
     void *scratch = aligned_alloc(64, vmoe_preprocess_scratch_bytes(&how));
     float out[3 * 2 * 2];
 
@@ -216,6 +215,13 @@ static void refuse_every_prefix(struct file file)
         free(copy);
     }
     free(scratch);
+}
+
+/* Through the resizers, which do not need the last rows and must find the damage even so. */
+static void refuse_every_prefix(struct file file)
+{
+    refuse_every_prefix_with(file, (vmoe_preprocessing){ VMOE_PREPROCESS_RESIZE, 2, 0 });
+    refuse_every_prefix_with(file, (vmoe_preprocessing){ VMOE_PREPROCESS_SMALL_CROP, 9, 2 });
     free(file.data);
 }
 
@@ -512,6 +518,30 @@ static void the_decoders_memory_is_limited(void **unused)
     assert_file_refused(file, VMOE_ERR_LIMIT, "memory");
 }
 
+/* 128 MiB of coefficients in an address space of 100 MB; sanitizers need more than that. */
+static void running_out_of_memory_is_an_error(void **unused)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)unused;
+    skip();
+#else
+    struct file file = encode(
+        (struct recipe){ .width = 16, .height = 16, .components = 1, .progressive = true });
+    struct rlimit before, tight;
+
+    (void)unused;
+    set_size(file, 8192, 8192);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    tight = before;
+    tight.rlim_cur = 100000000;
+    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
+    assert_refused(file.data, file.bytes, VMOE_ERR_MEMORY, "no memory");
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_refused(file.data, file.bytes, VMOE_ERR_IMAGE, "cannot be decoded");
+    free(file.data);
+#endif
+}
+
 /* JPEGMEM=1 would leave libjpeg 1000 bytes for the coefficients of a progressive file. */
 static void the_environment_does_not_matter(void **unused)
 {
@@ -591,6 +621,7 @@ int main(void)
         cmocka_unit_test(sides_and_pixels_are_limited),
         cmocka_unit_test(bytes_are_limited),
         cmocka_unit_test(the_decoders_memory_is_limited),
+        cmocka_unit_test(running_out_of_memory_is_an_error),
         cmocka_unit_test(the_environment_does_not_matter),
         cmocka_unit_test(adobes_marker_decides_what_cmyk_means),
     };

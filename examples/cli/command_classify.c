@@ -192,10 +192,17 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
+/* Images of a routing group.  A dense model has no groups. */
+static uint32_t group_images(const struct job *job)
+{
+    if (job->info.experts == 0)
+        return 1;
+    return job->dial.group_images != 0 ? job->dial.group_images : job->info.group_images;
+}
+
 static int classify(struct job *job, char *const *files, size_t count)
 {
-    const uint32_t group =
-        job->dial.group_images != 0 ? job->dial.group_images : job->info.group_images;
+    const uint32_t group = group_images(job);
     size_t slice = group < SLICE_PICTURES ? SLICE_PICTURES / group * group : group;
     vmoe_error error = VMOE_ERROR_INIT;
 

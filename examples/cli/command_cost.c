@@ -127,7 +127,7 @@ static int run(const struct command *self, int argc, char **argv)
         return error_exit(&error);
     complete(&dial, &info);
     if (images == 0)
-        images = dial.group_images == VMOE_GROUP_ALL ? 1 : dial.group_images;
+        images = info.experts == 0 || dial.group_images == VMOE_GROUP_ALL ? 1 : dial.group_images;
     if (vmoe_get_cost(&info, &dial, images, &cost, &error) != VMOE_OK)
         return error_exit(&error);
     if (as_json)

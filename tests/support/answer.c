@@ -1,0 +1,139 @@
+/* A call that asks for everything. */
+#include "support/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/support.h"
+#include "support/tiny.h"
+
+static void *make(size_t count, size_t bytes)
+{
+    return calloc(count + 1, bytes);
+}
+
+vmoe_status answer_run(const vmoe_model *model, const float *tensor, size_t images,
+                       const vmoe_options *options, struct answer *answer, vmoe_error *error)
+{
+    const vmoe_report report = VMOE_REPORT_INIT;
+    vmoe_input input = VMOE_INPUT_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_info info = VMOE_INFO_INIT;
+    vmoe_status status = vmoe_get_info(model, &info, error);
+    struct answer a = { .info = info, .images = images, .picks = info.experts_per_token };
+
+    if (status != VMOE_OK)
+        return status;
+    if (options != NULL && options->experts_per_token != 0)
+        a.picks = options->experts_per_token;
+    input.images = images;
+    input.tensor = tensor;
+    input.length = images * image_values(&info);
+    output.logits_length = output.probabilities_length = output.top_length = images * info.classes;
+    output.features_length = images * info.features;
+    output.top_count = info.classes;
+    output.logits = a.logits = make(output.logits_length, sizeof(float));
+    output.probabilities = a.probabilities = make(output.logits_length, sizeof(float));
+    output.features = a.features = make(output.features_length, sizeof(float));
+    output.top = a.top = make(output.top_length, sizeof(vmoe_class));
+    output.report = &a.report;
+    a.report = report;
+    a.report.layers_length = info.moe_layers;
+    a.report.load_length = (size_t)info.moe_layers * info.experts;
+    a.report.routes_length = info.moe_layers * images * info.tokens * a.picks;
+    a.report.layers = a.layers = make(info.moe_layers, sizeof(vmoe_layer_report));
+    a.report.load = a.load = make(a.report.load_length, sizeof(uint64_t));
+    a.report.routes = a.routes = make(a.report.routes_length, sizeof(int16_t));
+    status = vmoe_run(model, &input, options, &output, error);
+    if (status != VMOE_OK)
+        answer_free(&a);
+    else
+        *answer = a;
+    return status;
+}
+
+struct answer must_answer(const vmoe_model *model, const float *tensor, size_t images,
+                          const vmoe_options *options)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct answer answer;
+
+    assert_ok(answer_run(model, tensor, images, options, &answer, &error), error);
+    return answer;
+}
+
+void answer_free(struct answer *answer)
+{
+    free(answer->logits);
+    free(answer->probabilities);
+    free(answer->features);
+    free(answer->top);
+    free(answer->routes);
+    free(answer->load);
+    free(answer->layers);
+    memset(answer, 0, sizeof *answer);
+}
+
+static bool same_routes(const struct answer *a, size_t i, const struct answer *b, size_t j,
+                        size_t images)
+{
+    size_t stride = a->info.tokens * a->picks;
+
+    for (size_t layer = 0; layer < a->info.moe_layers; layer++)
+        if (memcmp(a->routes + (layer * a->images + i) * stride,
+                   b->routes + (layer * b->images + j) * stride,
+                   images * stride * sizeof(int16_t)) != 0)
+            return false;
+    return true;
+}
+
+static bool same_top(const struct answer *a, size_t i, const struct answer *b, size_t j, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        const vmoe_class *x = &a->top[i + k], *y = &b->top[j + k];
+
+        if (x->index != y->index ||
+            memcmp(&x->probability, &y->probability, sizeof x->probability) != 0)
+            return false;
+    }
+    return true;
+}
+
+const char *answer_difference(const struct answer *a, size_t i, const struct answer *b, size_t j,
+                              size_t images)
+{
+    size_t classes = a->info.classes, features = a->info.features;
+
+    if (!same_routes(a, i, b, j, images))
+        return "routes";
+    if (memcmp(a->features + i * features, b->features + j * features,
+               images * features * sizeof(float)) != 0)
+        return "features";
+    if (memcmp(a->logits + i * classes, b->logits + j * classes,
+               images * classes * sizeof(float)) != 0)
+        return "logits";
+    if (memcmp(a->probabilities + i * classes, b->probabilities + j * classes,
+               images * classes * sizeof(float)) != 0)
+        return "probabilities";
+    if (!same_top(a, i * classes, b, j * classes, images * classes))
+        return "top";
+    return NULL;
+}
+
+void assert_same_answer(const struct answer *a, const struct answer *b)
+{
+    const char *difference;
+
+    assert_int_equal(a->images, b->images);
+    difference = answer_difference(a, 0, b, 0, a->images);
+    if (difference != NULL)
+        fail_msg("the %s differ", difference);
+    assert_memory_equal(a->load, b->load, a->report.load_length * sizeof(uint64_t));
+    assert_memory_equal(a->layers, b->layers, a->report.layers_length * sizeof(vmoe_layer_report));
+    assert_int_equal(a->report.capacity, b->report.capacity);
+    assert_int_equal(a->report.assigned, b->report.assigned);
+    assert_int_equal(a->report.processed, b->report.processed);
+    assert_int_equal(a->report.untouched, b->report.untouched);
+    assert_int_equal(a->report.macs, b->report.macs);
+    assert_int_equal(a->report.weight_bytes, b->report.weight_bytes);
+}
