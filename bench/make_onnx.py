@@ -3,9 +3,10 @@
 The weights are a formula of their names, the one of tests/support/formula.c, so the model computes
 the same function as the `.vmoe` file that bench_geometry writes for the same geometry, and the
 answers of two runtimes can be compared before their times are.  The graph is what an exporter would
-write: pre-norm blocks, one product for q, k and v, and the standard operators of opset 20.
+write: pre-norm blocks, one product for q, k and v, and the standard operators of opset 20.  With
+--fused the attention is ONNX Runtime's own operator, which no other runtime reads.
 
-    make_onnx.py --layers 12 --width 768 ... FILE
+    make_onnx.py [--layers N ...] [--batch N] [--fused] FILE
 """
 
 import argparse
@@ -17,9 +18,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SEED = 7
-OPSET = 20
+OPSET = 20  # the first with Gelu
+IR_VERSION = 9  # that of opset 20
+FUSED_DOMAIN = "com.microsoft"
 LAYER_NORM_EPSILON = 1e-6
-EXTERNAL_BYTES = 2_000_000_000  # a protocol buffer cannot be larger than 2 GiB
+EXTERNAL_BYTES = 2_000_000_000  # a protocol buffer ends at 2 GiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Graph:
         self.nodes, self.weights = [], []
 
     def weight(self, name, array):
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.weights.append(numpy_helper.from_array(array, name))
         return name
 
     def integers(self, name, *values):
@@ -135,12 +138,10 @@ def embed(graph, geometry, batch, image):
     return graph.add("Add", x, graph.weight(name, formula(name, (1, geometry.tokens, d), 0, 0.5)))
 
 
-def attention(graph, geometry, batch, name, x):
+def mix_tokens(graph, geometry, batch, name, x, matrix, vector):
+    """Softmax(q k^T) v of all heads, with standard operators."""
     d, h, t = geometry.width, geometry.heads, geometry.tokens
-    parts = ("query", "key", "value")
-    matrix = [kernel(f"{name}/{part}/kernel", d, d) for part in parts]
-    vector = [bias(f"{name}/{part}/bias", d) for part in parts]
-    x = graph.linear(x, f"{name}/qkv", np.concatenate(matrix, 1), np.concatenate(vector))
+    x = graph.linear(x, f"{name}/qkv", matrix, vector)
     x = graph.add("Reshape", x, graph.integers(f"{name}/split", batch, t, 3, h, d // h))
     x = graph.add("Transpose", x, perm=[2, 0, 3, 1, 4])
     q, k, v = graph.add("Split", x, outputs=3, axis=0, num_outputs=3)
@@ -150,7 +151,23 @@ def attention(graph, geometry, batch, name, x):
     scores = graph.add("MatMul", q, graph.add("Transpose", k, perm=[0, 1, 3, 2]))
     x = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), v)
     x = graph.add("Transpose", x, perm=[0, 2, 1, 3])
-    x = graph.add("Reshape", x, graph.integers(f"{name}/join", batch, t, d))
+    return graph.add("Reshape", x, graph.integers(f"{name}/join", batch, t, d))
+
+
+def mix_tokens_fused(graph, geometry, name, x, matrix, vector):
+    return graph.add("Attention", x, graph.weight(f"{name}/qkv/kernel", matrix),
+                     graph.weight(f"{name}/qkv/bias", vector), domain=FUSED_DOMAIN,
+                     num_heads=geometry.heads)
+
+
+def attention(graph, geometry, batch, fused, name, x):
+    d, parts = geometry.width, ("query", "key", "value")
+    matrix = np.concatenate([kernel(f"{name}/{part}/kernel", d, d) for part in parts], 1)
+    vector = np.concatenate([bias(f"{name}/{part}/bias", d) for part in parts])
+    if fused:
+        x = mix_tokens_fused(graph, geometry, name, x, matrix, vector)
+    else:
+        x = mix_tokens(graph, geometry, batch, name, x, matrix, vector)
     return graph.linear(x, f"{name}/out", kernel(f"{name}/out/kernel", d, d),
                         bias(f"{name}/out/bias", d))
 
@@ -164,38 +181,36 @@ def mlp(graph, geometry, name, x):
                         bias(f"{name}/Dense_1/bias", d))
 
 
-def build(geometry, batch):
+def build(geometry, batch, fused):
     """The model as a ModelProto: `image` (batch, 3, image, image) to `logits` (batch, classes)."""
-    graph, d = Graph(), geometry.width
+    graph, d, side = Graph(), geometry.width, geometry.image
     x = embed(graph, geometry, batch, "image")
     for i in range(geometry.layers):
         block = f"Encoder/encoderblock_{i}"
         y = graph.norm(x, f"{block}/LayerNorm_0", d)
-        x = graph.add("Add", x, attention(graph, geometry, batch, f"{block}/SelfAttention", y))
+        y = attention(graph, geometry, batch, fused, f"{block}/SelfAttention", y)
+        x = graph.add("Add", x, y)
         y = graph.norm(x, f"{block}/LayerNorm_1", d)
         x = graph.add("Add", x, mlp(graph, geometry, f"{block}/Mlp", y))
     x = graph.norm(x, "Encoder/encoder_norm", d)
     x = graph.add("Gather", x, graph.weight("token", np.array(0)), axis=1)
-    x = graph.linear(x, "head", kernel("head/kernel", d, geometry.classes),
-                     bias("head/bias", geometry.classes))
+    graph.linear(x, "head", kernel("head/kernel", d, geometry.classes),
+                 bias("head/bias", geometry.classes))
     graph.nodes[-1].output[0] = "logits"
-    side = geometry.image
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 3, side, side))
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, (batch, geometry.classes))
+    opsets = [helper.make_opsetid("", OPSET)]
+    if fused:
+        opsets.append(helper.make_opsetid(FUSED_DOMAIN, 1))
     return helper.make_model(
-        helper.make_graph(
-            graph.nodes, "vit",
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 3, side, side))],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT,
-                                           (batch, geometry.classes))],
-            graph.weights),
-        opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+        helper.make_graph(graph.nodes, "vit", [image], [logits], graph.weights),
+        opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def write(geometry, batch, path):
-    model = build(geometry, batch)
-    if model.ByteSize() < EXTERNAL_BYTES:
-        onnx.save(model, path)
-    else:
-        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+def write(geometry, batch, fused, path):
+    model = build(geometry, batch, fused)
+    external = sum(len(w.raw_data) for w in model.graph.initializer) > EXTERNAL_BYTES
+    onnx.save(model, path, save_as_external_data=external, location=f"{pathlib.Path(path).name}.data")
 
 
 def main():
@@ -203,10 +218,11 @@ def main():
     for field in dataclasses.fields(Geometry):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--fused", action="store_true")
     parser.add_argument("file")
     words = vars(parser.parse_args())
-    batch, path = words.pop("batch"), words.pop("file")
-    write(Geometry(**words), batch, pathlib.Path(path))
+    batch, fused, path = (words.pop(name) for name in ("batch", "fused", "file"))
+    write(Geometry(**words), batch, fused, path)
 
 
 if __name__ == "__main__":

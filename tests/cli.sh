@@ -107,11 +107,13 @@ o = [json.loads(line, parse_constant=number) for line in open('out', encoding='u
 sys.exit(not ($2))"
 }
 
-npy() { # NAME EXPRESSION: true with numpy as n
+npy() { # NAME EXPRESSION: true with numpy as n and a(NAME) for the array in NAME.npy
     if [ -n "$python" ]; then
         check "  $1" "$python" -c "
-import sys
+import json, sys
 import numpy as n
+def a(name):
+    return n.load(name + '.npy')
 sys.exit(not ($2))"
     else
         skip "  $1" "no numpy"
@@ -226,7 +228,8 @@ chmod u+w flipped.vmoe
 middle=$(($(wc -c <"$model") / 2))
 byte=$(od -An -tu1 -j $middle -N 1 "$model" | tr -d ' ')
 # shellcheck disable=SC2059
-printf "\\$(printf %03o $((byte ^ 4)))" | dd of=flipped.vmoe bs=1 seek=$middle conv=notrunc 2>/dev/null
+printf "\\$(printf %03o $((byte ^ 4)))" |
+    dd of=flipped.vmoe bs=1 seek=$middle conv=notrunc 2>/dev/null
 for bad in empty short half noise long flipped; do
     expect 1 "verify on a file that is $bad" verify $bad.vmoe
     [ $bad = flipped ] || complains "^vmoe: $bad.vmoe: "
@@ -252,7 +255,8 @@ json "all ten, which sum to 1" "len(o[0]['top']) == 10 and \
 abs(sum(c['probability'] for c in o[0]['top']) - 1) < 1e-5"
 json "them in order" "o[0]['top'] == sorted(o[0]['top'], key=lambda c: -c['probability'])"
 expect 0 "classify all pictures" classify "$model" "$pictures"/*.jpg --top 1 --json
-json "a line for each in order" "len(o) == 10 and [x['file'] for x in o] == sorted(x['file'] for x in o)"
+json "a line for each in order" "len(o) == 10 and \
+[x['file'] for x in o] == sorted(x['file'] for x in o)"
 json "the class that the file is named after, for nine of them at least" \
     "sum(x['top'][0]['label'].lower().replace(' ', '-').replace('/', '-') + '.jpg' == \
 x['file'].split('/')[-1] for x in o) >= 9"
@@ -359,8 +363,10 @@ END
     expect 0 "run on uint8" run "$model" u8.npy logits.npy
     check "  it prints nothing" test ! -s out
     npy "the result is float32 (6, 10) and finite" \
-        "n.load('logits.npy').dtype == n.float32 and n.load('logits.npy').shape == (6, 10) and n.isfinite(n.load('logits.npy')).all()"
-    check "  the elements begin at a multiple of 64" test $(($(wc -c <logits.npy) % 64)) -eq $((240 % 64))
+        "a('logits').dtype == n.float32 and a('logits').shape == (6, 10) and \
+n.isfinite(a('logits')).all()"
+    check "  its 240 bytes begin at a multiple of 64" \
+        test $((($(wc -c <logits.npy) - 240) % 64)) -eq 0
     expect 0 "run on float32" run "$model" f32.npy logits2.npy
     check "  the result is the same" cmp logits.npy logits2.npy
     expect 0 "run on a version 2 header" run "$model" v2.npy logits2.npy
@@ -369,13 +375,14 @@ END
         expect 0 "run with --batch $batch" run "$model" u8.npy logits2.npy --batch $batch
         check "  the result is the same" cmp logits.npy logits2.npy
     done
-    expect 0 "run on no images" run "$model" none.npy logits2.npy --report report.json --features features.npy
+    expect 0 "run on no images" run "$model" none.npy logits2.npy --report report.json \
+        --features features.npy
     npy "the results are empty" \
-        "n.load('logits2.npy').shape == (0, 10) and n.load('features.npy').shape == (0, 96)"
+        "a('logits2').shape == (0, 10) and a('features').shape == (0, 96)"
     expect 0 "run with all outputs" run "$model" u8.npy logits2.npy --features features.npy \
         --report report.json -C 0.3 --priority bpr-max --capacity-multiple 1 --threads 2
     npy "the features are float32 (6, 96)" \
-        "n.load('features.npy').dtype == n.float32 and n.load('features.npy').shape == (6, 96)"
+        "a('features').dtype == n.float32 and a('features').shape == (6, 96)"
     cp report.json out
     check "  a JSON tool reads the report" python3 -m json.tool report.json
     json "the setting" "o[0]['capacity'] == 4 and o[0]['experts_per_token'] == 2 and \
@@ -383,20 +390,24 @@ o[0]['group_images'] == 1 and o[0]['priority'] == 'bpr-max' and o[0]['threads'] 
 o[0]['precision'] == 'f32' and o[0]['isa'] in ('ref', 'avx2', 'avx512', 'neon')"
     json "sums that add up" "o[0]['assigned'] == 6 * 50 * 2 * 3 and \
 o[0]['processed'] + o[0]['dropped'] == o[0]['assigned'] and \
-all(sum(l[k] for l in o[0]['layers']) == o[0][k] for k in ('assigned', 'processed', 'dropped', 'untouched'))"
+all(sum(l[k] for l in o[0]['layers']) == o[0][k] \
+for k in ('assigned', 'processed', 'dropped', 'untouched'))"
     json "loads that add up" "[l['layer'] for l in o[0]['layers']] == [1, 3, 5] and \
-all(len(l['load']) == 8 and sum(l['load']) == l['processed'] and l['capacity'] == 4 for l in o[0]['layers'])"
+all(len(l['load']) == 8 and sum(l['load']) == l['processed'] and l['capacity'] == 4 \
+for l in o[0]['layers'])"
     json "work and times" "o[0]['macs'] > 0 and o[0]['weight_bytes'] > 0 and \
 set(o[0]['seconds']) == {'image', 'embed', 'attention', 'mlp', 'routing', 'experts', 'head'} and \
 all(s >= 0 for s in o[0]['seconds'].values())"
     cp report.json one.json
-    expect 0 "the same in calls of 4" run "$model" u8.npy logits3.npy --report report.json --batch 4 \
-        -C 0.3 --priority bpr-max --capacity-multiple 1 --threads 2
+    expect 0 "the same in calls of 4" run "$model" u8.npy logits3.npy --report report.json \
+        --batch 4 -C 0.3 --priority bpr-max --capacity-multiple 1 --threads 2
     check "  the logits are the same" cmp logits2.npy logits3.npy
     cat one.json report.json >out
     json "the same sums" "o[1]['calls'] == 2 and \
-all(o[0][k] == o[1][k] for k in ('images', 'groups', 'assigned', 'processed', 'dropped', 'untouched', 'macs', 'layers'))"
-    expect 0 "a group of all images" run "$model" u8.npy logits3.npy --group all -C 0.3 --report report.json
+all(o[0][k] == o[1][k] for k in \
+('images', 'groups', 'assigned', 'processed', 'dropped', 'untouched', 'macs', 'layers'))"
+    expect 0 "a group of all images" run "$model" u8.npy logits3.npy --group all -C 0.3 \
+        --report report.json
     cp report.json out
     json "one group" "o[0]['groups'] == 1 and o[0]['group_images'] == 6"
     expect 1 "a group that does not fit" run "$model" u8.npy never.npy --group 4
@@ -408,7 +419,8 @@ all(o[0][k] == o[1][k] for k in ('images', 'groups', 'assigned', 'processed', 'd
     expect 1 "run on a model as an array" run "$model" "$model" never.npy
     expect 1 "run on a device" run "$model" /dev/zero never.npy
     expect 1 "run into a missing folder" run "$model" u8.npy missing/never.npy
-    expect 1 "run with features in a missing folder" run "$model" u8.npy never.npy --features missing/x.npy
+    expect 1 "run with features in a missing folder" run "$model" u8.npy never.npy \
+        --features missing/x.npy
     expect 1 "run into a folder" run "$model" u8.npy .
     check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
     if [ -c /dev/full ]; then
@@ -434,16 +446,17 @@ expect 0 "preprocess by model" preprocess "$model" "$boot" -o a.npy
 check "  it prints nothing" test ! -s out
 expect 0 "preprocess by name" preprocess resize-28 "$boot" --out=b.npy
 check "  the result is the same" cmp a.npy b.npy
-npy "it is uint8 (28, 28, 3)" "n.load('a.npy').dtype == n.uint8 and n.load('a.npy').shape == (28, 28, 3)"
+npy "it is uint8 (28, 28, 3)" "a('a').dtype == n.uint8 and a('a').shape == (28, 28, 3)"
 expect 0 "preprocess with a crop" preprocess -o c.npy small-40-crop-32 "$boot"
-npy "it is float32 (32, 32, 3) in 0..255" "n.load('c.npy').dtype == n.float32 and \
-n.load('c.npy').shape == (32, 32, 3) and n.load('c.npy').min() >= 0 and n.load('c.npy').max() <= 255"
+npy "it is float32 (32, 32, 3) in 0..255" \
+    "a('c').dtype == n.float32 and a('c').shape == (32, 32, 3) and a('c').min() >= 0 and \
+a('c').max() <= 255"
 if [ -n "$python" ]; then
     "$python" -c "import numpy as n; n.save('one.npy', n.load('a.npy')[None])"
     expect 0 "the preprocessed picture can be run" run "$model" one.npy one.logits.npy
     "$vmoe" classify "$model" "$boot" --top 1 --json >out
     npy "its class is that of classify" \
-        "n.load('one.logits.npy')[0].argmax() == __import__('json').load(open('out'))['top'][0]['index']"
+        "a('one.logits')[0].argmax() == json.load(open('out'))['top'][0]['index']"
 fi
 expect 1 "preprocess by something that is neither" preprocess resize-0 "$boot" -o never.npy
 expect 1 "preprocess beyond the limit" preprocess resize-99999 "$boot" -o never.npy
@@ -460,7 +473,7 @@ if [ -d "$golden/preprocess" ]; then
             spec=$(basename "$want" .npy)
             spec=$(echo "${spec##*.}" | sed 's/^r/resize-/; s/^s\([0-9]*\)c/small-\1-crop-/')
             "$vmoe" preprocess "$spec" "$image" -o got.npy 2>err
-            npy "$spec of $name is as TensorFlow has it" "(n.load('got.npy') == n.load('$want')).all()"
+            npy "$spec of $name is as TensorFlow has it" "(a('got') == n.load('$want')).all()"
         done
     done
 else
@@ -473,7 +486,8 @@ expect 0 "cost of a file" cost "$model"
 prints 'this setting'
 prints 'the dense ViT'
 expect 0 "cost as JSON" cost "$model" --json -K 1 -C 0.5
-json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['C'] == 0.5 and o[0]['capacity'] == 4 and o[0]['images'] == 1"
+json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['C'] == 0.5 and \
+o[0]['capacity'] == 4 and o[0]['images'] == 1"
 json "costs in order" "0 < o[0]['macs'] <= o[0]['macs_padded'] and o[0]['macs_dense'] > 0 and \
 o[0]['weight_bytes'] > 0 and o[0]['workspace_bytes'] > 0"
 expect 0 "cost of ten images" cost "$model" --json --images 10
@@ -482,7 +496,8 @@ expect 0 "cost of one" cost "$model" --json
 cat out >>ten.out
 cp ten.out out
 json "ten times the work" "o[0]['macs'] == 10 * o[1]['macs']"
-expect 0 "cost of a preset" cost --preset vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012 --json -C 1.5 --group 8
+expect 0 "cost of a preset" cost --json -C 1.5 --group 8 \
+    --preset vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012
 json "the known cost of B/16 at 384 pixels" "abs(o[0]['macs_padded'] / 8e9 - 88.2) < 0.5 and \
 abs(o[0]['macs_dense'] / 8e9 - 55.5) < 0.5"
 for name in $("$vmoe" presets | grep -v '^eee_'); do
@@ -501,8 +516,9 @@ if [ -d "$golden/models/token" ]; then
     expect 0 "  what it wrote is sound" verify token.vmoe
     expect 0 "  what it wrote has the defaults" info --json token.vmoe
     json "the defaults" "o[0]['precision'] == 'bf16' and not o[0]['compact'] and \
-o[0]['experts_per_token'] == 2 and o[0]['capacity'] == 1.05 and o[0]['capacity_rule'] == 'ceil' and \
-o[0]['capacity_multiple'] == 4 and o[0]['group_images'] == 1 and o[0]['gelu'] == 'tanh' and \
+o[0]['experts_per_token'] == 2 and o[0]['capacity'] == 1.05 and \
+o[0]['capacity_rule'] == 'ceil' and o[0]['capacity_multiple'] == 4 and \
+o[0]['group_images'] == 1 and o[0]['gelu'] == 'tanh' and \
 o[0]['output'] == 'softmax' and o[0]['labels'] is False"
     classes=$(python3 -c "import json; print(json.load(open('out'))['classes'])")
     i=0
@@ -510,14 +526,16 @@ o[0]['output'] == 'softmax' and o[0]['labels'] is False"
         i=$((i + 1))
         printf 'Klasse %s \303\266\r\n' $i
     done >labels.txt
-    expect 0 "import with everything" import --dtype=f32 --compress "$source" --experts-per-token 1 \
-        --capacity 0.75 --capacity-rule round --capacity-multiple 1 --group-images 2 --gelu erf \
+    expect 0 "import with everything" import --dtype=f32 --compress "$source" \
+        --experts-per-token 1 --capacity 0.75 --capacity-rule round --capacity-multiple 1 \
+        --group-images 2 --gelu erf \
         --output sigmoid --preprocess small-40-crop-32 --labels labels.txt -o all.vmoe
     expect 0 "  what it wrote is sound" verify all.vmoe
     expect 0 "  what it wrote has these settings" info --json all.vmoe
     json "the settings" "o[0]['precision'] == 'f32' and o[0]['compact'] and \
-o[0]['experts_per_token'] == 1 and o[0]['capacity'] == 0.75 and o[0]['capacity_rule'] == 'round' and \
-o[0]['capacity_multiple'] == 1 and o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
+o[0]['experts_per_token'] == 1 and o[0]['capacity'] == 0.75 and \
+o[0]['capacity_rule'] == 'round' and o[0]['capacity_multiple'] == 1 and \
+o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
 o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'small-40-crop-32'"
     expect 0 "labels are shown" classify all.vmoe "$boot" "$bag" --top 1
     prints "$(printf 'Klasse [0-9]* \303\266$')"
@@ -546,18 +564,21 @@ o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'sma
     expect 0 "import of a .npz" import "$golden/dense/vit.npz" -o dense.vmoe --dtype f32
     expect 0 "a dense model" info dense.vmoe
     prints 'dense'
-    side=$("$vmoe" info --json dense.vmoe | python3 -c "import json, sys; print(json.load(sys.stdin)['image_size'])")
+    "$vmoe" info --json dense.vmoe >out
+    side=$(python3 -c "import json; print(json.load(open('out'))['image_size'])")
     expect 0 "a dense model classifies" classify dense.vmoe "$boot" -C 0.5 --json
     expect 0 "the cost of a dense model" cost dense.vmoe
     if [ -n "$python" ]; then
-        "$python" -c "import numpy as n; n.save('dense.npy', n.zeros((2, $side, $side, 3), n.uint8))"
+        "$python" -c "
+import numpy as n
+n.save('dense.npy', n.zeros((2, $side, $side, 3), n.uint8))"
         expect 0 "run on a dense model" run dense.vmoe dense.npy logits.npy --report report.json
         cp report.json out
         json "no layers with experts" "o[0]['layers'] == [] and o[0]['assigned'] == 0"
         if [ -e "$golden/dense/images.npy" ]; then
             expect 0 "run on golden images" run dense.vmoe "$golden/dense/images.npy" logits.npy
             npy "the logits are the golden ones" \
-                "n.abs(n.load('logits.npy') - n.load('$golden/dense/logits.npy')).max() < 2e-5"
+                "n.abs(a('logits') - n.load('$golden/dense/logits.npy')).max() < 2e-5"
         fi
     fi
 else

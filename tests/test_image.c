@@ -106,10 +106,11 @@ static void decodes_are_tensorflows(void **unused)
     size_t compared = 0;
 
     (void)unused;
-    if (!golden_exists())
+    if (!golden_has("preprocess/cases.tsv"))
         skip();
     table = table_load(golden_path("preprocess/cases.tsv"));
-    assert_int_equal(table.rows, 17);
+    if (golden_exists())
+        assert_int_equal(table.rows, 17);
     for (size_t row = 0; row < table.rows; row++) {
         const char *name = table_cell(&table, row, "name");
         size_t bytes;
@@ -137,7 +138,8 @@ static void decodes_are_tensorflows(void **unused)
         free(pixels);
         free(file);
     }
-    assert_int_equal(compared, sizeof with_pixels / sizeof with_pixels[0]);
+    if (golden_exists())
+        assert_int_equal(compared, sizeof with_pixels / sizeof with_pixels[0]);
     table_free(&table);
 }
 
@@ -180,7 +182,7 @@ static void resized_pictures_are_tensorflows(void **unused)
     size_t outputs = 0;
 
     (void)unused;
-    if (!golden_exists())
+    if (!golden_has("preprocess/cases.tsv"))
         skip();
     table = table_load(golden_path("preprocess/cases.tsv"));
     for (size_t row = 0; row < table.rows; row++) {
@@ -201,7 +203,8 @@ static void resized_pictures_are_tensorflows(void **unused)
         free(pixels);
         free(file);
     }
-    assert_int_equal(outputs, 33);
+    if (golden_exists())
+        assert_int_equal(outputs, 33);
     table_free(&table);
 }
 

@@ -147,10 +147,11 @@ static void upstream_makes_the_same_decisions(void **unused)
     struct table table;
 
     (void)unused;
-    if (!golden_exists())
+    if (!golden_has("routing/cases.tsv"))
         skip();
     table = table_load(golden_path("routing/cases.tsv"));
-    assert_int_equal(table.rows, 936);
+    if (golden_exists())
+        assert_int_equal(table.rows, 936);
     for (size_t row = 0; row < table.rows; row++) {
         const size_t tokens = strtoul(table_cell(&table, row, "S"), NULL, 10);
         const size_t experts = strtoul(table_cell(&table, row, "E"), NULL, 10);

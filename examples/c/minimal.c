@@ -1,7 +1,7 @@
 /*
  * From a file to a class in about twenty lines: minimal MODEL.vmoe PICTURE.jpg
  *
- *     cc minimal.c $(pkg-config --cflags --libs vmoe) -o minimal
+ *     cc minimal.c $(pkg-config --cflags --libs libvmoe) -o minimal
  */
 #include <stdio.h>
 #include <vmoe.h>

@@ -184,8 +184,14 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
             return false;
         }
     }
-    for (size_t i = 0; i < job->count; i++)
-        (job->as_json ? print_json : print_text)(job, job->names[i], job->top + i * job->top_count);
+    for (size_t i = 0; i < job->count; i++) {
+        const vmoe_class *top = job->top + i * job->top_count;
+
+        if (job->as_json)
+            print_json(job, job->names[i], top);
+        else
+            print_text(job, job->names[i], top);
+    }
     free_pictures(job);
     return true;
 }

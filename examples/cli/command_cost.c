@@ -56,6 +56,8 @@ static void print_bytes(const char *what, uint64_t bytes)
 static void print_text(const vmoe_options *dial, uint32_t images, const vmoe_info *info,
                        const vmoe_cost *cost)
 {
+    char call[WORD_BYTES];
+
     if (info->experts > 0) {
         printf("K = %u, C = %g, ", dial->experts_per_token, dial->capacity);
         if (dial->group_images == VMOE_GROUP_ALL)
@@ -67,7 +69,8 @@ static void print_text(const vmoe_options *dial, uint32_t images, const vmoe_inf
     } else {
         puts("A dense model: the dial changes nothing");
     }
-    printf("\n  for a call with %-16u work  to dense\n", images);
+    snprintf(call, sizeof call, "%u image%s", images, images == 1 ? "" : "s");
+    printf("\n  %-22s %12s %10s\n", call, "work", "to dense");
     print_macs("this setting", cost->macs, cost);
     print_macs("with empty slots", cost->macs_padded, cost);
     print_macs("the dense ViT", cost->macs_dense, cost);

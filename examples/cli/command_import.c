@@ -15,7 +15,10 @@
 
 /* ---- Progress and interruption -------------------------------------------------------------- */
 
-/* An interrupted import ends by itself, so that its unfinished file is removed. */
+/*
+ * An interrupted import ends by itself, so that its unfinished file is removed.  Signals that were
+ * ignored, as nohup does, remain so.
+ */
 static volatile sig_atomic_t interrupted;
 
 static void interrupt(int signal_number)
@@ -27,13 +30,14 @@ static void interrupt(int signal_number)
 static void catch_interrupts(void)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction action;
+    struct sigaction action, before;
 
     memset(&action, 0, sizeof action);
     action.sa_handler = interrupt;
     action.sa_flags = SA_RESTART;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        sigaction(signals[i], &action, NULL);
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
 }
 
 /* A line for people on a terminal that wait for longer than half a second. */

@@ -9,11 +9,13 @@
 #include "open_model.h"
 #include "picture_spec.h"
 
+#define ID_BYTES 16
+
 /* The fields of vmoe_info that are words, as words. */
 struct words {
     char classifier[WORD_BYTES], gelu[WORD_BYTES], output[WORD_BYTES], rule[WORD_BYTES];
     char precision[WORD_BYTES], preprocessing[PREPROCESSING_BYTES];
-    char id[2 * sizeof((vmoe_info *)0)->id + 1];
+    char id[2 * ID_BYTES + 1];
 };
 
 static void find_words(const vmoe_info *info, struct words *words)
@@ -24,7 +26,7 @@ static void find_words(const vmoe_info *info, struct words *words)
     word_format(words->rule, CAPACITY_RULES, info->capacity_rule);
     word_format(words->precision, PRECISIONS, info->precision);
     preprocessing_format(words->preprocessing, &info->preprocessing);
-    for (size_t i = 0; i < sizeof info->id; i++)
+    for (size_t i = 0; i < ID_BYTES; i++)
         snprintf(words->id + 2 * i, 3, "%02x", info->id[i]);
 }
 

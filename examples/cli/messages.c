@@ -63,5 +63,5 @@ void quantity_format(char out[QUANTITY_BYTES], double value, const char *unit)
         value /= 1000.0;
         i++;
     }
-    snprintf(out, QUANTITY_BYTES, "%.*f %s%s", i == 0 ? 0 : 1, value, prefixes[i], unit);
+    snprintf(out, QUANTITY_BYTES, "%.4g %s%s", value, prefixes[i], unit);
 }

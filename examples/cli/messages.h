@@ -27,7 +27,7 @@ int error_exit(const vmoe_error *error);
 /* Prints text with every control character replaced by a question mark. */
 void text_print(FILE *stream, const char *text);
 
-/* A quantity with three or four digits and a decimal prefix, such as "23.1 GB". */
+/* A quantity with up to four digits and a decimal prefix, such as "23.14 GB". */
 #define QUANTITY_BYTES 32
 void quantity_format(char out[QUANTITY_BYTES], double value, const char *unit);
 

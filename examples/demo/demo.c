@@ -267,7 +267,7 @@ static void show_dial(const struct show *show, const struct outcome *outcomes)
     printf("\n"
            "   slots  of each expert, for all pictures together\n"
            "   right  pictures whose most probable class is the right one; so few hardly tell the\n"
-           "          settings apart: 'accuracy', the program beside this one, takes 10,000\n"
+           "          settings apart, which 'make accuracy' does with 10,000\n"
            "   sure   mean probability of the right class; it falls before answers become wrong\n"
            "   pairs  that were processed, over all pictures and blocks\n"
            "   MMAC   million multiply-adds for a picture; ms: its CPU time, the best of %d runs\n",

@@ -207,20 +207,34 @@ static vmoe_status check_entry(const struct archive *archive, const struct vmoe_
     return VMOE_OK;
 }
 
+/* Adds a name of `bytes` bytes at `offset` of the file to the names. */
+static vmoe_status read_name(struct archive *archive, uint64_t offset, size_t bytes)
+{
+    char *name = vmoe_list_add(&archive->zip->names, bytes + 1);
+    vmoe_status status;
+
+    if (name == NULL)
+        return vmoe_fail(archive->error, VMOE_ERR_MEMORY, archive->path, "no memory for a name");
+    status = get(archive, offset, name, bytes);
+    for (size_t i = 0; i < bytes && status == VMOE_OK; i++)
+        if (name[i] < 0x20 || name[i] > 0x7e)
+            status = vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
+                               "at byte %llu: a name that is not printable ASCII",
+                               (unsigned long long)offset);
+    return status;
+}
+
 /* Adds the entry at `*at` of the directory, and moves on. */
 static vmoe_status read_central(struct archive *archive, uint64_t *at)
 {
     uint8_t head[CENTRAL_BYTES], extra[EXTRA_LIMIT];
-    struct vmoe_zip_entry *entry = vmoe_list_add(&archive->zip->entries, 1);
-    uint64_t *const values[3] = { &entry->size, &entry->stored, &entry->header };
+    struct vmoe_zip_entry entry = { 0 }, *added;
+    uint64_t *const values[3] = { &entry.size, &entry.stored, &entry.header };
     size_t name_bytes, extra_bytes;
     uint64_t next;
-    char *name;
-    vmoe_status status;
+    const char *name;
+    vmoe_status status = get(archive, *at, head, sizeof head);
 
-    if (entry == NULL)
-        return vmoe_fail(archive->error, VMOE_ERR_MEMORY, archive->path, "no memory for a member");
-    status = get(archive, *at, head, sizeof head);
     if (status != VMOE_OK)
         return status;
     name_bytes = get16(head + 28);
@@ -234,31 +248,31 @@ static vmoe_status read_central(struct archive *archive, uint64_t *at)
                          "at byte %llu: a name of %zu bytes with %zu more, the limits are %u and %u",
                          (unsigned long long)*at, name_bytes, extra_bytes, VMOE_LIMIT_NAME_BYTES,
                          EXTRA_LIMIT);
-    entry->name = archive->zip->names.count;
-    name = vmoe_list_add(&archive->zip->names, name_bytes + 1);
-    if (name == NULL)
-        return vmoe_fail(archive->error, VMOE_ERR_MEMORY, archive->path, "no memory for a member");
-    status = get(archive, *at + CENTRAL_BYTES, name, name_bytes);
+    entry.name = archive->zip->names.count;
+    status = read_name(archive, *at + CENTRAL_BYTES, name_bytes);
     if (status == VMOE_OK)
         status = get(archive, *at + CENTRAL_BYTES + name_bytes, extra, extra_bytes);
     if (status != VMOE_OK)
         return status;
-    for (size_t i = 0; i < name_bytes; i++)
-        if (name[i] < 0x20 || name[i] > 0x7e)
-            return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
-                             "at byte %llu: a name that is not printable ASCII",
-                             (unsigned long long)*at);
-    entry->flags = get16(head + 8);
-    entry->method = get16(head + 10);
-    entry->crc = get32(head + 16);
-    entry->stored = get32(head + 20);
-    entry->size = get32(head + 24);
-    entry->header = get32(head + 42);
+    name = (const char *)archive->zip->names.items + entry.name;
+    entry.flags = get16(head + 8);
+    entry.method = get16(head + 10);
+    entry.crc = get32(head + 16);
+    entry.stored = get32(head + 20);
+    entry.size = get32(head + 24);
+    entry.header = get32(head + 42);
     if (get16(head + 34) != 0 || !read_extra(extra, extra_bytes, values, 3))
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                          "the entry \"%s\" has damaged extra fields", name);
+    status = check_entry(archive, &entry, name);
+    if (status != VMOE_OK)
+        return status;
+    added = vmoe_list_add(&archive->zip->entries, 1);
+    if (added == NULL)
+        return vmoe_fail(archive->error, VMOE_ERR_MEMORY, archive->path, "no memory for a member");
+    *added = entry;
     *at = next;
-    return check_entry(archive, entry, name);
+    return VMOE_OK;
 }
 
 /* Finds the data of a member behind its local header, which has to say what the directory says. */

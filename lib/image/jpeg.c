@@ -1,7 +1,8 @@
 /*
  * JPEG files as rows, through libjpeg-turbo.  Its state lives in the caller's memory; its errors
- * jump no further than to the function of this file that called it, and every warning is an error,
- * since libjpeg warns where a file is truncated or damaged and goes on with made-up pixels.
+ * jump no further than to the function of this file that called it.  libjpeg warns where a file is
+ * truncated or damaged and goes on with made-up pixels, so a warning is an error, unless it is about
+ * the header, before there are any pixels to be wrong.
  */
 #include "image/jpeg.h"
 
@@ -21,6 +22,7 @@ struct jpeg_rows {
     struct jpeg_error_mgr manager;
     jmp_buf escape; /* armed anew by each of the functions that call libjpeg */
     const char *where;
+    bool has_header;
     uint8_t *spare; /* a row of the decoder's output, owned by it */
 };
 
@@ -37,7 +39,9 @@ static void on_error(j_common_ptr decoder)
 
 static void on_message(j_common_ptr decoder, int level)
 {
-    if (level < 0)
+    const struct jpeg_rows *jpeg = decoder->client_data;
+
+    if (level < 0 && (jpeg->has_header || jpeg->manager.msg_code == JWRN_JPEG_EOF))
         on_error(decoder);
 }
 
@@ -101,6 +105,7 @@ static vmoe_status start(struct jpeg_rows *jpeg, const uint8_t *data, size_t byt
     decoder->mem->max_memory_to_use = VMOE_LIMIT_JPEG_MEMORY; /* over what JPEGMEM says */
     jpeg_mem_src(decoder, data, (unsigned long)bytes);
     (void)jpeg_read_header(decoder, TRUE);
+    jpeg->has_header = true;
     status = check_header(jpeg, component_scans, error);
     if (status != VMOE_OK)
         return status;
@@ -177,6 +182,7 @@ vmoe_status vmoe_jpeg_open(const void *data, size_t bytes, const char *where, vo
 
     if (status != VMOE_OK)
         return status;
+    jpeg->has_header = false;
     jpeg->rows.next = jpeg_next;
     jpeg->rows.finish = jpeg_finish;
     jpeg->rows.abandon = jpeg_abandon;

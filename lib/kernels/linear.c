@@ -1,35 +1,32 @@
 /*
- * The loops around gemm.  A call is cut into tasks of one block of rows, small enough to stay in the
- * second-level cache, and a range of panels; inside, each panel meets all tiles of the block, so
- * that a panel is fetched from memory once for many rows.  Every element is computed by one task in
- * one way, which makes the result independent of the cut.
+ * The loops around gemm.  A task is a block of rows, small enough to stay in the second-level cache,
+ * times a range of panels; each panel meets all tiles of the block in turn, so it is fetched from
+ * memory once for many rows.  An element is computed in one way whatever the cut, so the number of
+ * threads does not show in the result.
  */
 #include "kernels/linear.h"
 
-#include <string.h>
-
 #include "kernels/pack.h"
 
-#define BLOCK_BYTES ((size_t)768 << 10) /* of a block of rows of `a` */
-#define TASK_WORK ((size_t)1 << 18)     /* multiplications worth a task of their own */
-#define TASKS_OF_A_THREAD 8u
+#define BLOCK_BYTES ((size_t)768 << 10) /* of `a` in a block of rows, about */
+#define TASK_WORK ((size_t)1 << 18)     /* multiplications that are worth a task */
+#define TASKS_OF_A_THREAD 8u            /* enough for threads that are unequally fast */
 
 typedef void map(size_t n, float *x);
 
-/* `count` rows or panels cut into `parts` ranges that differ by at most one. */
+/* `count` things cut into `parts` ranges whose lengths differ by at most one. */
 struct split {
     size_t count, parts;
 };
 
-struct linear_job {
-    const struct vmoe_kernels *kernels;
+struct job {
     const struct vmoe_linear_call *call;
-    map *activation; /* NULL: none */
     vmoe_gemm_kernel gemm;
+    map *activation; /* NULL: none */
     size_t panel_bytes;
     struct split tiles;  /* rows into tiles */
     struct split blocks; /* tiles into blocks */
-    struct split panels; /* panels into ranges */
+    struct split ranges; /* panels into ranges */
 };
 
 static size_t begin_of(struct split split, size_t part)
@@ -40,13 +37,18 @@ static size_t begin_of(struct split split, size_t part)
     return part * whole + (part < rest ? part : rest);
 }
 
-static size_t parts_of(size_t count, size_t size)
+static size_t smaller(size_t a, size_t b)
 {
-    return (count + size - 1) / size;
+    return a < b ? a : b;
 }
 
-/* Bias, column scale and activation, on the tile in place. */
-static void finish_tile(const struct linear_job *job, size_t rows, size_t column, size_t columns,
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Column scale, bias and activation, in place. */
+static void finish_tile(const struct job *job, size_t rows, size_t column, size_t columns,
                         float *tile)
 {
     const struct vmoe_linear *layer = job->call->layer;
@@ -85,20 +87,20 @@ static void store_tile(const struct vmoe_linear_call *call, size_t row, size_t r
 
 static void run_task(void *context, size_t task, uint32_t thread)
 {
-    const struct linear_job *job = context;
+    const struct job *job = context;
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = call->layer;
-    const size_t block = task / job->panels.parts;
-    const size_t range = task % job->panels.parts;
+    const size_t block = task / job->ranges.parts;
+    const size_t range = task % job->ranges.parts;
     const size_t tile_end = begin_of(job->blocks, block + 1);
-    const size_t panel_end = begin_of(job->panels, range + 1);
+    const size_t panel_end = begin_of(job->ranges, range + 1);
     _Alignas(64) float tile[VMOE_TILE_ROWS_MAX * VMOE_PANEL];
 
     (void)thread;
-    for (size_t p = begin_of(job->panels, range); p < panel_end; p++) {
+    for (size_t p = begin_of(job->ranges, range); p < panel_end; p++) {
         const uint8_t *panel = (const uint8_t *)layer->panels + p * job->panel_bytes;
         const size_t column = p * VMOE_PANEL;
-        const size_t columns = layer->n - column < VMOE_PANEL ? layer->n - column : VMOE_PANEL;
+        const size_t columns = smaller(layer->n - column, VMOE_PANEL);
 
         for (size_t t = begin_of(job->blocks, block); t < tile_end; t++) {
             const size_t row = begin_of(job->tiles, t);
@@ -125,46 +127,38 @@ static map *activation_of(const struct vmoe_kernels *kernels, uint32_t activatio
     }
 }
 
-/*
- * Blocks of rows that fit the cache, then ranges of panels until there are enough tasks; smaller
- * blocks only if the panels are too few.
- */
-static void cut(struct linear_job *job, uint32_t threads)
+/* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */
+static void cut(struct job *job, size_t tile_rows, uint32_t threads)
 {
     const struct vmoe_linear *layer = job->call->layer;
-    const size_t tiles = (job->call->rows + job->kernels->tile_rows - 1) / job->kernels->tile_rows;
-    const size_t panels = (layer->n + VMOE_PANEL - 1) / VMOE_PANEL;
-    const size_t tile_bytes = job->kernels->tile_rows * (size_t)layer->k * sizeof(float);
-    const size_t tiles_of_block = BLOCK_BYTES / tile_bytes + 1;
-    size_t blocks = parts_of(tiles, tiles_of_block);
-    size_t tasks = job->call->rows * layer->k * layer->n / TASK_WORK + 1;
-    size_t ranges;
+    const size_t rows = job->call->rows;
+    const size_t tiles = divide_up(rows, tile_rows);
+    const size_t panels = divide_up(layer->n, VMOE_PANEL);
+    const size_t tile_bytes = tile_rows * layer->k * sizeof(float);
+    const size_t fitting = divide_up(tiles, BLOCK_BYTES / tile_bytes + 1);
+    const size_t worthwhile = rows * layer->k * layer->n / TASK_WORK + 1;
+    const size_t tasks = threads == 1 ? 1 : smaller(worthwhile, threads * TASKS_OF_A_THREAD);
+    const size_t ranges = smaller(panels, divide_up(tasks, fitting));
+    const size_t blocks = smaller(tiles, divide_up(tasks, ranges));
 
-    if (tasks > threads * TASKS_OF_A_THREAD)
-        tasks = threads * TASKS_OF_A_THREAD;
-    if (threads == 1)
-        tasks = 1;
-    ranges = parts_of(tasks, blocks);
-    ranges = ranges < panels ? ranges : panels;
-    if (blocks < parts_of(tasks, ranges))
-        blocks = parts_of(tasks, ranges);
-    blocks = blocks < tiles ? blocks : tiles;
-    job->tiles = (struct split){ job->call->rows, tiles };
-    job->blocks = (struct split){ tiles, blocks };
-    job->panels = (struct split){ panels, ranges };
+    job->tiles = (struct split){ rows, tiles };
+    job->blocks = (struct split){ tiles, blocks > fitting ? blocks : fitting };
+    job->ranges = (struct split){ panels, ranges };
 }
 
 void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
                      const struct vmoe_linear_call *call)
 {
     const struct vmoe_linear *layer = call->layer;
-    struct linear_job job = { .kernels = kernels, .call = call };
+    struct job job = {
+        .call = call,
+        .gemm = kernels->gemm[layer->precision],
+        .activation = activation_of(kernels, call->activation),
+        .panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL),
+    };
 
-    if (call->rows == 0 || layer->n == 0 || layer->k == 0)
+    if (call->rows == 0)
         return;
-    job.activation = activation_of(kernels, call->activation);
-    job.gemm = kernels->gemm[layer->precision];
-    job.panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL);
-    cut(&job, vmoe_team_threads(team));
-    vmoe_team_run(team, job.blocks.parts * job.panels.parts, run_task, &job);
+    cut(&job, kernels->tile_rows, vmoe_team_threads(team));
+    vmoe_team_run(team, job.blocks.parts * job.ranges.parts, run_task, &job);
 }

@@ -1,6 +1,7 @@
 /*
  * Packing, block by block.  Weights are packed when a model is made, but attention also packs keys
- * and values in every call, so float32 has two paths that read their source in order.
+ * and values in every call, so float32 copies whole lines where it can; elsewhere the blocks are
+ * small enough for any order of reading.
  */
 #include "kernels/pack.h"
 
@@ -12,6 +13,7 @@
 
 #define LINES 16u   /* of a tile */
 #define COLUMNS 16u /* of a tile */
+#define BLOCK_BYTES (LINES * VMOE_PANEL * 4u)
 
 /* A source matrix, or the part of it that goes into one block. */
 struct source {
@@ -43,7 +45,7 @@ uint64_t vmoe_pack_bytes(uint32_t precision, uint64_t k, uint64_t n)
     const uint64_t blocks = (k + block - 1) / block;
     const uint64_t panels = (n + VMOE_PANEL - 1) / VMOE_PANEL;
 
-    return panels * blocks * LINES * VMOE_PANEL * 4;
+    return panels * blocks * BLOCK_BYTES;
 }
 
 uint16_t vmoe_bf16_from_f32(float value)
@@ -67,14 +69,27 @@ static int8_t int8_from_f32(float value)
     return (int8_t)(value > 127.0f ? 127.0f : (value + round) - round);
 }
 
-static float column_scale(const struct source *source, size_t column)
+static float value_at(const struct source *source, size_t i, size_t j)
 {
-    const float *value = source->values + column * source->column_stride;
-    float largest = 0.0f;
+    return source->values[i * source->row_stride + j * source->column_stride];
+}
 
-    for (size_t i = 0; i < source->rows; i++, value += source->row_stride)
-        largest = fabsf(*value) > largest ? fabsf(*value) : largest;
-    return largest / 127.0f >= FLT_MIN ? largest / 127.0f : 1.0f;
+/* Row by row, so that a matrix stored either way is read by whole cache lines. */
+static void column_scales(const struct source *source, float *scales)
+{
+    for (size_t j = 0; j < source->columns; j++)
+        scales[j] = 0.0f;
+    for (size_t i = 0; i < source->rows; i++)
+        for (size_t j = 0; j < source->columns; j++) {
+            const float magnitude = fabsf(value_at(source, i, j));
+
+            scales[j] = magnitude > scales[j] ? magnitude : scales[j];
+        }
+    for (size_t j = 0; j < source->columns; j++) {
+        scales[j] /= 127.0f;
+        if (!(scales[j] >= FLT_MIN))
+            scales[j] = 1.0f;
+    }
 }
 
 /* Element (i, j) of a block: the tile, the line, the column, the row of the group. */
@@ -85,67 +100,69 @@ static size_t place(size_t group, size_t i, size_t j)
 
 static void pack_block_f32(const struct source *source, float *block)
 {
-    const float *value = source->values;
-
     if (source->column_stride == 1 && source->columns == VMOE_PANEL) {
-        for (size_t i = 0; i < source->rows; i++, value += source->row_stride) {
-            memcpy(block + place(1, i, 0), value, COLUMNS * sizeof *value);
-            memcpy(block + place(1, i, COLUMNS), value + COLUMNS, COLUMNS * sizeof *value);
+        for (size_t i = 0; i < source->rows; i++) {
+            const float *row = source->values + i * source->row_stride;
+
+            memcpy(block + place(1, i, 0), row, COLUMNS * sizeof *row);
+            memcpy(block + place(1, i, COLUMNS), row + COLUMNS, COLUMNS * sizeof *row);
         }
         return;
     }
-    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+    for (size_t j = 0; j < source->columns; j++)
         for (size_t i = 0; i < source->rows; i++)
-            block[place(1, i, j)] = value[i * source->row_stride];
+            block[place(1, i, j)] = value_at(source, i, j);
 }
 
 static void pack_block_bf16(const struct source *source, uint16_t *block)
 {
-    const float *value = source->values;
-
-    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+    for (size_t j = 0; j < source->columns; j++)
         for (size_t i = 0; i < source->rows; i++)
-            block[place(2, i, j)] = vmoe_bf16_from_f32(value[i * source->row_stride]);
+            block[place(2, i, j)] = vmoe_bf16_from_f32(value_at(source, i, j));
 }
 
 static void pack_block_int8(const struct source *source, const float *scales, int8_t *block)
 {
-    const float *value = source->values;
-
-    for (size_t j = 0; j < source->columns; j++, value += source->column_stride)
+    for (size_t j = 0; j < source->columns; j++)
         for (size_t i = 0; i < source->rows; i++)
-            block[place(4, i, j)] = int8_from_f32(value[i * source->row_stride] / scales[j]);
+            block[place(4, i, j)] = int8_from_f32(value_at(source, i, j) / scales[j]);
+}
+
+static void pack_block(uint32_t precision, const struct source *source, const float *scales,
+                       void *block)
+{
+    if (source->rows < vmoe_pack_block(precision) || source->columns < VMOE_PANEL)
+        memset(block, 0, BLOCK_BYTES);
+    switch (precision) {
+    case VMOE_PRECISION_BF16:
+        pack_block_bf16(source, block);
+        return;
+    case VMOE_PRECISION_INT8:
+        pack_block_int8(source, scales, block);
+        return;
+    default:
+        pack_block_f32(source, block);
+        return;
+    }
 }
 
 void vmoe_pack(uint32_t precision, size_t k, size_t n, const float *source, size_t row_stride,
                size_t column_stride, void *packed, float *scales)
 {
     const size_t rows = vmoe_pack_block(precision);
-    const size_t bytes = LINES * VMOE_PANEL * 4;
-    struct source part = { source, row_stride, column_stride, k, n };
     uint8_t *block = packed;
 
-    if (precision == VMOE_PRECISION_INT8)
-        for (size_t j = 0; j < n; j++)
-            scales[j] = column_scale(&part, j);
     for (size_t j = 0; j < n; j += VMOE_PANEL) {
-        part.columns = n - j < VMOE_PANEL ? n - j : VMOE_PANEL;
-        for (size_t i = 0; i < k; i += rows, block += bytes) {
-            part.rows = k - i < rows ? k - i : rows;
+        const size_t columns = n - j < VMOE_PANEL ? n - j : VMOE_PANEL;
+        struct source part = { source + j * column_stride, row_stride, column_stride, k, columns };
+        float *const panel_scales = precision == VMOE_PRECISION_INT8 ? scales + j : NULL;
+
+        if (panel_scales != NULL)
+            column_scales(&part, panel_scales);
+        for (size_t i = 0; i < k; i += rows, block += BLOCK_BYTES) {
             part.values = source + i * row_stride + j * column_stride;
-            if (part.rows < rows || part.columns < VMOE_PANEL)
-                memset(block, 0, bytes);
-            switch (precision) {
-            case VMOE_PRECISION_BF16:
-                pack_block_bf16(&part, (uint16_t *)(void *)block);
-                break;
-            case VMOE_PRECISION_INT8:
-                pack_block_int8(&part, scales + j, (int8_t *)block);
-                break;
-            default:
-                pack_block_f32(&part, (float *)(void *)block);
-                break;
-            }
+            part.rows = k - i < rows ? k - i : rows;
+            pack_block(precision, &part, panel_scales, block);
         }
     }
 }

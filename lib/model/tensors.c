@@ -13,10 +13,19 @@ struct walk {
     struct vmoe_tensor *tensors;
     uint64_t count;
     uint64_t bytes;
-    char prefix[32];
+    char prefix[48];
     uint32_t block;
     int32_t expert;
 };
+
+/* Adds to a name; the longest one fits by far. */
+static void append(char name[VMOE_TENSOR_NAME_BYTES], const char *text)
+{
+    size_t used = strlen(name), bytes = strlen(text) + 1;
+
+    if (used + bytes <= VMOE_TENSOR_NAME_BYTES)
+        memcpy(name + used, text, bytes);
+}
 
 static void emit(struct walk *walk, const char *name, const char *part_name, uint32_t role,
                  uint32_t part, uint32_t precision, uint32_t rows, uint32_t columns)
@@ -28,7 +37,9 @@ static void emit(struct walk *walk, const char *name, const char *part_name, uin
         struct vmoe_tensor *t = &walk->tensors[walk->count];
 
         memset(t, 0, sizeof *t);
-        snprintf(t->name, sizeof t->name, "%s%s%s", walk->prefix, name, part_name);
+        append(t->name, walk->prefix);
+        append(t->name, name);
+        append(t->name, part_name);
         t->role = role;
         t->part = part;
         t->block = walk->block;

@@ -14,7 +14,10 @@ static const char *golden_root(void)
 {
     const char *root = getenv("VMOE_GOLDEN");
 
-    return root != NULL ? root : "../shared/golden";
+    if (root != NULL)
+        return root;
+    return access("../shared/golden/README.md", R_OK) == 0 ? "../shared/golden"
+                                                           : "tests/data/golden";
 }
 
 const char *golden_path(const char *format, ...)
@@ -31,9 +34,14 @@ const char *golden_path(const char *format, ...)
     return buffer;
 }
 
+bool golden_has(const char *file)
+{
+    return access(golden_path("%s", file), R_OK) == 0;
+}
+
 bool golden_exists(void)
 {
-    return access(golden_path("README.md"), R_OK) == 0;
+    return golden_has("README.md");
 }
 
 void *read_file(const char *path, size_t *bytes)

@@ -13,12 +13,15 @@
 #include <cmocka.h>
 
 /*
- * The path of a file below the golden data: $VMOE_GOLDEN, or ../shared/golden.  The result is in a
- * static buffer that the fourth next call reuses.
+ * The path of a file below the golden data: $VMOE_GOLDEN, or ../shared/golden, or, in a lone clone,
+ * the few cases of tests/data/golden.  The result is in a static buffer that the fourth next call reuses.
  */
 const char *golden_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* False if there are no golden data here; such tests skip. */
+/* True if a file is among the golden data at hand; tests of others skip. */
+bool golden_has(const char *file);
+
+/* True for the whole set, so that tests may demand its number of cases. */
 bool golden_exists(void);
 
 /* An array of a .npy file.  Types: u1, i2, i4, i8, f4, f8 (little-endian, C order). */

@@ -35,27 +35,28 @@ static inline vec smaller(vec a, vec b)
 #define TILE_ROWS 8u
 #define LINES 16u   /* of a tile, two of which are a block */
 #define COLUMNS 16u /* of a tile */
+#define TILE_BYTES (LINES * COLUMNS * 4u)
 
 /* Rows j = 0, 1, ... of the groups in a packed tile, WIDTH columns of one line at a time. */
-static void widen_bf16(const uint32_t *packed, float *tile)
+static void widen_bf16(const uint8_t *packed, float *tile)
 {
     for (size_t i = 0; i < LINES * COLUMNS; i += WIDTH) {
         float *row = tile + i / COLUMNS * 2 * COLUMNS + i % COLUMNS;
         vec_bits bits;
 
-        memcpy(&bits, packed + i, sizeof bits);
+        memcpy(&bits, packed + 4 * i, sizeof bits);
         store(row, (vec)(bits << 16));
         store(row + COLUMNS, (vec)(bits & 0xffff0000u));
     }
 }
 
-static void widen_int8(const uint32_t *packed, float *tile)
+static void widen_int8(const uint8_t *packed, float *tile)
 {
     for (size_t i = 0; i < LINES * COLUMNS; i += WIDTH) {
         float *row = tile + i / COLUMNS * 4 * COLUMNS + i % COLUMNS;
         vec_bits bits;
 
-        memcpy(&bits, packed + i, sizeof bits);
+        memcpy(&bits, packed + 4 * i, sizeof bits);
         for (unsigned j = 0; j < 4; j++)
             store(row + j * COLUMNS,
                   __builtin_convertvector((vec_int)(bits << (24 - 8 * j)) >> 24, vec));
@@ -66,21 +67,21 @@ static void widen_int8(const uint32_t *packed, float *tile)
 static void multiply(size_t rows, size_t k, const float *a, size_t lda, const float *tile,
                      float *sums)
 {
-    for (size_t r = 0; r < rows; r++, a += lda, sums += VMOE_PANEL) {
+    for (size_t r = 0; r < rows; r++) {
         vec sum[PARTS];
 
         FOR_PARTS(p)
-            sum[p] = load(sums + p * WIDTH);
+            sum[p] = load(sums + r * VMOE_PANEL + p * WIDTH);
         for (size_t i = 0; i < k; i++)
             FOR_PARTS(p)
-                sum[p] += load(tile + i * COLUMNS + p * WIDTH) * a[i];
+                sum[p] += load(tile + i * COLUMNS + p * WIDTH) * a[r * lda + i];
         FOR_PARTS(p)
-            store(sums + p * WIDTH, sum[p]);
+            store(sums + r * VMOE_PANEL + p * WIDTH, sum[p]);
     }
 }
 
-static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
-                 const uint32_t *packed, float *sums)
+static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                 size_t lda, const uint8_t *packed, float *sums)
 {
     float wide[4 * LINES * COLUMNS];
     const float *tile = wide;
@@ -89,7 +90,7 @@ static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     for (size_t i = 0; i < k; i += group * LINES) {
         const size_t left = k - i < group * LINES ? k - i : group * LINES;
 
-        for (size_t half = 0; half < 2; half++, packed += LINES * COLUMNS) {
+        for (size_t half = 0; half < 2; half++, packed += TILE_BYTES) {
             if (precision == VMOE_PRECISION_INT8)
                 widen_int8(packed, wide);
             else if (precision == VMOE_PRECISION_BF16)

@@ -1,7 +1,7 @@
 /*
- * The AVX2 table.  gemm keeps up to 6 rows of 16 sums in 12 registers and walks down the panel twice,
- * once for each half of its columns; what remains are two registers for a row of the half, one for
- * a value of `a` and one to spare.
+ * The AVX2 table.  gemm keeps up to 6 rows of 16 sums in 12 registers and walks down the panel
+ * twice, once for each half of its columns; what remains are two registers for a row of the half,
+ * one for a value of `a` and one to spare.
  */
 #include "kernels/kernels.h"
 
@@ -100,8 +100,8 @@ INLINE void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
     }
 }
 
-INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
-                 const uint8_t *panel, float *tile)
+INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                 size_t lda, const uint8_t *panel, float *tile)
 {
     gemm_half(precision, group, rows, k, a, lda, panel, tile);
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);

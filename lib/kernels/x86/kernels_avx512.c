@@ -80,8 +80,8 @@ INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float
                     widen(precision, line + TILE_BYTES, j), sum);
 }
 
-INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a, size_t lda,
-                 const void *panel, float *tile)
+INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                 size_t lda, const void *panel, float *tile)
 {
     const uint8_t *line = panel;
     __m512 sum[TILE_ROWS][2];
