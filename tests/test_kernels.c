@@ -99,7 +99,7 @@ static void unfence(struct fenced *fenced)
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
-/* A product of up to 16 rows with one panel, in memory fenced on both sides of interest. */
+/* A product of up to 16 rows with one panel; both inputs end at a fence. */
 struct product {
     struct fenced a_memory, panel_memory;
     uint32_t precision;
@@ -246,7 +246,7 @@ static void a_row_has_the_same_bits_in_every_call(void **state)
     for_each_table(check_rows);
 }
 
-/* 2^24 + 1 - 2^24 is 0 in this order and 1 in others; so is its copy at the end of a long row. */
+/* 2^24 + 1 - 2^24 is 0 in this order and 1 in others, wherever the three terms are. */
 static void check_order(const struct vmoe_kernels *kernels)
 {
     for (size_t at = 0; at < 768 - 3; at += 51) {

@@ -27,20 +27,20 @@ static float random_real(void)
     return (float)(state >> 8) / 8388608.0f - 1.0f;
 }
 
-/* A layer and its input, with the exact products. */
+/* A layer, its input, where its results may go, and what they should be. */
 struct fixture {
     struct vmoe_linear layer;
     struct vmoe_team *team;
     void *panels;
     float *scale, *bias, *a;
     size_t rows, lda;
-    double *sum;   /* rows x n: x W + bias */
+    double *sum;   /* rows x n: x W + bias; NULL until compute_sums */
     double *bound; /* of the error of each sum */
     int32_t out_rows[ROWS_MAX];
     float factors[ROWS_MAX];
 };
 
-static double *new_sums(struct fixture *f)
+static void compute_sums(struct fixture *f)
 {
     const struct vmoe_linear *layer = &f->layer;
     const size_t n = layer->n;
@@ -65,7 +65,6 @@ static double *new_sums(struct fixture *f)
             f->bound[r * n + j] = 4 * 0x1p-24 * sqrt((double)layer->k + 4) * magnitude;
         }
     }
-    return f->sum;
 }
 
 static struct fixture new_fixture(uint32_t precision, size_t rows, uint32_t k, uint32_t n)
@@ -170,7 +169,7 @@ static void every_shape_activation_and_store_is_right(void **state)
                 struct fixture f = new_fixture(precision, rows[m], s % 2 == 0 ? 72 : 97, n[s]);
                 vmoe_error error;
 
-                new_sums(&f);
+                compute_sums(&f);
                 assert_int_equal(vmoe_team_resize(f.team, 2, &error), VMOE_OK);
                 for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++)
                     for (uint32_t way = 0; vmoe_cpu_has(isa) && way < 32; way++)

@@ -61,7 +61,7 @@ static float raw(uint32_t precision, const void *packed, size_t at)
 /* Walks through the storage in the order of the drawing. */
 static void check_storage(uint32_t precision, size_t k, size_t n, const void *packed)
 {
-    const size_t group = precision == VMOE_PRECISION_F32 ? 1 : precision == VMOE_PRECISION_BF16 ? 2 : 4;
+    const size_t group = (size_t[]){ 0, 1, 2, 4 }[precision];
     size_t at = 0;
 
     for (size_t panel = 0; panel * 32 < n; panel++)
@@ -169,7 +169,8 @@ static void bfloat16_rounds_to_nearest_and_ties_to_even(void **state)
 
 static void int8_rounds_ties_to_even_and_never_exceeds_127(void **state)
 {
-    static const float column[] = { 127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -127.0f, 126.5f, 0.49f };
+    static const float column[] = { 127.0f, 0.5f,    1.5f,   2.5f, -0.5f,
+                                    -1.5f,  -127.0f, 126.5f, 0.49f };
     static const int8_t rounded[] = { 127, 0, 2, 2, 0, -2, -127, 126, 0 };
     float scale;
     _Alignas(64) int8_t packed[64 * 32];

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "support/support.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1232,6 +1233,84 @@ static void arrangements_that_would_take_long_are_refused(void **state)
     assert_non_null(strstr(error.text, "its 12000 slices are too irregular"));
 }
 
+/* The file is as large as it says, but has holes that take no room on the disk. */
+static void slices_beyond_four_gibibytes_are_read(void **state)
+{
+    const uint32_t rows = 5, columns = 1 << 28; /* 1 GiB a row */
+    struct bytes index = { 0 }, info = { 0 }, aval = { 0 }, head = { 0 };
+    struct cut cut = { { 0, 0 }, { rows, NIL }, NIL, 0 };
+    struct vmoe_source *source;
+    char path[600];
+    float values[4];
+    off_t at = 0;
+    int descriptor;
+
+    (void)state;
+    snprintf(prefix, sizeof prefix, "%s", scratch_path("large"));
+    put_map(&index, 2);
+    put_text(&index, "shard_count");
+    put_integer(&index, 1);
+    put_text(&index, "index");
+    put_map(&index, 1);
+    put_text(&index, "k");
+    put_array(&info, 3);
+    put_array(&aval, 4);
+    put_array(&aval, 2);
+    put_integer(&aval, rows);
+    put_integer(&aval, columns);
+    put_text(&aval, "float32");
+    put_bool(&aval, false);
+    put_map(&aval, 0);
+    put_binary(&info, aval);
+    put_array(&info, 1);
+    put_binary(&info, slice_nd(&cut, 2));
+    put_array(&info, 1);
+    put_integer(&info, 0);
+    put_ext(&index, 8, info);
+    write_part(".index", index);
+    snprintf(path, sizeof path, "%s.data-00000-of-00001", prefix);
+    descriptor = open(path, O_RDWR | O_CREAT, 0600);
+    put_map(&head, 2);
+    put_text(&head, "__msgpack_array_chunk_a87ca2__");
+    put_bool(&head, true);
+    put_text(&head, "0");
+    put_array(&head, 1);
+    put_array(&head, 2);
+    put_array(&head, rows);
+    for (uint32_t row = 0; row < rows; row++) {
+        struct bytes piece = { 0 };
+        const float mark = 1.0f + (float)row;
+
+        put_array(&piece, 3);
+        put_array(&piece, 1);
+        put_integer(&piece, columns);
+        put_text(&piece, "float32");
+        put_head(&piece, 0xc6, 4ull * columns, 4);
+        put_head(&head, 0xc9, piece.size + 4ull * columns, 4);
+        put(&head, "\1", 1);
+        put(&head, piece.data, piece.size);
+        free(piece.data);
+        assert_int_equal(pwrite(descriptor, head.data, head.size, at), head.size);
+        at += (off_t)head.size;
+        assert_int_equal(pwrite(descriptor, &mark, 4, at), 4);
+        at += (off_t)(4ull * columns);
+        head.size = 0;
+    }
+    put_ext(&head, 6, slice_nd(&cut, 2));
+    assert_int_equal(pwrite(descriptor, head.data, head.size, at), head.size);
+    close(descriptor);
+    free(head.data);
+    assert_int_equal(vmoe_shards_open(prefix, &vmoe_memory_default, &source, NULL), VMOE_OK);
+    for (uint32_t row = 0; row < rows; row++) {
+        uint64_t first = row == 0 ? 0 : (uint64_t)row * columns - 2;
+
+        assert_int_equal(source->read(source, 0, first, 4, values, NULL), VMOE_OK);
+        assert_true(values[row == 0 ? 0 : 2] == 1.0f + (float)row && values[3] == 0.0f);
+    }
+    source->close(source);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1259,6 +1338,7 @@ int main(void)
         cmocka_unit_test(a_hundred_thousand_slices_are_no_trouble),
         cmocka_unit_test(bars_beside_elements_tile_too),
         cmocka_unit_test(arrangements_that_would_take_long_are_refused),
+        cmocka_unit_test(slices_beyond_four_gibibytes_are_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

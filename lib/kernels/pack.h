@@ -14,7 +14,8 @@ uint64_t vmoe_pack_bytes(uint32_t precision, uint64_t k, uint64_t n);
 /*
  * Packs W[i][j] = source[i * row_stride + j * column_stride] for i < k, j < n.  `scales` receives
  * the n column scales for int8 (largest magnitude / 127; 1 for a column of zeros, or of numbers so
- * small that they count as zeros) and is not touched otherwise.  bfloat16 rounds to nearest even, int8 to nearest even.
+ * small that they count as zeros) and is not touched otherwise.  bfloat16 and int8 round to nearest
+ * even.
  */
 void vmoe_pack(uint32_t precision, size_t k, size_t n, const float *source, size_t row_stride,
                size_t column_stride, void *packed, float *scales);

@@ -134,10 +134,15 @@ vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *t
                                   const vmoe_allocator *allocator, vmoe_error *error)
 {
     size_t length = strlen(target);
+    struct stat info;
 
     writer->descriptor = -1;
     writer->target = target;
     writer->allocator = allocator;
+    writer->temporary = NULL;
+    /* A rename would put a file in the place of a device or a pipe. */
+    if (stat(target, &info) == 0 && !S_ISREG(info.st_mode))
+        return vmoe_fail(error, VMOE_ERR_IO, target, "the target exists and is not a regular file");
     writer->temporary = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
     if (writer->temporary == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
