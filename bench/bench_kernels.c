@@ -5,8 +5,8 @@
  *
  *     bench_kernels [--isa ref|avx2|avx512] [--threads N] [--quick]
  *
- * Figures are best/median.  A machine that is shared is quiet only at times, so trust the best of
- * several runs and compare only what was measured in the same minute.
+ * A shared machine is quiet only at times: trust the best of several runs, and compare only what
+ * was measured in the same minute.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -183,10 +183,11 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
     };
     static const size_t rows[] = { 1, 12, 50, 197, 577 };
 
-    printf("\n%s, %s weights, GFLOP/s: %*s", isa_names[kernels->isa], precision_names[precision], 0,
-           "");
+    printf("\n%s, %s weights, GFLOP/s, best / median:\n", isa_names[kernels->isa],
+           precision_names[precision]);
+    printf("rows x    k x    n |");
     for (uint32_t threads = 1; threads <= bench->threads; threads *= 2)
-        printf("| %u thread%s hot, cold ", threads, threads > 1 ? "s" : "");
+        printf(" %3u threads, hot |            cold  |", threads);
     printf("\n");
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const uint32_t k = shapes[s][0], n = shapes[s][1];

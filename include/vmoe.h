@@ -283,7 +283,9 @@ typedef struct vmoe_class {
 
 /*
  * Decodes one JPEG, and writes the `count` most probable classes, best first, to `top`.  `options`
- * may be NULL.  `count` must be 1..classes.  Truncated or damaged JPEG files are refused.
+ * may be NULL.  `count` must be 1..classes.  Files that are truncated or damaged (anything after the
+ * header at which the decoder warns) are refused.  The decoder's own memory, at most 512 MiB and
+ * usually less than 1, comes from malloc.
  */
 VMOE_API vmoe_status vmoe_classify_jpeg(const vmoe_model *model, const void *jpeg, size_t bytes,
                                         const vmoe_options *options, vmoe_class *top, size_t count,

@@ -514,8 +514,12 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
                        .output = output,
                        .report = report };
     double begin = vmoe_cpu_seconds();
-    vmoe_status status = check_call(&run, error);
+    vmoe_status status;
 
+    /* The capacity is rounded too, and must not depend on the host's rounding mode. */
+    run.host_float = vmoe_cpu_enter_float();
+    status = check_call(&run, error);
+    vmoe_cpu_leave_float(run.host_float);
     if (status != VMOE_OK)
         return status;
     begin_report(&run);
@@ -523,7 +527,7 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
         status = take_workspace(&run, error);
         if (status != VMOE_OK)
             return status;
-        run.host_float = vmoe_cpu_enter_float();
+        vmoe_cpu_enter_float();
         status = run_slices(&run, error);
         vmoe_cpu_leave_float(run.host_float);
         vmoe_pool_give(model->pool, run.workspace);

@@ -355,7 +355,7 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     vmoe_options known;
     struct vmoe_dial dial;
     vmoe_cost made = { 0 };
-    uint64_t shared, dense;
+    uint64_t shared, dense, host_float;
     vmoe_status status;
 
     vmoe_error_clear(error);
@@ -368,10 +368,13 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
         status = vmoe_config_complete(&geometry, "info", VMOE_ERR_ARGUMENT, error);
     if (status == VMOE_OK)
         status = take_options(&known, options, error);
-    if (status == VMOE_OK)
-        status = vmoe_dial_resolve(&geometry, &known, images, &dial, error);
+    if (status != VMOE_OK)
+        return status;
+    host_float = vmoe_cpu_enter_float();
+    status = vmoe_dial_resolve(&geometry, &known, images, &dial, error);
     if (status == VMOE_OK)
         status = vmoe_run_workspace_bytes(&geometry, &known, images, &made.workspace_bytes, error);
+    vmoe_cpu_leave_float(host_float);
     if (status != VMOE_OK)
         return status;
     shared = vmoe_cost_shared_macs(&geometry);

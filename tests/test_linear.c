@@ -17,7 +17,7 @@
 #define ROWS_MAX 197u
 #define N_MAX 100u
 #define LDO 107u
-#define OUT_ROWS_MAX (2 * ROWS_MAX + 1) /* row r goes to row 2 (rows - r) - 1 */
+#define OUT_ROWS_MAX (2 * ROWS_MAX + 1) /* scattered, row r goes to row 2 (rows - r) - 1 */
 
 static float random_real(void)
 {
@@ -83,8 +83,8 @@ static struct fixture new_fixture(uint32_t precision, size_t rows, uint32_t k, u
         f.bias[j] = random_real();
     for (size_t i = 0; i < rows * f.lda; i++)
         f.a[i] = i % f.lda < k ? random_real() : NAN;
-    for (size_t r = 0; r < ROWS_MAX; r++) {
-        f.out_rows[r] = (int32_t)(2 * ((size_t)ROWS_MAX - r) - 1);
+    for (size_t r = 0; r < rows; r++) {
+        f.out_rows[r] = (int32_t)(2 * (rows - r) - 1);
         f.factors[r] = random_real();
     }
     vmoe_pack(precision, k, n, source, n, 1, f.panels, f.scale);
@@ -128,24 +128,25 @@ static void check_call(const struct vmoe_kernels *kernels, const struct fixture 
     const struct vmoe_linear_call call = { &f->layer, f->rows, f->a, f->lda, out, LDO, activation,
                                            add, scatter ? f->out_rows : NULL,
                                            factors ? f->factors : NULL };
-    const size_t n = f->layer.n;
-    static size_t row_of[OUT_ROWS_MAX];
+    const size_t n = f->layer.n, out_rows = 2 * f->rows + 1;
+    size_t row_of[OUT_ROWS_MAX];
 
-    for (size_t i = 0; i < OUT_ROWS_MAX * LDO; i++)
+    for (size_t i = 0; i < out_rows * LDO; i++)
         out[i] = UNTOUCHED;
-    for (size_t r = 0; r < OUT_ROWS_MAX; r++)
+    for (size_t r = 0; r < out_rows; r++)
         row_of[r] = SIZE_MAX;
     for (size_t r = 0; r < f->rows; r++)
         row_of[scatter ? (size_t)f->out_rows[r] : r] = r;
-    for (size_t i = 0; add && i < OUT_ROWS_MAX * LDO; i++)
+    for (size_t i = 0; add && i < out_rows * LDO; i++)
         if (row_of[i / LDO] != SIZE_MAX && i % LDO < n)
             out[i] = 0.25f;
     vmoe_linear_run(kernels, f->team, &call);
-    for (size_t i = 0; i < OUT_ROWS_MAX * LDO; i++) {
+    for (size_t i = 0; i < out_rows * LDO; i++) {
         const size_t r = row_of[i / LDO], j = i % LDO;
 
         if (r == SIZE_MAX || j >= n) {
-            assert_true(out[i] == UNTOUCHED);
+            if (out[i] != UNTOUCHED)
+                fail_msg("isa %u wrote row %zu column %zu", kernels->isa, i / LDO, j);
         } else {
             const double factor = factors ? (double)f->factors[r] : 1.0;
             const double y = activate(activation, f->sum[r * n + j]) * factor + (add ? 0.25 : 0.0);

@@ -14,6 +14,7 @@
 
 #include "checkpoint/source.h"
 #include "support/fault.h"
+#include "support/random.h"
 
 /* ---- A zip writer --------------------------------------------------------------------------- */
 
@@ -583,7 +584,7 @@ static void members_that_share_bytes_or_leave_holes_are_refused(void **state)
     /* A member that is the data of another. */
     archive = good();
     inner = archive.member[1];
-    archive.member[0].data = (struct bytes){ 0 };
+    archive.member[0].data.size = 0;
     put_local(&archive.member[0].data, &inner.local);
     put(&archive.member[0].data, inner.data.data, inner.data.size);
     archive.member[0].local.size = archive.member[0].central.size =
@@ -810,18 +811,16 @@ static void deflated_data_of_another_length_are_refused(void **state)
 
 static void random_data_never_inflate_to_an_array(void **state)
 {
-    uint64_t random = 88172645463325252u;
-
     (void)state;
+    random_seed(3);
     for (int i = 0; i < 2000; i++) {
         struct archive archive = good();
         struct bytes *data = &archive.member[1].data;
 
         for (int flips = 0; flips < 3; flips++) {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            data->data[random % data->size] ^= (uint8_t)(1u << (random >> 32) % 8);
+            size_t at = random_u32() % data->size;
+
+            data->data[at] ^= (uint8_t)(1u << random_u32() % 8);
         }
         write_archive(&archive);
         assert_true(open_made(NULL) != VMOE_OK);
@@ -915,7 +914,6 @@ static void headers_of_another_form_are_refused(void **state)
         DICT("'<f4'", "False", "(06, 5)"),
         DICT("'<f4'", "False", "(6, 5L)"),
         DICT("'<f4'", "False", "(6, 5.0)"),
-        DICT("'<f4'", "False", "(6, 0x5)"),
         DICT("'<f4'", "False", "(6, 5"),
     };
 
@@ -1006,6 +1004,22 @@ static void members_too_short_for_a_header_are_refused(void **state)
             refused(archive, VMOE_ERR_FORMAT, "it has only");
         }
     }
+}
+
+static void a_file_that_changes_after_opening_is_an_error(void **state)
+{
+    struct archive archive = good();
+    struct vmoe_source *source;
+    float values[30];
+
+    (void)state;
+    write_archive(&archive);
+    assert_int_equal(vmoe_npz_open(path(), &vmoe_memory_default, &source, NULL), VMOE_OK);
+    assert_int_equal(truncate(path(), 50), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(source->read(source, i, 0, 30, values, NULL), VMOE_ERR_FORMAT);
+    assert_int_equal(source->read(source, 0, 30, 0, values, NULL), VMOE_OK);
+    source->close(source);
 }
 
 /* ---- Large ones ----------------------------------------------------------------------------- */
@@ -1121,6 +1135,7 @@ int main(void)
         cmocka_unit_test(shapes_that_lie_are_refused),
         cmocka_unit_test(lengths_of_headers_that_lie_are_refused),
         cmocka_unit_test(members_too_short_for_a_header_are_refused),
+        cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
         cmocka_unit_test(tens_of_thousands_of_members_are_no_trouble),
         cmocka_unit_test(arrays_beyond_four_gibibytes_are_read),
     };

@@ -891,6 +891,100 @@ static struct bytes nested_ext(size_t levels)
     return bytes;
 }
 
+/* An index that begins like this; the tree has one array if `name` is not NULL. */
+static struct bytes index_head(uint32_t names, const char *name)
+{
+    struct bytes index = { 0 };
+
+    put_map(&index, 2);
+    put_text(&index, "shard_count");
+    put_integer(&index, 3);
+    put_text(&index, "index");
+    put_map(&index, names);
+    if (name != NULL)
+        put_text(&index, name);
+    return index;
+}
+
+static void a_list_in_the_tree_is_refused(void **state)
+{
+    struct bytes index = index_head(1, "k");
+
+    (void)state;
+    put_array(&index, 0);
+    refused_bytes(".index", index, VMOE_ERR_FORMAT, "found a list in the tree");
+}
+
+static void more_names_slices_or_bytes_than_the_limits_are_refused(void **state)
+{
+    struct bytes index, info = { 0 }, aval = { 0 };
+    vmoe_error error;
+    char path[600];
+
+    (void)state;
+    for (uint32_t names = 65536; names <= 65537; names++) {
+        index = index_head(names, NULL);
+        for (uint32_t i = 0; i < names; i++) {
+            char name[16];
+
+            sprintf(name, "%x", i);
+            put_text(&index, name);
+            put_map(&index, 0);
+        }
+        if (names == 65537)
+            refused_bytes(".index", index, VMOE_ERR_LIMIT, "more than 65536 names");
+        else /* which leaves nothing for the shards to hold */
+            write_part(".index", index);
+        if (names == 65536)
+            assert_int_equal(open_made(NULL), VMOE_OK);
+    }
+    index = index_head(1, "k");
+    put_array(&info, 3);
+    put_array(&aval, 4);
+    put_array(&aval, 1);
+    put_integer(&aval, 1 << 30);
+    put_text(&aval, "float32");
+    put_bool(&aval, false);
+    put_map(&aval, 0);
+    put_binary(&info, aval);
+    put_array(&info, 4194305);
+    put_head(&index, 0xc9, 40 << 20, 4);
+    put(&index, "\x08", 1);
+    put(&index, info.data, info.size);
+    write_part(".index", index);
+    snprintf(path, sizeof path, "%s.index", prefix);
+    assert_int_equal(truncate(path, (off_t)(index.size - info.size + (40 << 20))), 0);
+    free(info.data);
+    assert_int_equal(open_made(&error), VMOE_ERR_LIMIT);
+    assert_non_null(strstr(error.text, "the arrays have more than 4194304 slices"));
+    assert_int_equal(truncate(path, (64 << 20) + 1), 0);
+    assert_int_equal(open_made(&error), VMOE_ERR_LIMIT);
+    assert_non_null(strstr(error.text, "the index has 67108865 bytes"));
+}
+
+static void a_file_that_changes_after_opening_is_an_error(void **state)
+{
+    struct spec spec = good();
+    struct vmoe_source *source;
+    float values[72];
+    size_t failed = 0;
+
+    (void)state;
+    write_spec(&spec);
+    assert_int_equal(vmoe_shards_open(prefix, &vmoe_memory_default, &source, NULL), VMOE_OK);
+    for (int i = 0; i < 3; i++) {
+        char path[600];
+
+        snprintf(path, sizeof path, "%s.data-%05d-of-00003", prefix, i);
+        assert_int_equal(truncate(path, 60), 0);
+    }
+    for (size_t i = 0; i < source->count; i++)
+        failed += source->read(source, i, 0, source->arrays[i].elements, values, NULL) ==
+                  VMOE_ERR_FORMAT;
+    assert_int_equal(failed, source->count);
+    source->close(source);
+}
+
 static void lies_about_lengths_and_counts_are_refused_at_once(void **state)
 {
     static const uint8_t heads[] = { 0xc6, 0xc9, 0xdb, 0xdd, 0xdf };
@@ -1326,6 +1420,9 @@ int main(void)
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(shapes_beyond_the_limits_are_refused),
         cmocka_unit_test(values_of_the_wrong_kind_are_refused),
+        cmocka_unit_test(a_list_in_the_tree_is_refused),
+        cmocka_unit_test(more_names_slices_or_bytes_than_the_limits_are_refused),
+        cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
         cmocka_unit_test(lies_about_lengths_and_counts_are_refused_at_once),
         cmocka_unit_test(nesting_of_any_depth_needs_no_stack),
         cmocka_unit_test(every_first_byte_is_read_to_its_end),

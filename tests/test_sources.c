@@ -13,6 +13,7 @@
 
 #include "checkpoint/source.h"
 #include "support/fault.h"
+#include "support/random.h"
 
 #define DATA "tests/data/"
 
@@ -23,6 +24,15 @@ static const char *const golden_sources[] = {
 };
 
 #define GOLDEN_SOURCES (sizeof golden_sources / sizeof golden_sources[0])
+
+/* Fewer than all where the repository stands alone. */
+static bool has_source(const char *name)
+{
+    char file[128];
+
+    snprintf(file, sizeof file, "%s%s", name, strstr(name, ".npz") != NULL ? "" : ".index");
+    return golden_has(file);
+}
 
 static bool is_npz(const char *path)
 {
@@ -119,7 +129,7 @@ static size_t compare_table(bool own)
         const char *name = table_cell(&table, row, "source");
         char path[256];
 
-        if ((strncmp(name, "types_", 6) == 0) != own) {
+        if ((strncmp(name, "types_", 6) == 0) != own || (!own && !has_source(name))) {
             row++;
             continue;
         }
@@ -133,10 +143,14 @@ static size_t compare_table(bool own)
 
 static void every_array_of_every_golden_checkpoint_is_what_numpy_reads(void **state)
 {
+    size_t compared = compare_table(false), expected = 0;
+
     (void)state;
-    if (!golden_exists())
+    for (size_t i = 0; i < GOLDEN_SOURCES; i++)
+        expected += has_source(golden_sources[i]);
+    if (expected == 0)
         skip();
-    assert_int_equal(compare_table(false), GOLDEN_SOURCES);
+    assert_int_equal(compared, expected);
 }
 
 static void every_number_type_of_an_npz_is_converted_as_numpy_does(void **state)
@@ -147,28 +161,19 @@ static void every_number_type_of_an_npz_is_converted_as_numpy_does(void **state)
 
 /* ---- Ranges --------------------------------------------------------------------------------- */
 
-static uint64_t random_state = 1;
-
-static uint64_t random_below(uint64_t limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state % limit;
-}
-
 static void compare_ranges(const char *path, int ranges)
 {
     struct vmoe_source *source = must_open(path);
 
+    random_seed(1);
     for (size_t i = 0; i < source->count; i++) {
-        const uint64_t elements = source->arrays[i].elements;
+        const size_t elements = (size_t)source->arrays[i].elements;
         float *whole = must_read(source, i);
-        float *part = malloc(((size_t)elements + 2) * sizeof *part);
+        float *part = malloc((elements + 2) * sizeof *part);
 
         for (int j = 0; j < ranges; j++) {
-            size_t first = (size_t)random_below(elements + 1);
-            size_t count = (size_t)random_below(elements - first + 1);
+            size_t first = random_u32() % (elements + 1);
+            size_t count = random_u32() % (elements - first + 1);
 
             for (size_t k = 0; k < count + 2; k++)
                 part[k] = 12345.0f;
@@ -190,11 +195,9 @@ static void any_range_of_an_array_equals_that_range_of_the_whole(void **state)
     (void)state;
     compare_ranges(DATA "types_deflated.npz", 30);
     compare_ranges(DATA "types_stored.npz", 30);
-    if (!golden_exists())
-        skip();
-    compare_ranges(golden_path("models/odd/model"), 20);
-    compare_ranges(golden_path("models/last2/model"), 5);
-    compare_ranges(golden_path("dense/vit.npz"), 10);
+    for (size_t i = 0; i < GOLDEN_SOURCES; i++)
+        if (has_source(golden_sources[i]))
+            compare_ranges(golden_path("%s", golden_sources[i]), 10);
 }
 
 static void reading_piece_by_piece_inflates_an_array_once(void **state)
@@ -211,7 +214,7 @@ static void reading_piece_by_piece_inflates_an_array_once(void **state)
     while (strcmp(source->arrays[vector].name, "vector") != 0)
         vector++;
     calls = fault.calls;
-    for (size_t first = 0; first < 70000; first += 100) {
+    for (size_t first = 0; first < 20000; first += 100) {
         assert_int_equal(source->read(source, vector, first, 100, values, NULL), VMOE_OK);
         for (size_t i = 0; i < 100; i++)
             assert_true(values[i] == (float)((first + i) / 70));
@@ -280,21 +283,20 @@ static void every_failing_allocation_is_reported_and_leaks_nothing(void **state)
     (void)state;
     fail_every_allocation(DATA "types_deflated.npz");
     fail_every_allocation(DATA "types_stored.npz");
-    if (!golden_exists())
-        skip();
     for (size_t i = 0; i < GOLDEN_SOURCES; i++)
-        fail_every_allocation(golden_path("%s", golden_sources[i]));
+        if (has_source(golden_sources[i]))
+            fail_every_allocation(golden_path("%s", golden_sources[i]));
 }
 
 static void opening_takes_little_memory(void **state)
 {
     (void)state;
-    if (!golden_exists())
-        skip();
     for (size_t i = 0; i < GOLDEN_SOURCES; i++) {
         struct fault fault;
         struct vmoe_source *source;
 
+        if (!has_source(golden_sources[i]))
+            continue;
         fault_init(&fault, 0, false);
         assert_int_equal(open_source(golden_path("%s", golden_sources[i]), &fault.allocator,
                                      &source, NULL), VMOE_OK);
@@ -336,14 +338,15 @@ static size_t damage(struct copy *copy, const char *source, size_t step, int fli
 {
     size_t loaded = 0;
 
+    random_seed(2);
     for (size_t i = 0; i < copy->bytes; i += step) {
         poke(copy, i, copy->data[i] ^ 0xFF);
         loaded += open_and_read(source, &vmoe_memory_default) == VMOE_OK;
         poke(copy, i, copy->data[i]);
     }
     for (int i = 0; i < flips; i++) {
-        size_t at = (size_t)random_below(copy->bytes);
-        uint8_t bit = (uint8_t)(1u << random_below(8));
+        size_t at = random_u32() % copy->bytes;
+        uint8_t bit = (uint8_t)(1u << random_u32() % 8);
 
         poke(copy, at, copy->data[at] ^ bit);
         loaded += open_and_read(source, &vmoe_memory_default) == VMOE_OK;
@@ -370,7 +373,7 @@ static void a_damaged_index_loads_or_is_a_clean_error(void **state)
     char prefix[512];
 
     (void)state;
-    if (!golden_exists())
+    if (!has_source("models/gap/model"))
         skip();
     snprintf(prefix, sizeof prefix, "%s", scratch_path("gap"));
     index = copy_of(golden_path("models/gap/model.index"), "gap.index");
@@ -419,7 +422,7 @@ static void a_missing_file_is_an_io_error_that_names_it(void **state)
     assert_non_null(strstr(error.where, "none.npz"));
     assert_int_equal(vmoe_npz_open(scratch_folder(), &vmoe_memory_default, &source, &error),
                      VMOE_ERR_IO);
-    if (!golden_exists())
+    if (!has_source("models/gap/model"))
         skip();
     index = copy_of(golden_path("models/gap/model.index"), "alone.index");
     assert_int_equal(vmoe_shards_open(scratch_path("alone"), &vmoe_memory_default, &source, &error),

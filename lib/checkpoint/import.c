@@ -14,6 +14,7 @@
 #include "kernels/pack.h"
 #include "model/config.h"
 #include "model/presets.h"
+#include "runtime/cpu.h"
 
 struct import {
     struct vmoe_source *source;
@@ -23,6 +24,7 @@ struct import {
     struct vmoe_dialect dialect;
     vmoe_info info;
     uint32_t stored_image_size; /* of the position embeddings in the source */
+    uint64_t host_float; /* the host's floating-point state, which its callback must see */
     struct vmoe_writer *writer;
     float *values; /* a tensor, row-major */
     float *piece;  /* a part of it that is not contiguous */
@@ -248,9 +250,22 @@ static vmoe_status make_buffers(struct import *import, vmoe_error *error)
     return VMOE_OK;
 }
 
-static vmoe_status write_all(struct import *import, vmoe_error *error)
+/* True if the host wants to go on. */
+static bool report_progress(const struct import *import, uint64_t done)
 {
     const vmoe_import_options *options = import->options;
+    int answer;
+
+    if (options->progress == NULL)
+        return true;
+    vmoe_cpu_leave_float(import->host_float);
+    answer = options->progress(options->progress_context, done, import->info.weight_bytes);
+    vmoe_cpu_enter_float();
+    return answer == 0;
+}
+
+static vmoe_status write_all(struct import *import, vmoe_error *error)
+{
     uint64_t done = 0;
 
     for (uint32_t i = 0; i < vmoe_writer_count(import->writer); i++) {
@@ -260,8 +275,7 @@ static vmoe_status write_all(struct import *import, vmoe_error *error)
         if (status != VMOE_OK)
             return status;
         done += tensor->bytes;
-        if (options->progress != NULL &&
-            options->progress(options->progress_context, done, import->info.weight_bytes) != 0)
+        if (!report_progress(import, done))
             return vmoe_fail(error, VMOE_ERR_CANCELLED, import->where,
                              "the import was cancelled after %llu of %llu bytes",
                              (unsigned long long)done,
@@ -314,7 +328,8 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
                              .where = where,
                              .options = options,
                              .allocator = allocator,
-                             .info = VMOE_INFO_INIT };
+                             .info = VMOE_INFO_INIT,
+                             .host_float = vmoe_cpu_enter_float() };
     const char *slash = strrchr(where, '/');
     const char *provenance =
         options->provenance != NULL ? options->provenance : slash != NULL ? slash + 1 : where;
@@ -335,6 +350,7 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
     vmoe_memory_release(allocator, import.piece);
     vmoe_memory_release(allocator, import.packed);
     vmoe_memory_release(allocator, import.scales);
+    vmoe_cpu_leave_float(import.host_float);
     return status;
 }
 

@@ -13,6 +13,9 @@
 #include "runtime/file.h"
 #include "runtime/limits.h"
 
+/* Deflate cannot do better, so a file that promises more is refused before memory is taken for it. */
+#define DEFLATE_RATIO_MAX 1032u
+
 struct reader {
     const char *where;
     const vmoe_allocator *allocator;
@@ -23,7 +26,7 @@ struct reader {
     uint8_t *header;
     const uint8_t *strings, *entries, *chunks; /* inside the header */
     struct vmoe_tensor *tensors;               /* what the config implies */
-    struct vmoe_chunk_coder *coder;
+    struct vmoe_chunk_coder *coder;            /* of compact files */
     bool check_hashes;
 };
 
@@ -102,6 +105,14 @@ static vmoe_status read_config(struct reader *reader, vmoe_info *info, vmoe_erro
         return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
                          "the directory has %u tensors, but the config implies %llu",
                          preamble->tensors, (unsigned long long)vmoe_tensor_count(info));
+    bytes = VMOE_FORMAT_PREAMBLE_BYTES + VMOE_FORMAT_CONFIG_BYTES +
+            (uint64_t)preamble->string_bytes +
+            (uint64_t)preamble->tensors * VMOE_FORMAT_ENTRY_BYTES;
+    /* Before memory is taken for tensors, the header must have room for them. */
+    if (bytes > preamble->header_bytes)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
+                         "a header of %u bytes has no room for %u tensors", preamble->header_bytes,
+                         preamble->tensors);
     reader->tensors = vmoe_memory_take(reader->allocator,
                                        (uint64_t)preamble->tensors * sizeof *reader->tensors);
     if (reader->tensors == NULL)
@@ -110,10 +121,7 @@ static vmoe_status read_config(struct reader *reader, vmoe_info *info, vmoe_erro
     vmoe_tensor_list(info, reader->tensors);
     for (uint32_t i = 0; i < preamble->tensors; i++)
         chunks += vmoe_format_chunks(&reader->tensors[i]);
-    bytes = VMOE_FORMAT_PREAMBLE_BYTES + VMOE_FORMAT_CONFIG_BYTES +
-            (uint64_t)preamble->string_bytes +
-            (uint64_t)preamble->tensors * VMOE_FORMAT_ENTRY_BYTES +
-            chunks * VMOE_FORMAT_CHUNK_ENTRY_BYTES;
+    bytes += chunks * VMOE_FORMAT_CHUNK_ENTRY_BYTES;
     if (preamble->chunks != chunks || preamble->header_bytes != bytes)
         return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
                          "the header has %u chunks in %u bytes, but the config implies %llu in %llu",
@@ -146,6 +154,11 @@ static vmoe_status read_strings(const struct reader *reader, struct vmoe_checkpo
     uint32_t bytes = reader->preamble.string_bytes;
     const uint8_t *at, *end;
 
+    /* A label has at least a letter and its zero. */
+    if (info->labels && info->classes > bytes / 2)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, "labels",
+                         "%u bytes of strings cannot hold the names of %u classes", bytes,
+                         info->classes);
     checkpoint->strings = vmoe_memory_take(reader->allocator, bytes);
     if (info->labels)
         checkpoint->labels =
@@ -184,9 +197,10 @@ static vmoe_status check_chunks(const struct reader *reader, const struct vmoe_e
         vmoe_format_get_chunk(
             reader->chunks + (size_t)(entry->first_chunk + i) * VMOE_FORMAT_CHUNK_ENTRY_BYTES,
             &chunk);
-        if (chunk.coding == VMOE_CHUNK_RAW ? chunk.stored != raw
-                                           : chunk.coding != VMOE_CHUNK_ZLIB || !compact ||
-                                                 chunk.stored == 0 || chunk.stored >= raw)
+        if (chunk.coding == VMOE_CHUNK_RAW
+                ? chunk.stored != raw
+                : chunk.coding != VMOE_CHUNK_ZLIB || !compact || chunk.stored >= raw ||
+                      raw > (uint64_t)chunk.stored * DEFLATE_RATIO_MAX)
             return vmoe_fail(error, VMOE_ERR_FORMAT, entry->tensor.name,
                              "chunk %u of %u bytes is stored in %u with coding %u", i, raw,
                              chunk.stored, chunk.coding);
@@ -387,7 +401,7 @@ static vmoe_status read_all(struct reader *reader, const struct vmoe_read_option
         status = read_strings(reader, checkpoint, error);
     if (status == VMOE_OK)
         status = check_directory(reader, info->compact != 0, error);
-    if (status == VMOE_OK)
+    if (status == VMOE_OK && info->compact)
         status = vmoe_chunk_coder_create(reader->allocator, &reader->coder, error);
     if (status == VMOE_OK)
         status = read_weights(reader, options, checkpoint, error);

@@ -2,9 +2,9 @@
  * PREFIX.index: {"shard_count": n, "index": tree, "version": text}.  The tree is maps in maps; a
  * leaf tells shape, type and slices of an array, and the shard of each slice.
  *
- * The leaves are numbered in depth-first order with the keys of every map sorted.  While the tree is
- * read, the keys on a path are joined by a byte below all characters, so that comparing the joined
- * paths gives just that order; afterwards the byte becomes a slash.
+ * The leaves are numbered in depth-first order with the keys of every map sorted.  While the tree
+ * is read, the keys on a path are joined by a byte below all characters, so that comparing the
+ * joined paths gives just that order; afterwards the byte becomes a slash.
  */
 #include "checkpoint/shards.h"
 
@@ -18,10 +18,10 @@
 /* Every key of the tree, branches too, so that duplicates show. */
 struct node {
     uint32_t name; /* where it begins in `names` */
-    uint32_t leaf; /* or one of these: */
+    uint32_t leaf; /* its place in `arrays` and `leaves`, or one of these: */
 };
 
-#define BRANCH UINT32_MAX            /* a map, or nil, which stands for an empty one */
+#define BRANCH UINT32_MAX             /* a map, or nil, which stands for an empty one */
 #define NOT_AN_ARRAY (UINT32_MAX - 1) /* a leaf with a number, but without elements */
 
 struct index {
@@ -218,86 +218,95 @@ static vmoe_status check_unversioned(const struct index *index, vmoe_error *erro
 }
 
 /*
- * Numbers the leaves, keeps the arrays, sorted by their final names, and gives the names away to
- * `shards`.  `order` has room for all nodes.
+ * Numbers the leaves: `numbered` gets the arrays in the order of the paths, each by its place in the
+ * file, and `order`, which has room for all nodes, gets the nodes that are arrays.
  */
-static vmoe_status arrange(struct index *index, uint32_t *order, vmoe_error *error)
+static vmoe_status number_leaves(struct index *index, uint32_t *order, size_t *arrays,
+                                 vmoe_error *error)
 {
     struct vmoe_shards *shards = index->shards;
     const struct node *nodes = index->nodes.items;
-    const struct vmoe_array *arrays = index->arrays.items;
-    const struct vmoe_shards_leaf *leaves = index->leaves.items;
-    char *names = index->names.items;
-    size_t kept = 0;
+    const size_t count = (size_t)index->nodes.count;
     vmoe_status status;
 
-    for (uint32_t i = 0; i < index->nodes.count; i++)
+    for (uint32_t i = 0; i < count; i++)
         order[i] = i;
-    vmoe_heapsort(order, (size_t)index->nodes.count, compare_nodes, index);
-    status = check_names(index, order, (size_t)index->nodes.count, error);
-    if (status != VMOE_OK)
-        return status;
-    for (size_t i = 0; i < index->nodes.count; i++) {
+    vmoe_heapsort(order, count, compare_nodes, index);
+    status = check_names(index, order, count, error);
+    *arrays = 0;
+    for (size_t i = 0; i < count && status == VMOE_OK; i++) {
         uint32_t leaf = nodes[order[i]].leaf;
 
         if (leaf == BRANCH)
             continue;
         shards->numbered[shards->numbers++] = leaf == NOT_AN_ARRAY ? VMOE_SHARDS_NO_ARRAY : leaf;
         if (leaf != NOT_AN_ARRAY)
-            order[kept++] = order[i];
+            order[(*arrays)++] = order[i];
     }
+    return status;
+}
+
+/*
+ * Puts the `count` arrays of `order` into the order of their final names, and `numbered` right.
+ * `place` has room for all arrays.
+ */
+static vmoe_status sort_arrays(struct index *index, uint32_t *order, size_t count, uint32_t *place,
+                               vmoe_error *error)
+{
+    struct vmoe_shards *shards = index->shards;
+    const struct node *nodes = index->nodes.items;
+    const struct vmoe_array *arrays = index->arrays.items;
+    const struct vmoe_shards_leaf *leaves = index->leaves.items;
+    char *names = index->names.items;
+    vmoe_status status;
+
     for (size_t i = 0; i < index->names.count; i++)
         if (names[i] == SEPARATOR)
             names[i] = '/';
-    vmoe_heapsort(order, kept, compare_nodes, index);
-    status = check_names(index, order, kept, error);
+    vmoe_heapsort(order, count, compare_nodes, index);
+    status = check_names(index, order, count, error);
     if (status != VMOE_OK)
         return status;
-    for (uint32_t i = 0; i < kept; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         const struct node *node = &nodes[order[i]];
 
         shards->arrays[i] = arrays[node->leaf];
         shards->arrays[i].name = names + node->name;
         shards->leaves[i] = leaves[node->leaf];
-        order[i] = node->leaf;
+        place[node->leaf] = i;
     }
-    shards->source.count = kept;
+    for (uint32_t i = 0; i < shards->numbers; i++)
+        if (shards->numbered[i] != VMOE_SHARDS_NO_ARRAY)
+            shards->numbered[i] = place[shards->numbered[i]];
+    shards->source.count = count;
     shards->source.arrays = shards->arrays;
     shards->names = names;
     index->names.items = NULL;
     return VMOE_OK;
 }
 
-/* `numbered` holds leaves in the order of the file; `order` says where each of them has gone. */
-static void renumber(struct vmoe_shards *shards, const uint32_t *order, uint32_t *place)
-{
-    for (uint32_t i = 0; i < shards->source.count; i++)
-        place[order[i]] = i;
-    for (uint32_t i = 0; i < shards->numbers; i++)
-        if (shards->numbered[i] != VMOE_SHARDS_NO_ARRAY)
-            shards->numbered[i] = place[shards->numbered[i]];
-}
-
+/* The counts are at most VMOE_LIMIT_IMPORT_ARRAYS. */
 static vmoe_status keep_arrays(struct index *index, vmoe_error *error)
 {
     struct vmoe_shards *shards = index->shards;
-    const uint64_t nodes = index->nodes.count, leaves = index->leaves.count;
-    uint32_t *order = vmoe_memory_take(shards->allocator, 2 * nodes * sizeof *order);
+    const vmoe_allocator *allocator = shards->allocator;
+    const uint64_t nodes = index->nodes.count, arrays = index->arrays.count;
+    uint32_t *order = vmoe_memory_take(allocator, (nodes + arrays) * sizeof *order);
+    size_t count;
     vmoe_status status;
 
-    /* The counts are below VMOE_LIMIT_IMPORT_ARRAYS. */
-    shards->numbered = vmoe_memory_take(shards->allocator, nodes * sizeof *shards->numbered);
-    shards->arrays = vmoe_memory_take(shards->allocator, leaves * sizeof *shards->arrays);
-    shards->leaves = vmoe_memory_take(shards->allocator, leaves * sizeof *shards->leaves);
+    shards->numbered = vmoe_memory_take(allocator, nodes * sizeof *shards->numbered);
+    shards->arrays = vmoe_memory_take(allocator, arrays * sizeof *shards->arrays);
+    shards->leaves = vmoe_memory_take(allocator, arrays * sizeof *shards->leaves);
     if (order == NULL || shards->numbered == NULL || shards->arrays == NULL ||
         shards->leaves == NULL)
         status = vmoe_fail(error, VMOE_ERR_MEMORY, shards->path, "no memory for %llu names",
                            (unsigned long long)nodes);
     else
-        status = arrange(index, order, error);
+        status = number_leaves(index, order, &count, error);
     if (status == VMOE_OK)
-        renumber(shards, order, order + nodes);
-    vmoe_memory_release(shards->allocator, order);
+        status = sort_arrays(index, order, count, order + nodes, error);
+    vmoe_memory_release(allocator, order);
     return status;
 }
 

@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include <jerror.h>
 #include <jpeglib.h>
+
+#include <jerror.h>
 
 #include "image/survey.h"
 #include "runtime/limits.h"

@@ -1,8 +1,8 @@
 /*
- * The loops around gemm.  A task is a block of rows, small enough to stay in the second-level cache,
- * times a range of panels; each panel meets all tiles of the block in turn, so it is fetched from
- * memory once for many rows.  An element is computed in one way whatever the cut, so the number of
- * threads does not show in the result.
+ * The loops around gemm.  A task is a block of rows, small enough to stay in the second-level
+ * cache, times a range of panels; each panel meets all tiles of the block in turn, so it is fetched
+ * from memory once for many rows.  An element is computed in one way whatever the cut, so the
+ * number of threads does not show in the result.
  */
 #include "kernels/linear.h"
 

@@ -5,6 +5,7 @@
 #include "model/config.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "model/tensors.h"
@@ -27,9 +28,10 @@ static const char *place(char buffer[96], const char *where, const char *field)
 struct bound {
     const char *field;
     uint64_t value, least, most;
+    bool choice; /* one of a few values, not a size */
 };
 
-/* Too small a value is wrong in itself; one that is too large is beyond a limit. */
+/* Too small a value is wrong in itself; a size that is too large is beyond a limit. */
 static vmoe_status check_bounds(const struct bound *bounds, size_t count, const char *where,
                                 vmoe_status status, vmoe_error *error)
 {
@@ -39,7 +41,7 @@ static vmoe_status check_bounds(const struct bound *bounds, size_t count, const 
         const struct bound *b = &bounds[i];
 
         if (b->value < b->least || b->value > b->most)
-            return vmoe_fail(error, b->value < b->least ? status : VMOE_ERR_LIMIT,
+            return vmoe_fail(error, b->value < b->least || b->choice ? status : VMOE_ERR_LIMIT,
                              place(buffer, where, b->field),
                              "the value is %llu, but %llu to %llu is possible",
                              (unsigned long long)b->value, (unsigned long long)b->least,
@@ -69,19 +71,19 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
                                   vmoe_error *error)
 {
     const struct bound bounds[] = {
-        { "patch_size", info->patch_size, 1, VMOE_LIMIT_IMAGE_SIZE },
-        { "image_size", info->image_size, 1, VMOE_LIMIT_IMAGE_SIZE },
-        { "width", info->width, 1, VMOE_LIMIT_WIDTH },
-        { "heads", info->heads, 1, VMOE_LIMIT_HEADS },
-        { "mlp", info->mlp, 1, VMOE_LIMIT_MLP },
-        { "layers", info->layers, 1, VMOE_LIMIT_LAYERS },
-        { "classes", info->classes, 1, VMOE_LIMIT_CLASSES },
-        { "pre_logits", info->pre_logits, 0, VMOE_LIMIT_WIDTH },
-        { "classifier", info->classifier, VMOE_CLASSIFIER_TOKEN, VMOE_CLASSIFIER_MAP },
-        { "gelu", info->gelu, VMOE_GELU_TANH, VMOE_GELU_ERF },
-        { "output", info->output, VMOE_OUTPUT_SOFTMAX, VMOE_OUTPUT_SIGMOID },
-        { "precision", info->precision, VMOE_PRECISION_F32, VMOE_PRECISION_INT8 },
-        { "experts", info->experts, 0, VMOE_LIMIT_EXPERTS },
+        { "patch_size", info->patch_size, 1, VMOE_LIMIT_IMAGE_SIZE, false },
+        { "image_size", info->image_size, 1, VMOE_LIMIT_IMAGE_SIZE, false },
+        { "width", info->width, 1, VMOE_LIMIT_WIDTH, false },
+        { "heads", info->heads, 1, VMOE_LIMIT_HEADS, false },
+        { "mlp", info->mlp, 1, VMOE_LIMIT_MLP, false },
+        { "layers", info->layers, 1, VMOE_LIMIT_LAYERS, false },
+        { "classes", info->classes, 1, VMOE_LIMIT_CLASSES, false },
+        { "pre_logits", info->pre_logits, 0, VMOE_LIMIT_WIDTH, false },
+        { "classifier", info->classifier, VMOE_CLASSIFIER_TOKEN, VMOE_CLASSIFIER_MAP, true },
+        { "gelu", info->gelu, VMOE_GELU_TANH, VMOE_GELU_ERF, true },
+        { "output", info->output, VMOE_OUTPUT_SOFTMAX, VMOE_OUTPUT_SIGMOID, true },
+        { "precision", info->precision, VMOE_PRECISION_F32, VMOE_PRECISION_INT8, true },
+        { "experts", info->experts, 0, VMOE_LIMIT_EXPERTS, false },
     };
     vmoe_status outcome =
         check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
@@ -120,10 +122,10 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
                                  vmoe_error *error)
 {
     const struct bound bounds[] = {
-        { "experts_per_token", info->experts_per_token, 1, VMOE_LIMIT_PICKS },
-        { "capacity_rule", info->capacity_rule, VMOE_CAPACITY_CEIL, VMOE_CAPACITY_ROUND },
-        { "capacity_multiple", info->capacity_multiple, 1, VMOE_LIMIT_CAPACITY_MULTIPLE },
-        { "group_images", info->group_images, 1, VMOE_LIMIT_GROUP_TOKENS },
+        { "experts_per_token", info->experts_per_token, 1, VMOE_LIMIT_PICKS, false },
+        { "capacity_rule", info->capacity_rule, VMOE_CAPACITY_CEIL, VMOE_CAPACITY_ROUND, true },
+        { "capacity_multiple", info->capacity_multiple, 1, VMOE_LIMIT_CAPACITY_MULTIPLE, false },
+        { "group_images", info->group_images, 1, VMOE_LIMIT_GROUP_TOKENS, false },
     };
     uint32_t marked = 0;
     char buffer[96];
@@ -162,8 +164,8 @@ vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocess
 {
     const vmoe_preprocessing *p = preprocessing;
     const struct bound bounds[] = {
-        { "preprocessing.kind", p->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP },
-        { "preprocessing.side", p->side, 1, VMOE_LIMIT_IMAGE_SIZE },
+        { "preprocessing.kind", p->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP, true },
+        { "preprocessing.side", p->side, 1, VMOE_LIMIT_IMAGE_SIZE, false },
     };
     char buffer[96];
     vmoe_status outcome =

@@ -5,6 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Names come from files and callers: what they contain must not move a terminal's cursor. */
+static void make_showable(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
 vmoe_status vmoe_fail(vmoe_error *error, vmoe_status status, const char *where, const char *format,
                       ...)
 {
@@ -14,12 +22,16 @@ vmoe_status vmoe_fail(vmoe_error *error, vmoe_status status, const char *where, 
     if (error == NULL)
         return status;
     error->status = status;
-    if (length >= sizeof error->where)
+    if (length == 0)
+        where = "(no name)";
+    else if (length >= sizeof error->where)
         where += length - (sizeof error->where - 1);
     memmove(error->where, where, strlen(where) + 1);
     va_start(arguments, format);
     vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
+    make_showable(error->where);
+    make_showable(error->text);
     return status;
 }
 

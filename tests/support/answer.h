@@ -18,8 +18,8 @@ struct answer {
 };
 
 /*
- * Runs tensors.  On failure nothing is to be freed.  It asserts nothing, so that any thread may call
- * it; must_answer fails the test instead.
+ * Runs tensors.  On failure nothing is to be freed.  It asserts nothing, so that any thread may
+ * call it; must_answer fails the test instead.
  */
 vmoe_status answer_run(const vmoe_model *model, const float *tensor, size_t images,
                        const vmoe_options *options, struct answer *answer, vmoe_error *error);

@@ -1,6 +1,6 @@
 /*
- * Small models of odd sizes, made when they are needed, and images for them.  Every dimension leaves a
- * rest in the packed layout, so padding is always in play.
+ * Small models of odd sizes, made when they are needed, and images for them.  Every dimension
+ * leaves a rest in the packed layout, so padding is always in play.
  */
 #ifndef VMOE_TESTS_TINY_H
 #define VMOE_TESTS_TINY_H

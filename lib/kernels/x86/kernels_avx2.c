@@ -107,18 +107,26 @@ INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
+/* A function for each number of rows, chosen from a table. */
 /* clang-format off */
-#define CASE(rows) case rows: gemm(precision, group, rows, k, a, lda, panel, tile); return;
-#define GEMM(name, which, rows_of_group)                                                           \
+#define ROWS(name, precision, group, rows)                                                         \
+    static void name##_##rows(size_t k, const float *a, size_t lda, const void *panel, float *tile)\
+    {                                                                                              \
+        gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
+    }
+
+#define GEMM(name, precision, group)                                                               \
+    ROWS(name, precision, group, 1) ROWS(name, precision, group, 2)                                \
+    ROWS(name, precision, group, 3) ROWS(name, precision, group, 4)                                \
+    ROWS(name, precision, group, 5) ROWS(name, precision, group, 6)                                \
     static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
                      float *tile)                                                                  \
     {                                                                                              \
-        const uint32_t precision = which;                                                          \
-        const size_t group = rows_of_group;                                                        \
+        static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
+            name##_1, name##_2, name##_3, name##_4, name##_5, name##_6                             \
+        };                                                                                         \
                                                                                                    \
-        switch (rows) {                                                                            \
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)                                            \
-        }                                                                                          \
+        by_rows[rows - 1](k, a, lda, panel, tile);                                                 \
     }
 /* clang-format on */
 

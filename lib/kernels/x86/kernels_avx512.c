@@ -106,19 +106,31 @@ INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
 }
 
+/* A function for each number of rows, chosen from a table. */
 /* clang-format off */
-#define CASE(rows) case rows: gemm(precision, group, rows, k, a, lda, panel, tile); return;
-#define GEMM(name, which, rows_of_group)                                                           \
+#define ROWS(name, precision, group, rows)                                                         \
+    static void name##_##rows(size_t k, const float *a, size_t lda, const void *panel, float *tile)\
+    {                                                                                              \
+        gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
+    }
+
+#define GEMM(name, precision, group)                                                               \
+    ROWS(name, precision, group, 1) ROWS(name, precision, group, 2)                                \
+    ROWS(name, precision, group, 3) ROWS(name, precision, group, 4)                                \
+    ROWS(name, precision, group, 5) ROWS(name, precision, group, 6)                                \
+    ROWS(name, precision, group, 7) ROWS(name, precision, group, 8)                                \
+    ROWS(name, precision, group, 9) ROWS(name, precision, group, 10)                               \
+    ROWS(name, precision, group, 11) ROWS(name, precision, group, 12)                              \
+    ROWS(name, precision, group, 13) ROWS(name, precision, group, 14)                              \
     static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
                      float *tile)                                                                  \
     {                                                                                              \
-        const uint32_t precision = which;                                                          \
-        const size_t group = rows_of_group;                                                        \
+        static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
+            name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7,                  \
+            name##_8, name##_9, name##_10, name##_11, name##_12, name##_13, name##_14              \
+        };                                                                                         \
                                                                                                    \
-        switch (rows) {                                                                            \
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)                                    \
-        CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)                               \
-        }                                                                                          \
+        by_rows[rows - 1](k, a, lda, panel, tile);                                                 \
     }
 /* clang-format on */
 

@@ -1,0 +1,495 @@
+/*
+ * Memory and the allocator of the host: every allocation may fail, nothing leaks, nobody relies on
+ * what fresh memory holds, and a second call of the same shape allocates nothing at all.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/answer.h"
+#include "support/fault.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+#define IMAGES 3u
+
+/* ---- Every allocation of the process -------------------------------------------------------- */
+
+/* Counted where malloc can be replaced: with glibc, and not under a sanitizer. */
+static atomic_size_t mallocs;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define COUNTS_MALLOCS 1
+
+extern void *__libc_malloc(size_t bytes);
+extern void *__libc_calloc(size_t count, size_t bytes);
+extern void *__libc_realloc(void *memory, size_t bytes);
+extern void *__libc_memalign(size_t alignment, size_t bytes);
+
+void *malloc(size_t bytes)
+{
+    atomic_fetch_add(&mallocs, 1);
+    return __libc_malloc(bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+    atomic_fetch_add(&mallocs, 1);
+    return __libc_calloc(count, bytes);
+}
+
+void *realloc(void *memory, size_t bytes)
+{
+    atomic_fetch_add(&mallocs, 1);
+    return __libc_realloc(memory, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    atomic_fetch_add(&mallocs, 1);
+    return __libc_memalign(alignment, bytes);
+}
+#else
+#define COUNTS_MALLOCS 0
+#endif
+
+/* Threads of this process. */
+static size_t threads_running(void)
+{
+    DIR *directory = opendir("/proc/self/task");
+    size_t count = 0;
+
+    while (directory != NULL && readdir(directory) != NULL)
+        count++;
+    if (directory != NULL)
+        closedir(directory);
+    return count;
+}
+
+/* ---- Loading when memory is short ----------------------------------------------------------- */
+
+struct scenario {
+    const char *name, *file;
+    uint32_t flags;
+    bool from_memory;
+};
+
+static const struct scenario scenarios[] = {
+    { "raw file", "raw.vmoe", 0, false },
+    { "compact file", "compact.vmoe", 0, false },
+    { "mapped raw file", "raw.vmoe", VMOE_LOAD_MMAP, false },
+    { "mapped compact file", "compact.vmoe", VMOE_LOAD_MMAP, false },
+    { "raw memory", "raw.vmoe", 0, true },
+    { "compact memory", "compact.vmoe", 0, true },
+    { "raw memory in place", "raw.vmoe", VMOE_LOAD_MMAP, true },
+};
+
+static void write_files(void)
+{
+    static const char *const labels[] = { "a", "b", "c", "d", "e" };
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+
+    options.labels = labels;
+    options.label_count = 5;
+    write_model(&geometry, &options, scratch_path("raw.vmoe"));
+    options.compact = 1;
+    write_model(&geometry, &options, scratch_path("compact.vmoe"));
+}
+
+static vmoe_status load_scenario(const struct scenario *scenario, struct fault *fault,
+                                 const void *memory, size_t bytes, vmoe_model **model,
+                                 vmoe_error *error)
+{
+    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+
+    options.flags = scenario->flags;
+    options.allocator = &fault->allocator;
+    return scenario->from_memory ? vmoe_load_memory(memory, bytes, &options, model, error)
+                                 : vmoe_load_file(scratch_path(scenario->file), &options, model,
+                                                  error);
+}
+
+static void check_load_scenario(const struct scenario *scenario, bool persistent)
+{
+    const size_t files = fault_open_files(), threads = threads_running();
+    vmoe_status status = VMOE_ERR_MEMORY;
+    size_t bytes, failures = 0;
+    void *file = read_file(scratch_path(scenario->file), &bytes), *memory;
+
+    assert_int_equal(posix_memalign(&memory, 64, bytes), 0);
+    memcpy(memory, file, bytes);
+    for (size_t n = 1; status != VMOE_OK; n++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        vmoe_model *model = NULL;
+        struct fault fault;
+
+        fault_init(&fault, n, persistent);
+        status = load_scenario(scenario, &fault, memory, bytes, &model, &error);
+        if (status == VMOE_OK) {
+            vmoe_free(model);
+        } else {
+            assert_refused(status, error, VMOE_ERR_MEMORY, "");
+            assert_null(model);
+            failures++;
+        }
+        assert_int_equal(fault.live, 0);
+        assert_int_equal(fault_open_files(), files);
+        /* The library was not harmed: the next attempt works. */
+        fault_init(&fault, 0, false);
+        assert_ok(load_scenario(scenario, &fault, memory, bytes, &model, &error), error);
+        vmoe_free(model);
+        assert_int_equal(fault.live, 0);
+    }
+    assert_int_equal(threads_running(), threads);
+    assert_true(failures >= 5);
+    print_message("  %-20s %zu allocations, each failed %s\n", scenario->name, failures,
+                  persistent ? "with all after it" : "once");
+    free(file);
+    free(memory);
+}
+
+static void loading_survives_every_failing_allocation(void **state)
+{
+    (void)state;
+    write_files();
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
+        check_load_scenario(&scenarios[i], false);
+        check_load_scenario(&scenarios[i], true);
+    }
+}
+
+/* ---- Running when memory is short ----------------------------------------------------------- */
+
+static void check_run_failures(bool persistent)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    vmoe_model *plain;
+    struct answer expected;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_status status = VMOE_ERR_MEMORY;
+    const size_t threads = threads_running();
+    size_t failures = 0;
+
+    write_files();
+    plain = must_load(scratch_path("raw.vmoe"), NULL);
+    options.threads = 3;
+    expected = must_answer(plain, images, IMAGES, &options);
+    vmoe_free(plain);
+    for (size_t n = 1; status != VMOE_OK; n++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        vmoe_model *model;
+        struct answer answer;
+        struct fault fault;
+
+        fault_init(&fault, 0, persistent);
+        assert_ok(load_scenario(&scenarios[0], &fault, NULL, 0, &model, &error), error);
+        fault.fail_at = fault.calls + n;
+        status = answer_run(model, images, IMAGES, &options, &answer, &error);
+        if (status == VMOE_OK) {
+            answer_free(&answer);
+        } else {
+            assert_refused(status, error, VMOE_ERR_MEMORY, "");
+            failures++;
+        }
+        fault.fail_at = 0;
+        answer = must_answer(model, images, IMAGES, &options);
+        assert_same_answer(&expected, &answer);
+        answer_free(&answer);
+        vmoe_free(model);
+        assert_int_equal(fault.live, 0);
+        assert_int_equal(threads_running(), threads);
+    }
+    print_message("  vmoe_run             %zu allocations, each failed %s\n", failures,
+                  persistent ? "with all after it" : "once");
+    assert_true(failures >= 2);
+    answer_free(&expected);
+    free(images);
+}
+
+static void running_survives_every_failing_allocation(void **state)
+{
+    (void)state;
+    check_run_failures(false);
+    check_run_failures(true);
+}
+
+/* A workspace that cannot grow for a large call is still there, or replaced, for a small one. */
+static void a_call_too_large_for_memory_harms_no_other(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, 40);
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct answer first, again, large;
+    struct fault fault;
+    vmoe_model *model;
+
+    (void)state;
+    write_files();
+    fault_init(&fault, 0, false);
+    assert_ok(load_scenario(&scenarios[0], &fault, NULL, 0, &model, &error), error);
+    first = must_answer(model, images, IMAGES, NULL);
+    for (size_t n = 1; n <= 3; n++) {
+        fault.fail_at = fault.calls + n;
+        if (answer_run(model, images, 40, NULL, &large, &error) == VMOE_OK)
+            answer_free(&large);
+        else
+            assert_refused(error.status, error, VMOE_ERR_MEMORY, "workspace");
+        again = must_answer(model, images, IMAGES, NULL);
+        assert_same_answer(&first, &again);
+        answer_free(&again);
+    }
+    answer_free(&first);
+    vmoe_free(model);
+    assert_int_equal(fault.live, 0);
+    free(images);
+}
+
+/* ---- What fresh memory holds ---------------------------------------------------------------- */
+
+/* The allocator of the tests fills memory with 0xA5 and what is released with 0x5A. */
+static void nobody_relies_on_fresh_memory(void **state)
+{
+    (void)state;
+    for (uint32_t classifier = VMOE_CLASSIFIER_TOKEN; classifier <= VMOE_CLASSIFIER_MAP;
+         classifier++) {
+        const vmoe_info geometry = medium_info(classifier);
+        float *images = make_images(&geometry, IMAGES);
+        const char *path = scratch_path("fresh.vmoe");
+
+        for (int compact = 0; compact <= 1; compact++) {
+            vmoe_import_options as = VMOE_IMPORT_OPTIONS_INIT;
+            vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+            struct answer plain, filled;
+            vmoe_model *model;
+            struct fault fault;
+
+            as.precision = VMOE_PRECISION_INT8;
+            as.compact = (uint32_t)compact;
+            write_model(&geometry, &as, path);
+            model = must_load(path, NULL);
+            plain = must_answer(model, images, IMAGES, NULL);
+            vmoe_free(model);
+            fault_init(&fault, 0, false);
+            options.allocator = &fault.allocator;
+            model = must_load(path, &options);
+            filled = must_answer(model, images, IMAGES, NULL);
+            assert_same_answer(&plain, &filled);
+            answer_free(&plain);
+            answer_free(&filled);
+            vmoe_free(model);
+            assert_int_equal(fault.live, 0);
+        }
+        free(images);
+    }
+}
+
+/* ---- What is asked for ---------------------------------------------------------------------- */
+
+/* Watches the requests of a single-threaded host. */
+struct watch {
+    vmoe_allocator allocator;
+    pthread_t owner;
+    size_t requests, largest;
+    bool foreign, misaligned;
+};
+
+static void *watch_alloc(void *context, size_t bytes, size_t alignment)
+{
+    struct watch *watch = context;
+    void *memory = NULL;
+
+    watch->requests++;
+    watch->largest = bytes > watch->largest ? bytes : watch->largest;
+    watch->foreign |= !pthread_equal(watch->owner, pthread_self());
+    watch->misaligned |= alignment < 64 || (alignment & (alignment - 1)) != 0;
+    return posix_memalign(&memory, alignment, bytes) == 0 ? memory : NULL;
+}
+
+static void watch_release(void *context, void *memory)
+{
+    struct watch *watch = context;
+
+    watch->foreign |= !pthread_equal(watch->owner, pthread_self());
+    free(memory);
+}
+
+static void watch_init(struct watch *watch)
+{
+    memset(watch, 0, sizeof *watch);
+    watch->allocator = (vmoe_allocator){ watch_alloc, watch_release, watch };
+    watch->owner = pthread_self();
+}
+
+/* The call with everything in place, so that only the library allocates. */
+struct call {
+    const vmoe_model *model;
+    vmoe_input input;
+    vmoe_options options;
+    vmoe_output output;
+};
+
+static void run_again(const struct call *call, struct watch *watch, bool allocates)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_status status;
+    size_t before;
+
+    watch->requests = 0;
+    before = atomic_load(&mallocs);
+    status = vmoe_run(call->model, &call->input, &call->options, &call->output, &error);
+    before = atomic_load(&mallocs) - before;
+    assert_ok(status, error);
+    if (allocates) {
+        assert_true(watch->requests > 0);
+    } else {
+        assert_int_equal(watch->requests, 0);
+        assert_int_equal(before, 0);
+    }
+}
+
+static void a_second_call_allocates_nothing(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+    float *images = make_images(&geometry, 8), logits[8 * 17], features[8 * 40];
+    vmoe_class top[8 * 3];
+    uint8_t pixels[40 * 30 * 3];
+    vmoe_picture pictures[8];
+    vmoe_report report = VMOE_REPORT_INIT;
+    struct watch watch;
+    struct call call = { .input = VMOE_INPUT_INIT,
+                         .options = VMOE_OPTIONS_INIT,
+                         .output = VMOE_OUTPUT_INIT };
+    vmoe_model *model;
+    size_t before;
+
+    (void)state;
+    write_model(&geometry, NULL, scratch_path("second.vmoe"));
+    watch_init(&watch);
+    load.allocator = &watch.allocator;
+    call.model = model = must_load(scratch_path("second.vmoe"), &load);
+    call.options.threads = 3;
+    call.input.images = 8;
+    call.input.tensor = images;
+    call.input.length = 8 * image_values(&geometry);
+    call.output.logits = logits;
+    call.output.logits_length = 8 * 17;
+    call.output.features = features;
+    call.output.features_length = 8 * 40;
+    call.output.top = top;
+    call.output.top_count = 3;
+    call.output.top_length = 8 * 3;
+    call.output.report = &report;
+    run_again(&call, &watch, true);
+    for (int i = 0; i < 3; i++)
+        run_again(&call, &watch, false);
+
+    /* Nor does one with another dial, with fewer threads, or with pictures. */
+    call.options.capacity = 0.5;
+    call.options.priority = VMOE_PRIORITY_BPR_MAX;
+    call.options.threads = 2;
+    run_again(&call, &watch, false);
+    memset(pixels, 77, sizeof pixels);
+    for (size_t i = 0; i < 8; i++)
+        pictures[i] = (vmoe_picture){ VMOE_PICTURE_RGB8, 40, 30, pixels, sizeof pixels, 0 };
+    call.input.tensor = NULL;
+    call.input.length = 0;
+    call.input.pictures = pictures;
+    run_again(&call, &watch, false);
+    call.input.images = 2;
+    call.output.logits_length = 2 * 17;
+    call.output.features_length = 2 * 40;
+    call.output.top_length = 2 * 3;
+    run_again(&call, &watch, false);
+
+    assert_false(watch.foreign);
+    assert_false(watch.misaligned);
+    before = atomic_load(&mallocs);
+    free(make_images(&geometry, 1));
+    assert_int_equal(atomic_load(&mallocs) - before, COUNTS_MALLOCS);
+    if (!COUNTS_MALLOCS)
+        print_message("  (malloc itself was not watched in this build)\n");
+    vmoe_free(model);
+    assert_false(watch.foreign);
+    free(images);
+}
+
+static void the_workspace_has_the_size_that_the_cost_tells(void **state)
+{
+    static const size_t counts[] = { 1, 2, 7, 60, 61, 500 };
+    const size_t most = counts[sizeof counts / sizeof counts[0] - 1];
+
+    (void)state;
+    for (uint32_t classifier = VMOE_CLASSIFIER_TOKEN; classifier <= VMOE_CLASSIFIER_MAP;
+         classifier++) {
+        const vmoe_info geometry = tiny_info(classifier);
+        float *images = make_images(&geometry, most);
+
+        write_model(&geometry, NULL, scratch_path("cost.vmoe"));
+        for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+            for (uint32_t threads = 1; threads <= 4; threads += 3) {
+                vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+                vmoe_options options = VMOE_OPTIONS_INIT;
+                vmoe_error error = VMOE_ERROR_INIT;
+                vmoe_cost cost = VMOE_COST_INIT;
+                struct answer answer;
+                struct watch watch;
+                vmoe_model *model;
+                vmoe_info info;
+
+                watch_init(&watch);
+                load.allocator = &watch.allocator;
+                model = must_load(scratch_path("cost.vmoe"), &load);
+                info = info_of(model);
+                options.threads = threads;
+                options.experts_per_token = 3;
+                options.group_images = i % 2 ? VMOE_GROUP_ALL : 1;
+                assert_ok(vmoe_get_cost(&info, &options, counts[i], &cost, &error), error);
+                watch.largest = 0;
+                answer = must_answer(model, images, counts[i], &options);
+                assert_int_equal(watch.largest, cost.workspace_bytes);
+                answer_free(&answer);
+                vmoe_free(model);
+            }
+        }
+        free(images);
+    }
+}
+
+/* A call of many images is worked through in slices, so its workspace stops growing. */
+static void the_workspace_does_not_grow_with_the_images(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    const vmoe_info info = info_of(model);
+    vmoe_cost few = VMOE_COST_INIT, many = VMOE_COST_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(vmoe_get_cost(&info, NULL, 1000, &few, &error), error);
+    assert_ok(vmoe_get_cost(&info, NULL, 1000000, &many, &error), error);
+    assert_int_equal(few.workspace_bytes, many.workspace_bytes);
+    vmoe_free(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loading_survives_every_failing_allocation),
+        cmocka_unit_test(running_survives_every_failing_allocation),
+        cmocka_unit_test(a_call_too_large_for_memory_harms_no_other),
+        cmocka_unit_test(nobody_relies_on_fresh_memory),
+        cmocka_unit_test(a_second_call_allocates_nothing),
+        cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
+        cmocka_unit_test(the_workspace_does_not_grow_with_the_images),
+    };
+
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}

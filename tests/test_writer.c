@@ -1,0 +1,364 @@
+/*
+ * Writing a `.vmoe` file: the same bytes every time, whatever the host has set, and a target that is
+ * complete or untouched, however the import fails.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fenv.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "checkpoint/import.h"
+#include "support/fault.h"
+#include "support/formula.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+static const char before[] = "what was there before";
+
+static vmoe_import_options import_as(uint32_t precision, bool compact)
+{
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+
+    options.precision = precision;
+    options.compact = compact;
+    return options;
+}
+
+/* Entries of a folder, "." and ".." included. */
+static size_t entries(const char *path)
+{
+    DIR *directory = opendir(path);
+    size_t count = 0;
+
+    assert_non_null(directory);
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count;
+}
+
+static void assert_file_is(const char *path, const void *expected, size_t expected_bytes)
+{
+    size_t bytes;
+    char *found = read_file(path, &bytes);
+
+    assert_int_equal(bytes, expected_bytes);
+    assert_memory_equal(found, expected, bytes);
+    free(found);
+}
+
+/* ---- The same bytes ------------------------------------------------------------------------- */
+
+static void the_same_source_gives_the_same_file(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_MAP);
+
+    (void)state;
+    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
+        for (int compact = 0; compact <= 1; compact++) {
+            const vmoe_import_options options = import_as(p, compact);
+            size_t bytes;
+            void *first;
+
+            write_model(&geometry, &options, scratch_path("first.vmoe"));
+            write_model(&geometry, &options, scratch_path("second.vmoe"));
+            first = read_file(scratch_path("first.vmoe"), &bytes);
+            assert_file_is(scratch_path("second.vmoe"), first, bytes);
+            free(first);
+        }
+    }
+}
+
+/* The host's rounding mode has no part in a weight, be it rounded, scaled or interpolated. */
+static void the_hosts_rounding_does_not_matter(void **state)
+{
+    static const int modes[] = { FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+
+    (void)state;
+    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
+        vmoe_import_options options = import_as(p, false);
+        size_t bytes;
+        void *nearest;
+
+        options.image_size = 20; /* resizes the position embeddings */
+        write_model(&geometry, &options, scratch_path("nearest.vmoe"));
+        nearest = read_file(scratch_path("nearest.vmoe"), &bytes);
+        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+            struct vmoe_source *source = formula_source(&geometry, 11);
+            vmoe_error error = VMOE_ERROR_INIT;
+            vmoe_status status;
+            int mode;
+
+            fesetround(modes[i]);
+            status = vmoe_import_source(source, "formula", scratch_path("rounded.vmoe"), &options,
+                                        &vmoe_memory_default, &error);
+            mode = fegetround();
+            fesetround(FE_TONEAREST);
+            source->close(source);
+            assert_ok(status, error);
+            assert_int_equal(mode, modes[i]);
+            assert_file_is(scratch_path("rounded.vmoe"), nearest, bytes);
+        }
+        free(nearest);
+    }
+}
+
+/* ---- Targets that cannot be ----------------------------------------------------------------- */
+
+static vmoe_status import_to(const char *path, weight_change change,
+                             const vmoe_import_options *options, const vmoe_allocator *allocator,
+                             vmoe_error *error)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    struct vmoe_source *source =
+        change != NULL ? changed_source(&geometry, change) : formula_source(&geometry, 11);
+    vmoe_status status = vmoe_import_source(source, "formula", path, options, allocator, error);
+
+    source->close(source);
+    return status;
+}
+
+static void a_target_must_have_a_folder_and_not_be_one(void **state)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const char *folder = scratch_path("folder");
+    vmoe_error error = VMOE_ERROR_INIT;
+    size_t there;
+
+    (void)state;
+    assert_int_equal(mkdir(folder, 0700), 0);
+    there = entries(scratch_folder());
+    assert_refused(import_to(scratch_path("nowhere/model.vmoe"), NULL, &options,
+                             &vmoe_memory_default, &error),
+                   error, VMOE_ERR_IO, "nowhere/model.vmoe");
+    assert_refused(import_to(folder, NULL, &options, &vmoe_memory_default, &error), error,
+                   VMOE_ERR_IO, folder);
+    assert_refused(import_to("", NULL, &options, &vmoe_memory_default, &error), error, VMOE_ERR_IO,
+                   "(no name)");
+    assert_int_equal(entries(scratch_folder()), there);
+    assert_int_equal(entries(folder), 2);
+    rmdir(folder);
+}
+
+static void a_link_is_replaced_and_not_followed(void **state)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const char *link = scratch_path("link.vmoe"), *target = scratch_path("target");
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct stat status;
+
+    (void)state;
+    write_file(target, before, sizeof before);
+    assert_int_equal(symlink(target, link), 0);
+    assert_ok(import_to(link, NULL, &options, &vmoe_memory_default, &error), error);
+    assert_file_is(target, before, sizeof before);
+    assert_int_equal(lstat(link, &status), 0);
+    assert_true(S_ISREG(status.st_mode));
+    assert_ok(vmoe_verify_file(link, &error), error);
+    unlink(link);
+    unlink(target);
+}
+
+/* Somebody may have left, or laid, files in the way of the temporary one. */
+static void temporary_names_that_exist_are_passed_by(void **state)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const char *path = scratch_path("busy.vmoe"), *victim = scratch_path("victim");
+    vmoe_error error = VMOE_ERROR_INIT;
+    char names[3][512];
+
+    (void)state;
+    write_file(victim, before, sizeof before);
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(names[i], sizeof names[i], "%s.tmp-%lx-%x", path, (unsigned long)getpid(), i);
+        assert_int_equal(symlink(victim, names[i]), 0);
+    }
+    assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
+    assert_ok(vmoe_verify_file(path, &error), error);
+    assert_file_is(victim, before, sizeof before);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(unlink(names[i]), 0);
+    unlink(path);
+    unlink(victim);
+}
+
+static void a_new_file_has_the_rights_of_the_umask(void **state)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const char *path = scratch_path("rights.vmoe");
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct stat status;
+    mode_t mask = umask(027);
+
+    (void)state;
+    assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
+    umask(mask);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0640);
+}
+
+/* ---- Imports that fail ---------------------------------------------------------------------- */
+
+static void make_last_bias_nan(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    if (strcmp(name, "head/bias") == 0 && first + count == 5)
+        values[count - 1] = NAN;
+}
+
+static void make_expert_infinite(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    (void)first;
+    if (strstr(name, "encoderblock_2/Moe/Mlp/Dense_1/kernel") != NULL)
+        values[count / 2] = -INFINITY;
+}
+
+struct stop {
+    uint64_t calls, stop_at, last;
+    bool falling;
+};
+
+static int stop_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct stop *stop = context;
+
+    stop->falling |= done <= stop->last || done > total;
+    stop->last = done;
+    return ++stop->calls == stop->stop_at;
+}
+
+/* The target holds what it held, and nothing lies beside it. */
+static void assert_untouched(const char *path, size_t there)
+{
+    assert_file_is(path, before, sizeof before);
+    assert_int_equal(entries(scratch_folder()), there);
+}
+
+static void a_failed_import_leaves_the_target_as_it_was(void **state)
+{
+    const char *path = scratch_path("kept.vmoe");
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_import_options stopped = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct stop count = { 0 };
+    size_t there;
+
+    (void)state;
+    write_file(path, before, sizeof before);
+    there = entries(scratch_folder());
+    assert_refused(import_to(path, make_last_bias_nan, &options, &vmoe_memory_default, &error),
+                   error, VMOE_ERR_FORMAT, "head/bias");
+    assert_untouched(path, there);
+    assert_refused(import_to(path, make_expert_infinite, &options, &vmoe_memory_default, &error),
+                   error, VMOE_ERR_FORMAT, "Encoder/encoderblock_2/Moe/Mlp/Dense_1/kernel");
+    assert_untouched(path, there);
+    stopped.progress = stop_progress;
+    stopped.progress_context = &count;
+    assert_ok(import_to(scratch_path("full.vmoe"), NULL, &stopped, &vmoe_memory_default, &error),
+              error);
+    unlink(scratch_path("full.vmoe"));
+    assert_false(count.falling);
+    assert_true(count.calls > 50);
+    for (uint64_t n = 1; n <= count.calls; n++) {
+        struct stop stop = { .stop_at = n };
+
+        stopped.progress_context = &stop;
+        assert_refused(import_to(path, NULL, &stopped, &vmoe_memory_default, &error), error,
+                       VMOE_ERR_CANCELLED, "formula");
+        assert_int_equal(stop.calls, n);
+        assert_untouched(path, there);
+    }
+    unlink(path);
+}
+
+static void importing_survives_every_failing_allocation(void **state)
+{
+    const char *path = scratch_path("kept.vmoe");
+    const size_t files = fault_open_files();
+    size_t there, failures = 0;
+
+    (void)state;
+    write_file(path, before, sizeof before);
+    there = entries(scratch_folder());
+    for (int kind = 0; kind < 4; kind++) {
+        const vmoe_import_options options = import_as(VMOE_PRECISION_INT8, kind & 1);
+        vmoe_status status = VMOE_ERR_MEMORY;
+
+        for (size_t n = 1; status != VMOE_OK; n++) {
+            vmoe_error error = VMOE_ERROR_INIT;
+            struct fault fault;
+
+            fault_init(&fault, n, kind & 2);
+            status = import_to(path, NULL, &options, &fault.allocator, &error);
+            assert_int_equal(fault.live, 0);
+            assert_int_equal(fault_open_files(), files);
+            if (status != VMOE_OK) {
+                assert_refused(status, error, VMOE_ERR_MEMORY, "");
+                assert_untouched(path, there);
+                failures++;
+            }
+        }
+        assert_int_equal(vmoe_verify_file(path, NULL), VMOE_OK);
+        write_file(path, before, sizeof before);
+    }
+    print_message("  %zu allocations failed\n", failures);
+    assert_true(failures > 30);
+    unlink(path);
+}
+
+/* A file that may not grow: every write beyond the limit fails, as on a full disk. */
+static void a_full_disk_leaves_the_target_as_it_was(void **state)
+{
+    const char *path = scratch_path("kept.vmoe");
+    const vmoe_import_options options = import_as(VMOE_PRECISION_F32, false);
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct rlimit old, limit;
+    vmoe_status status = VMOE_ERR_IO;
+    size_t there;
+    rlim_t bytes;
+
+    (void)state;
+    write_file(path, before, sizeof before);
+    there = entries(scratch_folder());
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    for (bytes = 0; status != VMOE_OK; bytes += 4099) {
+        limit = old;
+        limit.rlim_cur = bytes;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        status = import_to(path, NULL, &options, &vmoe_memory_default, &error);
+        setrlimit(RLIMIT_FSIZE, &old);
+        if (status != VMOE_OK) {
+            assert_refused(status, error, VMOE_ERR_IO, path);
+            assert_untouched(path, there);
+        }
+    }
+    signal(SIGXFSZ, SIG_DFL);
+    assert_true(bytes > 10 * 4099);
+    assert_ok(vmoe_verify_file(path, &error), error);
+    unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_source_gives_the_same_file),
+        cmocka_unit_test(the_hosts_rounding_does_not_matter),
+        cmocka_unit_test(a_target_must_have_a_folder_and_not_be_one),
+        cmocka_unit_test(a_link_is_replaced_and_not_followed),
+        cmocka_unit_test(temporary_names_that_exist_are_passed_by),
+        cmocka_unit_test(a_new_file_has_the_rights_of_the_umask),
+        cmocka_unit_test(a_failed_import_leaves_the_target_as_it_was),
+        cmocka_unit_test(importing_survives_every_failing_allocation),
+        cmocka_unit_test(a_full_disk_leaves_the_target_as_it_was),
+    };
+
+    return cmocka_run_group_tests_name("writing a .vmoe file", tests, NULL, NULL);
+}
