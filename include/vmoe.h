@@ -106,7 +106,7 @@ typedef enum vmoe_status {
     VMOE_ERR_IO = 4,          /* the operating system refused to open, read or write a file */
     VMOE_ERR_FORMAT = 5,      /* the bytes are not what they claim to be */
     VMOE_ERR_CHECKSUM = 6,    /* a `.vmoe` file was damaged after it was written */
-    VMOE_ERR_VERSION = 7,     /* a `.vmoe` file of a version that this library does not read */
+    VMOE_ERR_VERSION = 7,     /* a file of a version that this library does not read */
     VMOE_ERR_LIMIT = 8,       /* larger than a limit of vmoe_limits or of the caller */
     VMOE_ERR_IMAGE = 9,       /* a JPEG that cannot be decoded */
     VMOE_ERR_CANCELLED = 10,  /* the cancel flag was set */

@@ -382,7 +382,7 @@ static void a_damaged_index_loads_or_is_a_clean_error(void **state)
     assert_int_equal(open_and_read(prefix, &vmoe_memory_default), VMOE_OK);
     truncate_everywhere(&index, prefix, 1);
     /* What still loads has another letter in a name, as long as the order stays. */
-    assert_in_range(damage(&index, prefix, 1, 5000), 0, 5000);
+    assert_in_range(damage(&index, prefix, 1, 5000), 1, 2000);
     truncate_everywhere(&shard, prefix, 1009);
     free(index.data);
     free(shard.data);

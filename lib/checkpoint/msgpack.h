@@ -84,8 +84,8 @@ void vmoe_msgpack_array_of(struct vmoe_msgpack *reader, uint64_t count, const ch
 uint64_t vmoe_msgpack_unsigned(struct vmoe_msgpack *reader);
 
 /*
- * A text of 1..capacity-1 printable ASCII characters, zero-terminated; returns its length.  After an
- * error it is empty.
+ * A text of 1..capacity-1 printable ASCII characters, zero-terminated; returns its length.  After
+ * an error it is empty.
  */
 size_t vmoe_msgpack_text(struct vmoe_msgpack *reader, char *text, size_t capacity);
 

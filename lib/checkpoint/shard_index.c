@@ -197,29 +197,8 @@ static vmoe_status check_names(const struct index *index, const uint32_t *order,
 }
 
 /*
- * Files without a version number the leaves as the program's own structures had them.  For maps of
- * parameters that is the order of the names; for a training state it need not be.
- */
-static vmoe_status check_unversioned(const struct index *index, vmoe_error *error)
-{
-    size_t roots = 0;
-    bool parameters = false;
-
-    for (uint32_t i = 0; i < index->nodes.count; i++) {
-        const char *name = name_of(index, i);
-
-        roots += strchr(name, SEPARATOR) == NULL;
-        parameters |= strcmp(name, "params") == 0 || strcmp(name, "target") == 0;
-    }
-    if (index->has_version || roots < 2 || !parameters)
-        return VMOE_OK;
-    return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, index->shards->path,
-                     "a training state in an index without version: its numbering is unknown");
-}
-
-/*
- * Numbers the leaves: `numbered` gets the arrays in the order of the paths, each by its place in the
- * file, and `order`, which has room for all nodes, gets the nodes that are arrays.
+ * Numbers the leaves: `numbered` gets the arrays in the order of the paths, each by its place in
+ * the file, and `order`, which has room for all nodes, gets the nodes that are arrays.
  */
 static vmoe_status number_leaves(struct index *index, uint32_t *order, size_t *arrays,
                                  vmoe_error *error)
@@ -350,8 +329,6 @@ vmoe_status vmoe_shards_read_index(struct vmoe_shards *shards, vmoe_error *error
     if (status == VMOE_OK)
         status = read_document(&index, &file, error);
     vmoe_file_close(&file);
-    if (status == VMOE_OK)
-        status = check_unversioned(&index, error);
     if (status == VMOE_OK)
         status = keep_arrays(&index, error);
     if (status == VMOE_OK)

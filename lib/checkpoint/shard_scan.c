@@ -1,10 +1,10 @@
 /*
  * PREFIX.data-SSSSS-of-NNNNN: {"__msgpack_array_chunk_a87ca2__": true, "7": [chunk, ...], ...}, the
- * key being the number of an array.  A chunk is [[ndarray, ...], slice_nd]: flat pieces to be joined,
- * and where they belong.  An ndarray is [[elements], type name, bytes].
+ * key being the number of an array.  A chunk is [[ndarray, ...], slice_nd]: flat pieces to be
+ * joined, and where they belong.  An ndarray is [[elements], type name, bytes].
  *
- * Every chunk has to be one that the index announces for this array and shard, and each of those has
- * to come exactly once.  The numbers themselves are stepped over.
+ * Every chunk has to be one that the index announces for this array and shard, and each of those
+ * has to come exactly once.  The numbers themselves are stepped over.
  */
 #include "checkpoint/shards.h"
 

@@ -1,6 +1,7 @@
 /*
  * A foreign checkpoint as named arrays that can be read piece by piece.  Each importer opens its
- * format into this one shape; import.c does the rest.
+ * format into this one shape; import.c does the rest.  A source is for one thread at a time, and the
+ * allocator must live as long as it does.
  */
 #ifndef VMOE_CHECKPOINT_SOURCE_H
 #define VMOE_CHECKPOINT_SOURCE_H
@@ -24,7 +25,8 @@ struct vmoe_source {
     const struct vmoe_array *arrays; /* in ascending order of their names' bytes, no name twice */
     /*
      * Reads elements first .. first+count-1 (C order) of an array as float32.  Integers and
-     * bfloat16 are converted; a type that is no number is VMOE_ERR_FORMAT.
+     * bfloat16 are converted; a type that is no number is VMOE_ERR_FORMAT, a range beyond the array
+     * VMOE_ERR_ARGUMENT.
      */
     vmoe_status (*read)(struct vmoe_source *source, size_t array, uint64_t first, uint64_t count,
                         float *out, vmoe_error *error);

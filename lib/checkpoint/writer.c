@@ -29,10 +29,11 @@ struct vmoe_writer {
 static vmoe_status check_text(const char *text, size_t least, size_t limit, const char *where,
                               size_t *bytes, vmoe_error *error)
 {
-    size_t length = strlen(text);
+    size_t length = text == NULL ? 0 : strlen(text);
 
-    if (length < least)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where, "a text is empty");
+    if (text == NULL || length < least)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where, "a text is %s",
+                         text == NULL ? "NULL" : "empty");
     if (length > limit)
         return vmoe_fail(error, VMOE_ERR_LIMIT, where, "a text of %zu bytes is beyond the limit of %zu",
                          length, limit);

@@ -193,8 +193,8 @@ static vmoe_status check_entry(const struct archive *archive, const struct vmoe_
     else if (entry->method != VMOE_ZIP_STORED && entry->method != VMOE_ZIP_DEFLATED)
         wrong = "is neither stored nor deflated";
     if (wrong != NULL)
-        return vmoe_fail(archive->error, VMOE_ERR_UNSUPPORTED, archive->path, "the member \"%s\" %s",
-                         name, wrong);
+        return vmoe_fail(archive->error, VMOE_ERR_UNSUPPORTED, archive->path,
+                         "the member \"%s\" %s", name, wrong);
     if (entry->method == VMOE_ZIP_STORED && entry->stored != entry->size)
         wrong = "is stored with another size than its own";
     else if (entry->size / DEFLATE_RATIO > entry->stored)
@@ -245,7 +245,7 @@ static vmoe_status read_central(struct archive *archive, uint64_t *at)
                          "at byte %llu: no entry of the directory", (unsigned long long)*at);
     if (name_bytes == 0 || name_bytes > VMOE_LIMIT_NAME_BYTES || extra_bytes > EXTRA_LIMIT)
         return vmoe_fail(archive->error, VMOE_ERR_LIMIT, archive->path,
-                         "at byte %llu: a name of %zu bytes with %zu more, the limits are %u and %u",
+                         "at byte %llu: a name of %zu bytes, %zu more; the limits are %u and %u",
                          (unsigned long long)*at, name_bytes, extra_bytes, VMOE_LIMIT_NAME_BYTES,
                          EXTRA_LIMIT);
     entry.name = archive->zip->names.count;
