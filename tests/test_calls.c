@@ -1,0 +1,466 @@
+/*
+ * A call among others: it can be watched and cancelled, called from within another, given its images
+ * in three ways; and it leaves the host's floating-point state as it was, whatever that is.
+ */
+#include <fenv.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "support/answer.h"
+#include "support/call.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+/* With 10 tokens an image, a call of this many is worked through in five slices of 204. */
+#define MANY 1000u
+#define SLICES 5u
+
+static float *many_images;
+
+static int make_many(void **state)
+{
+    call_make(state);
+    many_images = make_images(&call.info, MANY);
+    return 0;
+}
+
+static int free_many(void **state)
+{
+    free(many_images);
+    return call_free(state);
+}
+
+/* ---- Progress and cancelling ---------------------------------------------------------------- */
+
+/* What a progress callback does and sees. */
+struct watcher {
+    uint64_t calls, done;
+    bool wrong;
+    uint64_t cancel_at; /* the call that sets the flag */
+    int32_t cancel;
+    bool wait; /* for somebody else to set it */
+    pthread_t owner;
+    const vmoe_model *reenter;
+};
+
+static void watch(void *context, uint64_t done, uint64_t total)
+{
+    struct watcher *watcher = context;
+
+    watcher->wrong |= done <= watcher->done || done > total || total != MANY ||
+                      !pthread_equal(watcher->owner, pthread_self());
+    watcher->done = done;
+    __atomic_add_fetch(&watcher->calls, 1, __ATOMIC_SEQ_CST);
+    if (watcher->calls == watcher->cancel_at)
+        watcher->cancel = 1;
+    while (watcher->wait && __atomic_load_n(&watcher->cancel, __ATOMIC_SEQ_CST) == 0)
+        ;
+    if (watcher->reenter != NULL) {
+        float logits[5];
+
+        watcher->wrong |= vmoe_logits_f32(watcher->reenter, many_images, 1, NULL, logits, NULL) !=
+                              VMOE_OK ||
+                          memcmp(logits, call.logits, sizeof logits) != 0;
+    }
+}
+
+static vmoe_status run_watched(struct watcher *watcher, float *logits, vmoe_error *error)
+{
+    vmoe_options options = VMOE_OPTIONS_INIT;
+
+    watcher->owner = pthread_self();
+    options.threads = 2;
+    options.cancel = &watcher->cancel;
+    options.progress = watch;
+    options.progress_context = watcher;
+    return vmoe_logits_f32(call.model, many_images, MANY, &options, logits, error);
+}
+
+static void progress_is_told_slice_by_slice(void **state)
+{
+    struct watcher watcher = { 0 };
+    vmoe_error error = VMOE_ERROR_INIT;
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+
+    (void)state;
+    assert_ok(run_watched(&watcher, logits, &error), error);
+    assert_int_equal(watcher.calls, SLICES);
+    assert_int_equal(watcher.done, MANY);
+    assert_false(watcher.wrong);
+    free(logits);
+}
+
+static void a_flag_that_is_set_cancels_before_anything_is_done(void **state)
+{
+    static const int32_t flags[] = { 1, -1, INT32_MIN, INT32_MAX };
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        struct watcher watcher = { .cancel = flags[i] };
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        assert_refused(run_watched(&watcher, logits, &error), error, VMOE_ERR_CANCELLED,
+                       "options.cancel");
+        assert_int_equal(watcher.calls, 0);
+    }
+    free(logits);
+}
+
+static void the_callback_can_cancel(void **state)
+{
+    float *logits = malloc(MANY * 5 * sizeof *logits), *expected = malloc(MANY * 5 * sizeof *logits);
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct watcher quiet = { 0 };
+
+    (void)state;
+    assert_ok(run_watched(&quiet, expected, &error), error);
+    for (uint64_t n = 1; n < SLICES; n++) {
+        struct watcher watcher = { .cancel_at = n };
+
+        assert_refused(run_watched(&watcher, logits, &error), error, VMOE_ERR_CANCELLED,
+                       "options.cancel");
+        assert_int_equal(watcher.calls, n);
+        /* The model is as usable as before. */
+        watcher = (struct watcher){ 0 };
+        assert_ok(run_watched(&watcher, logits, &error), error);
+        assert_memory_equal(logits, expected, MANY * 5 * sizeof *logits);
+    }
+    free(logits);
+    free(expected);
+}
+
+static void cancelling_what_is_done_changes_nothing(void **state)
+{
+    struct watcher watcher = { .cancel_at = SLICES };
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(run_watched(&watcher, logits, &error), error);
+    free(logits);
+}
+
+static void *cancel_from_elsewhere(void *context)
+{
+    struct watcher *watcher = context;
+
+    while (__atomic_load_n(&watcher->calls, __ATOMIC_SEQ_CST) == 0)
+        ;
+    __atomic_store_n(&watcher->cancel, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void another_thread_can_cancel(void **state)
+{
+    struct watcher watcher = { .wait = true };
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+    vmoe_error error = VMOE_ERROR_INIT;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, cancel_from_elsewhere, &watcher), 0);
+    assert_refused(run_watched(&watcher, logits, &error), error, VMOE_ERR_CANCELLED,
+                   "options.cancel");
+    pthread_join(thread, NULL);
+    assert_int_equal(watcher.calls, 1);
+    free(logits);
+}
+
+static void the_callback_can_call_the_same_model(void **state)
+{
+    struct watcher watcher = { .reenter = call.model };
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(call_run(&error), error);
+    assert_ok(run_watched(&watcher, logits, &error), error);
+    assert_int_equal(watcher.calls, SLICES);
+    assert_false(watcher.wrong);
+    free(logits);
+}
+
+/* ---- Three ways to give images -------------------------------------------------------------- */
+
+static void pixels_are_the_tensor_that_they_mean(void **state)
+{
+    uint8_t pixels[2 * 432];
+    float tensor[2 * 432], expected[2 * 5];
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pixels; i++) {
+        pixels[i] = (uint8_t)(i * 37 + i / 256);
+        tensor[i] = (float)pixels[i] / 255.0f * 2.0f - 1.0f;
+    }
+    call.input.tensor = tensor;
+    assert_ok(call_run(&error), error);
+    memcpy(expected, call.logits, sizeof expected);
+    call.input.tensor = NULL;
+    call.input.pixels = pixels;
+    memset(call.logits, 0, sizeof call.logits);
+    assert_ok(call_run(&error), error);
+    assert_memory_equal(call.logits, expected, sizeof expected);
+}
+
+/* A picture of the model's own size is not resized, so it is the pixels. */
+static void a_picture_of_the_right_size_is_its_pixels(void **state)
+{
+    static const uint32_t size = 12;
+    uint8_t pixels[432], prepared[432];
+    const vmoe_picture picture = { VMOE_PICTURE_RGB8, size, size, pixels, sizeof pixels, 0 };
+    float expected[5];
+    vmoe_class top[5];
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 59 + i / 256);
+    assert_ok(vmoe_preprocess(&call.info.preprocessing, &picture, prepared, sizeof prepared,
+                              &error),
+              error);
+    assert_memory_equal(prepared, pixels, sizeof pixels);
+    output.logits = expected;
+    output.logits_length = 5;
+    output.top = top;
+    output.top_count = output.top_length = 5;
+    call.input.tensor = NULL;
+    call.input.images = 1;
+    call.input.pixels = pixels;
+    call.input.length = 432;
+    assert_ok(vmoe_run(call.model, &call.input, NULL, &output, &error), error);
+    call.input.pixels = NULL;
+    call.input.pictures = &picture;
+    output.logits = call.logits;
+    assert_ok(vmoe_run(call.model, &call.input, NULL, &output, &error), error);
+    assert_memory_equal(call.logits, expected, sizeof expected);
+    for (size_t count = 1; count <= 5; count++) {
+        vmoe_class simple[5];
+
+        assert_ok(vmoe_classify_rgb8(call.model, pixels, size, size, 0, NULL, simple, count,
+                                     &error),
+                  error);
+        for (size_t k = 0; k < count; k++) {
+            assert_int_equal(simple[k].index, top[k].index);
+            assert_true(simple[k].probability == top[k].probability);
+            assert_ptr_equal(simple[k].label, top[k].label);
+        }
+    }
+}
+
+static void the_simple_calls_say_what_the_full_one_says(void **state)
+{
+    size_t bytes;
+    void *jpeg = read_file("examples/demo/pictures/bag.jpg", &bytes);
+    const vmoe_picture picture = { .kind = VMOE_PICTURE_JPEG, .data = jpeg, .bytes = bytes };
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_class simple[3];
+    float logits[2 * 5];
+
+    (void)state;
+    options.capacity = 0.5;
+    options.capacity_multiple = 1;
+    options.priority = VMOE_PRIORITY_BPR_MAX;
+    call.options = options;
+    assert_ok(call_run(&error), error);
+    assert_ok(vmoe_logits_f32(call.model, call.images, 2, &options, logits, &error), error);
+    assert_memory_equal(logits, call.logits, sizeof logits);
+    call.input.images = 1;
+    call.input.tensor = NULL;
+    call.input.pictures = &picture;
+    call.output = (vmoe_output){ .size = sizeof call.output,
+                                 .top = call.top, .top_count = 3, .top_length = 3 };
+    assert_ok(call_run(&error), error);
+    assert_ok(vmoe_classify_jpeg(call.model, jpeg, bytes, &options, simple, 3, &error), error);
+    for (size_t k = 0; k < 3; k++) {
+        assert_int_equal(simple[k].index, call.top[k].index);
+        assert_true(simple[k].probability == call.top[k].probability);
+        assert_string_equal(simple[k].label, "");
+    }
+    free(jpeg);
+}
+
+/* ---- The host's floating-point state -------------------------------------------------------- */
+
+/* Settings a host may have made; the last two are of x86 alone. */
+enum { NEAREST, UPWARD, DOWNWARD, TOWARD_ZERO, FLUSHING, TRAPPING, STATES };
+
+#if defined(__SSE__)
+#define FLUSH_AND_DENORMALS_ARE_ZERO 0x8040u
+#define INVALID_UNMASKED 0x0080u
+#endif
+
+static void set_state(int state)
+{
+    static const int modes[] = { FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
+
+    fesetround(state < FLUSHING ? modes[state] : FE_TONEAREST);
+#if defined(__SSE__)
+    _mm_setcsr(_mm_getcsr() & ~(FLUSH_AND_DENORMALS_ARE_ZERO | 0x3fu));
+    _mm_setcsr(_mm_getcsr() | INVALID_UNMASKED);
+    if (state == FLUSHING)
+        _mm_setcsr(_mm_getcsr() | FLUSH_AND_DENORMALS_ARE_ZERO);
+    if (state == TRAPPING)
+        _mm_setcsr(_mm_getcsr() & ~INVALID_UNMASKED);
+#endif
+}
+
+static unsigned get_state(void)
+{
+#if defined(__SSE__)
+    return _mm_getcsr();
+#else
+    return (unsigned)fegetround();
+#endif
+}
+
+struct state_watcher {
+    unsigned expected;
+    bool wrong;
+};
+
+static void watch_state(void *context, uint64_t done, uint64_t total)
+{
+    struct state_watcher *watcher = context;
+
+    (void)done;
+    (void)total;
+    watcher->wrong |= get_state() != watcher->expected;
+}
+
+/*
+ * Runs in a state of the host and tells whether that state was still there after the call and in the
+ * callback.  C = 0.2 gives 20 * 0.2 / 4 = 1 slot, or 2 if any of it is rounded up.
+ */
+static vmoe_status run_in_state(int state, bool *kept, vmoe_error *error)
+{
+    struct state_watcher watcher = { 0 };
+    vmoe_status status;
+
+    call.options.capacity = 0.2;
+    call.options.capacity_multiple = 1;
+    call.options.threads = 2;
+    call.options.progress = watch_state;
+    call.options.progress_context = &watcher;
+    set_state(state);
+    watcher.expected = get_state();
+    status = call_run(error);
+    *kept = get_state() == watcher.expected && !watcher.wrong;
+    set_state(NEAREST);
+    return status;
+}
+
+static void the_hosts_floating_point_state_is_neither_used_nor_changed(void **unused)
+{
+    float logits[2 * 5];
+
+    (void)unused;
+    /* Denormal and signalling values are what flushing and trapping would show in. */
+    call.images[1] = 1e-40f;
+    call.images[2] = NAN;
+    for (int state = NEAREST; state < STATES; state++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        bool kept;
+
+        assert_ok(run_in_state(state, &kept, &error), error);
+        assert_true(kept);
+        assert_int_equal(call.report.capacity, 1);
+        if (state == NEAREST)
+            memcpy(logits, call.logits, sizeof logits);
+        assert_memory_equal(call.logits, logits, sizeof logits);
+    }
+}
+
+static void a_failing_call_leaves_the_state_as_it_was(void **unused)
+{
+    static const uint8_t pixels[3];
+    static const vmoe_picture bad[2] = { { VMOE_PICTURE_RGB8, 1, 1, pixels, 3, 0 },
+                                         { VMOE_PICTURE_RGB8, 1, 1, pixels, 2, 0 } };
+    static const int32_t cancelled = 1;
+
+    (void)unused;
+    for (int state = NEAREST; state < STATES; state++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        bool kept;
+
+        call.options.cancel = &cancelled;
+        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_CANCELLED, "cancel");
+        assert_true(kept);
+        call_reset(NULL);
+        call.options.experts_per_token = 9;
+        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_ARGUMENT, "experts");
+        assert_true(kept);
+        call_reset(NULL);
+        call.input.tensor = NULL;
+        call.input.pictures = bad;
+        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_ARGUMENT, "pictures[1]");
+        assert_true(kept);
+        call_reset(NULL);
+    }
+}
+
+static void cost_and_preprocessing_do_not_use_the_state_either(void **unused)
+{
+    static uint8_t pixels[37 * 23 * 3];
+    const vmoe_preprocessing ways[] = { { VMOE_PREPROCESS_RESIZE, 12, 0 },
+                                        { VMOE_PREPROCESS_SMALL_CROP, 14, 12 } };
+    const vmoe_picture picture = { VMOE_PICTURE_RGB8, 37, 23, pixels, sizeof pixels, 0 };
+    uint8_t expected[2][1728], found[1728];
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * i * 31 + i / 9);
+    for (int state = NEAREST; state < STATES; state++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        vmoe_cost cost = VMOE_COST_INIT;
+        vmoe_status status;
+
+        call.options.capacity = 0.2;
+        call.options.capacity_multiple = 1;
+        set_state(state);
+        status = vmoe_get_cost(&call.info, &call.options, 1, &cost, &error);
+        set_state(NEAREST);
+        assert_ok(status, error);
+        assert_int_equal(cost.capacity, 1);
+        for (size_t i = 0; i < 2; i++) {
+            const size_t bytes = i == 0 ? 432 : 1728;
+
+            set_state(state);
+            status = vmoe_preprocess(&ways[i], &picture, found, bytes, &error);
+            set_state(NEAREST);
+            assert_ok(status, error);
+            if (state == NEAREST)
+                memcpy(expected[i], found, bytes);
+            assert_memory_equal(found, expected[i], bytes);
+        }
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, call_reset)
+    const struct CMUnitTest tests[] = {
+        TEST(progress_is_told_slice_by_slice),
+        TEST(a_flag_that_is_set_cancels_before_anything_is_done),
+        TEST(the_callback_can_cancel),
+        TEST(cancelling_what_is_done_changes_nothing),
+        TEST(another_thread_can_cancel),
+        TEST(the_callback_can_call_the_same_model),
+        TEST(pixels_are_the_tensor_that_they_mean),
+        TEST(a_picture_of_the_right_size_is_its_pixels),
+        TEST(the_simple_calls_say_what_the_full_one_says),
+        TEST(the_hosts_floating_point_state_is_neither_used_nor_changed),
+        TEST(a_failing_call_leaves_the_state_as_it_was),
+        TEST(cost_and_preprocessing_do_not_use_the_state_either),
+    };
+
+    return cmocka_run_group_tests_name("calls", tests, make_many, free_many);
+}

@@ -1,0 +1,135 @@
+/* Wrong options of an import: each has its status, its place and its sentence. */
+#include <math.h>
+#include <string.h>
+
+#include "checkpoint/import.h"
+#include "support/formula.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+static const char *const five[] = { "a", "b", "c", "d", "e" };
+
+/* Imports the tiny model with these options and forgets the file. */
+static vmoe_status import_tiny(const vmoe_import_options *options, vmoe_error *error)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    struct vmoe_source *source = formula_source(&geometry, 11);
+    vmoe_status status = vmoe_import_source(source, "formula", scratch_path("import.vmoe"), options,
+                                            &vmoe_memory_default, error);
+
+    source->close(source);
+    return status;
+}
+
+#define IMPORT_REFUSED(expected, where, ...)                                                       \
+    do {                                                                                           \
+        vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;                                    \
+        vmoe_error error = VMOE_ERROR_INIT;                                                        \
+                                                                                                   \
+        __VA_ARGS__;                                                                               \
+        assert_refused(import_tiny(&options, &error), error, expected, where);                     \
+    } while (0)
+
+static void wrong_import_options_are_refused(void **state)
+{
+    (void)state;
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "precision", options.precision = 4);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preset", options.preset = "no such name");
+    IMPORT_REFUSED(VMOE_ERR_UNSUPPORTED, "eee_s32", options.preset = "eee_s32_last2_ilsvrc2012");
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "experts_per_token", options.experts_per_token = 5);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "experts_per_token", options.experts_per_token = 17);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = -1.0);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = (double)NAN);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = (double)INFINITY);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = 64.5);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity_rule", options.capacity_rule = 3);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "capacity_multiple", options.capacity_multiple = 4097);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "group_images", options.group_images = 1048577);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "gelu", options.gelu = 3);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "output", options.output = 3);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preprocessing", options.preprocessing.kind = 3;
+                   options.preprocessing.side = 12);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preprocessing", options.preprocessing.kind = 1;
+                   options.preprocessing.side = 16);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preprocessing", options.preprocessing.kind = 2;
+                   options.preprocessing.side = 16);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "patch_size", options.image_size = 13);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "image_size", options.image_size = 4100);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "patch_size", options.image_size = 4096);
+}
+
+static void wrong_labels_are_refused(void **state)
+{
+    static const char *const wrong[] = { "", "two\nlines", "tab\t", "\x7f", "\xff", "\xc3", "\xc0\xaf",
+                                         "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xc2\x85" };
+    static char long_label[1026], long_text[4098];
+    const char *labels[5];
+
+    (void)state;
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = five; options.label_count = 4);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = five; options.label_count = 6);
+    memset(long_label, 'x', 1025);
+    memset(long_text, 'x', 4097);
+    memcpy(labels, five, sizeof labels);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        labels[i % 5] = wrong[i];
+        IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = labels;
+                       options.label_count = 5);
+        if (i > 0) /* an empty provenance is one */
+            IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "provenance", options.provenance = wrong[i]);
+        labels[i % 5] = five[i % 5];
+    }
+    labels[4] = long_label;
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "labels", options.labels = labels; options.label_count = 5);
+    IMPORT_REFUSED(VMOE_ERR_LIMIT, "provenance", options.provenance = long_text);
+}
+
+static void null_labels_are_refused(void **state)
+{
+    const char *const labels[] = { "a", "b", NULL, "d", "e" };
+    vmoe_import_options none = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_error nowhere = VMOE_ERROR_INIT;
+
+    (void)state;
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = labels; options.label_count = 5);
+    none.label_count = 5;
+    assert_refused(vmoe_import("/nowhere", "/nowhere.vmoe", &none, &nowhere), nowhere,
+                   VMOE_ERR_ARGUMENT, "options.labels");
+}
+
+/* The longest texts there may be, with the longest characters. */
+static void labels_up_to_the_limit_are_kept(void **state)
+{
+    static char label[1025], provenance[4097];
+    const char *labels[5] = { "a", "b", "c", "d", label };
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    for (size_t i = 0; i < 1024; i += 4)
+        memcpy(label + i, "\xf0\x9f\x90\x88", 4);
+    memset(provenance, '~', 4096);
+    options.labels = labels;
+    options.label_count = 5;
+    options.provenance = provenance;
+    assert_ok(import_tiny(&options, &error), error);
+    model = must_load(scratch_path("import.vmoe"), NULL);
+    assert_string_equal(vmoe_label(model, 4), label);
+    assert_string_equal(vmoe_label(model, 5), "");
+    assert_string_equal(vmoe_label(model, UINT32_MAX), "");
+    assert_string_equal(vmoe_provenance(model), provenance);
+    vmoe_free(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_import_options_are_refused),
+        cmocka_unit_test(wrong_labels_are_refused),
+        cmocka_unit_test(null_labels_are_refused),
+        cmocka_unit_test(labels_up_to_the_limit_are_kept),
+    };
+
+    return cmocka_run_group_tests_name("import options", tests, NULL, NULL);
+}
