@@ -103,6 +103,14 @@ static bool parse_value(const struct word *words, const char *text, uint32_t *va
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && number < UINT32_MAX;
 }
 
+static bool parse_ratio(const char *text, double *value)
+{
+    char *end;
+
+    *value = strtod(text, &end);
+    return end != text && *end == '\0';
+}
+
 /* The name of a value, as it is written on the command line. */
 static const char *word_of(const struct word *words, uint32_t value)
 {
@@ -157,13 +165,10 @@ static bool parse_option(const char *name, const char *text, struct setup *setup
             return parse_value(table[i].words, text, table[i].value);
     if (strcmp(name, "--preset") == 0)
         return parse_preset(text, setup);
-    if (strcmp(name, "--keep") == 0)
-        setup->keep = text;
-    else if (strcmp(name, "-C") == 0)
-        options->capacity = strtod(text, NULL);
-    else
-        return false;
-    return true;
+    if (strcmp(name, "-C") == 0)
+        return parse_ratio(text, &options->capacity);
+    setup->keep = text;
+    return strcmp(name, "--keep") == 0;
 }
 
 /* Marks the blocks that have experts, and no others. */
@@ -284,7 +289,7 @@ static uint8_t *random_pixels(size_t count)
     return pixels;
 }
 
-/* One call; its seconds, or a negative number if it failed. */
+/* One call: its seconds, or a negative number if it failed. */
 static double call(const vmoe_model *model, const vmoe_input *input, const vmoe_options *options,
                    float *logits, size_t length, vmoe_report *report)
 {
@@ -308,7 +313,7 @@ static bool measure(const vmoe_model *model, const vmoe_info *info, const struct
     const size_t length = (size_t)info->classes * setup->batch;
     uint8_t *pixels = random_pixels(values);
     float *logits = malloc(length * sizeof *logits);
-    double *samples = malloc(setup->repeat * sizeof *samples);
+    double *samples = malloc((setup->repeat + 1u) * sizeof *samples);
     vmoe_report report = VMOE_REPORT_INIT;
     vmoe_input input = VMOE_INPUT_INIT;
     bool good = pixels != NULL && logits != NULL && samples != NULL;
@@ -316,23 +321,18 @@ static bool measure(const vmoe_model *model, const vmoe_info *info, const struct
     input.images = setup->batch;
     input.pixels = pixels;
     input.length = values;
-    if (good) {
-        timing->first = call(model, &input, &setup->options, logits, length, &report);
-        good = timing->first >= 0.0;
-        timing->best = timing->first;
-        timing->report = report;
-    }
-    for (uint32_t i = 0; good && i < setup->repeat; i++) {
+    for (uint32_t i = 0; good && i <= setup->repeat; i++) {
         samples[i] = call(model, &input, &setup->options, logits, length, &report);
         good = samples[i] >= 0.0;
-        if (good && samples[i] < timing->best) {
+        if (i == 0 || samples[i] < timing->best) {
             timing->best = samples[i];
             timing->report = report;
         }
     }
     if (good) {
-        qsort(samples, setup->repeat, sizeof *samples, compare_doubles);
-        timing->median = samples[setup->repeat / 2];
+        timing->first = samples[0];
+        qsort(samples + 1, setup->repeat, sizeof *samples, compare_doubles);
+        timing->median = samples[1 + setup->repeat / 2];
     }
     free(pixels);
     free(logits);
@@ -397,7 +397,7 @@ static bool run(const struct setup *setup)
     vmoe_info info = VMOE_INFO_INIT;
     vmoe_cost cost = VMOE_COST_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
-    struct timing timing;
+    struct timing timing = { .report = VMOE_REPORT_INIT };
     double load;
     vmoe_model *model = open_model(&setup->info, &load);
     bool good = model != NULL;

@@ -208,9 +208,11 @@ def build(geometry, batch, fused):
 
 
 def write(geometry, batch, fused, path):
-    model = build(geometry, batch, fused)
-    external = sum(len(w.raw_data) for w in model.graph.initializer) > EXTERNAL_BYTES
-    onnx.save(model, path, save_as_external_data=external, location=f"{pathlib.Path(path).name}.data")
+    """The file appears complete or not at all."""
+    model, part = build(geometry, batch, fused), path.with_name(f"{path.name}.part")
+    external = sum(len(weight.raw_data) for weight in model.graph.initializer) > EXTERNAL_BYTES
+    onnx.save(model, part, save_as_external_data=external, location=f"{path.name}.data")
+    part.replace(path)
 
 
 def main():
@@ -222,7 +224,7 @@ def main():
     parser.add_argument("file")
     words = vars(parser.parse_args())
     batch, fused, path = (words.pop(name) for name in ("batch", "fused", "file"))
-    write(Geometry(**words), batch, fused, path)
+    write(Geometry(**words), batch, fused, pathlib.Path(path))
 
 
 if __name__ == "__main__":

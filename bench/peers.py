@@ -55,6 +55,11 @@ class Case:
         return self.folder / f"vmoe-bench-{self.name}{name}"
 
 
+def is_older(path, writer):
+    """Whether a model has to be written, because it is missing or older than what writes it."""
+    return not path.exists() or path.stat().st_mtime < os.stat(writer).st_mtime
+
+
 class Error(ctypes.Structure):
     """vmoe_error"""
 
@@ -79,10 +84,9 @@ class Libvmoe:
     name = "libvmoe"
 
     def __init__(self, case):
-        path = case.file(".vmoe")
-        if not path.exists():
-            subprocess.run([case.build / "bench" / "bench_geometry", "--keep", path,
-                            *case.geometry.words()], check=True)
+        path, writer = case.file(".vmoe"), case.build / "bench" / "bench_geometry"
+        if is_older(path, writer):
+            subprocess.run([writer, "--keep", path, *case.geometry.words()], check=True)
         self.library = ctypes.CDLL(str(case.build.resolve() / "libvmoe.so"))
         number = self.library.vmoe_version()
         self.version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
@@ -113,7 +117,7 @@ class OnnxRuntime:
         import onnxruntime
 
         path = case.file(f"-{case.batch}{'-fused' if self.fused else ''}.onnx")
-        if not path.exists():
+        if is_older(path, make_onnx.__file__):
             make_onnx.write(case.geometry, case.batch, self.fused, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = case.threads

@@ -503,6 +503,20 @@ static vmoe_status run_slices(struct run *run, vmoe_error *error)
     return VMOE_OK;
 }
 
+static vmoe_status run_in_workspace(struct run *run, vmoe_error *error)
+{
+    vmoe_status status;
+
+    vmoe_cpu_leave_float(run->host_float);
+    status = take_workspace(run, error);
+    vmoe_cpu_enter_float();
+    if (status != VMOE_OK)
+        return status;
+    status = run_slices(run, error);
+    vmoe_pool_give(run->model->pool, run->workspace);
+    return status;
+}
+
 vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *input,
                           const vmoe_options *options, const vmoe_output *output,
                           vmoe_report *report, vmoe_error *error)
@@ -512,27 +526,17 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
                        .input = input,
                        .options = options,
                        .output = output,
-                       .report = report };
+                       .report = report,
+                       .host_float = vmoe_cpu_enter_float() };
     double begin = vmoe_cpu_seconds();
-    vmoe_status status;
+    vmoe_status status = check_call(&run, error);
 
-    /* The capacity is rounded too, and must not depend on the host's rounding mode. */
-    run.host_float = vmoe_cpu_enter_float();
-    status = check_call(&run, error);
-    vmoe_cpu_leave_float(run.host_float);
-    if (status != VMOE_OK)
-        return status;
-    begin_report(&run);
-    if (input->images != 0) {
-        status = take_workspace(&run, error);
-        if (status != VMOE_OK)
-            return status;
-        vmoe_cpu_enter_float();
-        status = run_slices(&run, error);
-        vmoe_cpu_leave_float(run.host_float);
-        vmoe_pool_give(model->pool, run.workspace);
-    }
+    if (status == VMOE_OK)
+        begin_report(&run);
+    if (status == VMOE_OK && input->images != 0)
+        status = run_in_workspace(&run, error);
     if (status == VMOE_OK)
         end_report(&run, begin);
+    vmoe_cpu_leave_float(run.host_float);
     return status;
 }

@@ -9,6 +9,7 @@
 #include "image/preprocess.h"
 #include "model/presets.h"
 #include "run.h"
+#include "runtime/checked.h"
 #include "runtime/cpu.h"
 #include "runtime/limits.h"
 
@@ -348,6 +349,30 @@ vmoe_status vmoe_logits_f32(const vmoe_model *model, const float *tensor, size_t
 
 /* ---- Cost and presets ----------------------------------------------------------------------- */
 
+/* macs = images * each + (places * pairs) * of_pair, or false if that is beyond 64 bits. */
+static bool add_up(uint64_t images, uint64_t each, uint64_t places, uint64_t pairs,
+                   uint64_t of_pair, uint64_t *macs)
+{
+    uint64_t in_pairs;
+
+    return vmoe_mul_u64(images, each, macs) && vmoe_mul_u64(places, pairs, &in_pairs) &&
+           vmoe_mul_u64(in_pairs, of_pair, &in_pairs) && vmoe_add_u64(*macs, in_pairs, macs);
+}
+
+static bool count_macs(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
+                       vmoe_cost *cost)
+{
+    uint64_t shared = vmoe_cost_shared_macs(info), pair = vmoe_cost_pair_macs(info);
+    uint64_t layers = info->moe_layers, places = layers * dial->groups;
+    uint64_t routers = layers * info->tokens * info->width * info->experts;
+
+    return add_up(images, shared, places, vmoe_cost_most_pairs(info, dial), pair, &cost->macs) &&
+           add_up(images, shared, places, vmoe_cost_padded_pairs(info, dial), pair,
+                  &cost->macs_padded) &&
+           add_up(images, shared - routers, layers * images, info->tokens, pair,
+                  &cost->macs_dense);
+}
+
 vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, size_t images,
                           vmoe_cost *cost, vmoe_error *error)
 {
@@ -355,7 +380,7 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     vmoe_options known;
     struct vmoe_dial dial;
     vmoe_cost made = { 0 };
-    uint64_t shared, dense, host_float;
+    uint64_t host_float;
     vmoe_status status;
 
     vmoe_error_clear(error);
@@ -365,28 +390,22 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     if (status == VMOE_OK)
         status = take_struct(&geometry, sizeof geometry, info, "info", error);
     if (status == VMOE_OK)
-        status = vmoe_config_complete(&geometry, "info", VMOE_ERR_ARGUMENT, error);
-    if (status == VMOE_OK)
         status = take_options(&known, options, error);
     if (status != VMOE_OK)
         return status;
     host_float = vmoe_cpu_enter_float();
-    status = vmoe_dial_resolve(&geometry, &known, images, &dial, error);
+    status = vmoe_config_complete(&geometry, "info", VMOE_ERR_ARGUMENT, error);
+    if (status == VMOE_OK)
+        status = vmoe_dial_resolve(&geometry, &known, images, &dial, error);
     if (status == VMOE_OK)
         status = vmoe_run_workspace_bytes(&geometry, &known, images, &made.workspace_bytes, error);
     vmoe_cpu_leave_float(host_float);
     if (status != VMOE_OK)
         return status;
-    shared = vmoe_cost_shared_macs(&geometry);
     made.capacity = dial.capacity;
-    made.macs = images * shared +
-                vmoe_cost_most_pairs(&geometry, &dial) * vmoe_cost_pair_macs(&geometry);
-    made.macs_padded = images * shared +
-                       vmoe_cost_padded_pairs(&geometry, &dial) * vmoe_cost_pair_macs(&geometry);
-    dense = shared - (uint64_t)geometry.moe_layers * geometry.tokens * geometry.width *
-                         geometry.experts;
-    dense += (uint64_t)geometry.moe_layers * geometry.tokens * vmoe_cost_pair_macs(&geometry);
-    made.macs_dense = images * dense;
+    if (!count_macs(&geometry, &dial, images, &made))
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "images",
+                         "the multiply-adds of %zu images exceed 64 bits", images);
     made.weight_bytes = geometry.weight_bytes;
     give_struct(cost, &made, sizeof made);
     return VMOE_OK;

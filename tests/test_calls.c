@@ -13,6 +13,7 @@
 
 #include "support/answer.h"
 #include "support/call.h"
+#include "support/forge.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -407,6 +408,44 @@ static void a_failing_call_leaves_the_state_as_it_was(void **unused)
     }
 }
 
+/* A host that traps invalid operations asks with a signalling NaN, which comparing would raise. */
+static void a_trapping_host_is_not_trapped(void **unused)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const uint64_t signalling = UINT64_C(0x7ff0000000000001);
+    vmoe_info info = call.info;
+    vmoe_cost cost = VMOE_COST_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+    struct forged file;
+    vmoe_status status;
+
+    (void)unused;
+    write_model(&geometry, NULL, scratch_path("trap.vmoe"));
+    file = forge_read(scratch_path("trap.vmoe"));
+    forge_put_u64(&file, FORGE_CONFIG + 96, signalling);
+    forge_sign(&file);
+    set_state(TRAPPING);
+    status = vmoe_load_memory(file.bytes, file.size, NULL, &model, &error);
+    set_state(NEAREST);
+    assert_refused(status, error, VMOE_ERR_FORMAT, "capacity");
+    memcpy(&info.capacity, &signalling, sizeof signalling);
+    set_state(TRAPPING);
+    status = vmoe_get_cost(&info, NULL, 1, &cost, &error);
+    set_state(NEAREST);
+    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
+    memcpy(&call.options.capacity, &signalling, sizeof signalling);
+    set_state(TRAPPING);
+    status = vmoe_get_cost(&call.info, &call.options, 1, &cost, &error);
+    set_state(NEAREST);
+    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
+    set_state(TRAPPING);
+    status = call_run(&error);
+    set_state(NEAREST);
+    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
+    forge_free(&file);
+}
+
 static void cost_and_preprocessing_do_not_use_the_state_either(void **unused)
 {
     static uint8_t pixels[37 * 23 * 3];
@@ -459,6 +498,7 @@ int main(void)
         TEST(the_simple_calls_say_what_the_full_one_says),
         TEST(the_hosts_floating_point_state_is_neither_used_nor_changed),
         TEST(a_failing_call_leaves_the_state_as_it_was),
+        TEST(a_trapping_host_is_not_trapped),
         TEST(cost_and_preprocessing_do_not_use_the_state_either),
     };
 

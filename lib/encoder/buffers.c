@@ -12,6 +12,15 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/*
+ * A stride for rows of n floats.  Rows a multiple of 4 KiB apart share the sets of the first-level
+ * cache, and a matrix kernel reads a dozen of them side by side.
+ */
+static size_t padded_stride(size_t n)
+{
+    return n * sizeof(float) % 4096 == 0 ? n + VMOE_ALIGNMENT / sizeof(float) : n;
+}
+
 uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images)
 {
     uint64_t group = dial->group_images;
@@ -34,7 +43,9 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial, ui
     buffers->x = vmoe_arena_take(arena, tokens * d, sizeof(float));
     buffers->y = vmoe_arena_take(arena, tokens * d, sizeof(float));
     buffers->wide = vmoe_arena_take(arena, wide, sizeof(float));
-    buffers->hidden = vmoe_arena_take(arena, larger(mlp_rows * info->mlp, d), sizeof(float));
+    buffers->hidden_stride = padded_stride(info->mlp);
+    buffers->hidden =
+        vmoe_arena_take(arena, larger(mlp_rows * buffers->hidden_stride, d), sizeof(float));
     buffers->gathered = vmoe_arena_take(arena, mlp_rows * d, sizeof(float));
     buffers->pooled = vmoe_arena_take(arena, images * d, sizeof(float));
     buffers->pooled_2 = vmoe_arena_take(arena, images * d, sizeof(float));

@@ -19,7 +19,7 @@ struct vmoe_buffers {
     float *x;          /* (N, T, D) the residual stream */
     float *y;          /* (N, T, D) what enters a layer */
     float *wide;
-    float *hidden;     /* (VMOE_MLP_ROWS, F) */
+    float *hidden;     /* (VMOE_MLP_ROWS, hidden_stride) between the layers of an MLP */
     float *gathered;   /* (VMOE_MLP_ROWS, D) */
     float *pooled;     /* (N, D) */
     float *pooled_2;   /* (N, D) of the map head */
@@ -34,6 +34,7 @@ struct vmoe_buffers {
     int32_t *rows;     /* (N * T * K) tokens in the order of their experts */
     float *factors;    /* (N * T * K) their gates */
     uint64_t *offsets; /* (E + 1) where each expert's tokens begin */
+    size_t hidden_stride; /* F and some padding */
     uint8_t *scratch;  /* (threads, scratch_bytes) */
     uint64_t scratch_bytes;
 };

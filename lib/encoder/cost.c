@@ -36,10 +36,10 @@ uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dia
     uint64_t wanted = dial->group_tokens * dial->picks;
     uint64_t slots = info->experts * dial->capacity;
 
-    return info->moe_layers * dial->groups * (wanted < slots ? wanted : slots);
+    return wanted < slots ? wanted : slots;
 }
 
 uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
-    return info->moe_layers * dial->groups * info->experts * dial->capacity;
+    return info->experts * dial->capacity;
 }

@@ -13,10 +13,10 @@ uint64_t vmoe_cost_pair_macs(const vmoe_info *info);
 /* Bytes of one expert's weights. */
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info);
 
-/* The most pairs that a call can process, in all its MoE layers. */
+/* The most pairs that a group can have processed in a MoE layer. */
 uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial);
 
-/* The slots that upstream computes, used or not. */
+/* The slots that upstream computes for it, used or not. */
 uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial);
 
 #endif

@@ -38,14 +38,14 @@ static void run_rows(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *c
                                       .a = call->in + begin * d,
                                       .lda = d,
                                       .out = buffers->hidden,
-                                      .ldo = info->mlp,
+                                      .ldo = buffers->hidden_stride,
                                       .activation = info->gelu == VMOE_GELU_ERF
                                                         ? VMOE_LINEAR_GELU_ERF
                                                         : VMOE_LINEAR_GELU_TANH };
     struct vmoe_linear_call second = { .layer = &call->mlp->fc2,
                                        .rows = rows,
                                        .a = buffers->hidden,
-                                       .lda = info->mlp,
+                                       .lda = buffers->hidden_stride,
                                        .out = call->out,
                                        .ldo = d,
                                        .add = true };

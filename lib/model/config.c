@@ -105,17 +105,26 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
     return VMOE_OK;
 }
 
+/* The bits of infinity; those of a NaN are larger, but for the sign. */
+#define NAN_ABOVE UINT64_C(0x7ff0000000000000)
+
 static vmoe_status check_capacity_ratio(double ratio, const char *where, const char *field,
                                         vmoe_status status, vmoe_error *error)
 {
+    const double most = VMOE_LIMIT_CAPACITY;
+    uint64_t bits, most_bits;
     char buffer[96];
 
-    /* Written so that a NaN fails too. */
-    if (!(ratio > 0.0 && ratio <= VMOE_LIMIT_CAPACITY))
-        return vmoe_fail(error, status, place(buffer, where, field),
-                         "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,
-                         VMOE_LIMIT_CAPACITY);
-    return VMOE_OK;
+    /* Positive numbers are ordered as their bits, and comparing bits never traps, as NaN can. */
+    memcpy(&bits, &ratio, sizeof bits);
+    memcpy(&most_bits, &most, sizeof most_bits);
+    if (bits > 0 && bits <= most_bits)
+        return VMOE_OK;
+    /* Printing a signalling NaN would trap as well. */
+    if (bits << 1 > NAN_ABOVE << 1)
+        ratio = (double)NAN;
+    return vmoe_fail(error, status, place(buffer, where, field),
+                     "the capacity ratio is %g, but it must be above 0 and at most %g", ratio, most);
 }
 
 static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_status status,

@@ -49,7 +49,7 @@ INLINE void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256
 /* Row j of the group that half a line holds. */
 INLINE __m256 widen(uint32_t precision, const uint8_t *line, size_t j)
 {
-    const __m256i bits = _mm256_load_si256((const __m256i *)(const void *)line);
+    const __m256i bits = _mm256_loadu_si256((const __m256i *)(const void *)line);
 
     switch (precision) {
     case VMOE_PRECISION_BF16:

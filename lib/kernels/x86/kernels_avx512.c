@@ -54,7 +54,7 @@ INLINE void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512
 /* Row j of the group that a line holds. */
 INLINE __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
 {
-    const __m512i bits = _mm512_load_si512(line);
+    const __m512i bits = _mm512_loadu_si512(line);
 
     switch (precision) {
     case VMOE_PRECISION_BF16:
