@@ -204,12 +204,16 @@ typedef enum vmoe_activation {
 } vmoe_activation;
 
 /* Roundings of the capacity: upstream's code rounds up, the paper rounds to nearest (even). */
-typedef enum vmoe_capacity_rule { VMOE_CAPACITY_CEIL = 1, VMOE_CAPACITY_ROUND = 2 } vmoe_capacity_rule;
+typedef enum vmoe_capacity_rule {
+    VMOE_CAPACITY_CEIL = 1,
+    VMOE_CAPACITY_ROUND = 2
+} vmoe_capacity_rule;
 
 /*
  * How a picture of any size becomes the model's input (docs/semantics.md has the arithmetic).
- * RESIZE squashes it to `side` x `side` by bilinear interpolation and truncates to uint8; SMALL_CROP
- * brings the shorter side to `side` by area averaging and crops the central `crop` x `crop`.
+ * RESIZE squashes it to `side` x `side` by bilinear interpolation and truncates to uint8;
+ * SMALL_CROP brings the shorter side to `side` by area averaging and crops the centre, `crop` x
+ * `crop`.
  */
 typedef enum vmoe_preprocessing_kind {
     VMOE_PREPROCESS_RESIZE = 1,
@@ -255,7 +259,7 @@ typedef struct vmoe_info {
     uint64_t parameters;
     uint64_t weight_bytes; /* in memory */
     uint64_t file_bytes;
-    uint8_t id[16]; /* XXH3-128 of the header, which covers the weights: the same file, the same id */
+    uint8_t id[16]; /* XXH3-128 of the header, which covers the weights */
 } vmoe_info;
 
 #define VMOE_INFO_INIT \
@@ -264,7 +268,9 @@ typedef struct vmoe_info {
 
 VMOE_API vmoe_status vmoe_get_info(const vmoe_model *model, vmoe_info *info, vmoe_error *error);
 
-/* The name of a class, UTF-8, owned by the model; "" without labels or for an index out of range. */
+/*
+ * The name of a class, UTF-8, owned by the model; "" without labels or for an index out of range.
+ */
 VMOE_API const char *vmoe_label(const vmoe_model *model, uint32_t class_index);
 
 /* The free text that the importer noted about where the weights came from; owned by the model. */
@@ -283,9 +289,9 @@ typedef struct vmoe_class {
 
 /*
  * Decodes one JPEG, and writes the `count` most probable classes, best first, to `top`.  `options`
- * may be NULL.  `count` must be 1..classes.  Files that are truncated or damaged (anything after the
- * header at which the decoder warns) are refused.  The decoder's own memory, at most 512 MiB and
- * usually less than 1, comes from malloc.
+ * may be NULL.  `count` must be 1..classes.  Files that are truncated or damaged (anything after
+ * the header at which the decoder warns) are refused.  The decoder's own memory, at most 512 MiB
+ * and usually less than 1, comes from malloc.
  */
 VMOE_API vmoe_status vmoe_classify_jpeg(const vmoe_model *model, const void *jpeg, size_t bytes,
                                         const vmoe_options *options, vmoe_class *top, size_t count,
@@ -384,7 +390,7 @@ typedef struct vmoe_picture {
 /*
  * The images of a call.  Exactly one of the three pointers is set:
  *   pictures  `images` pictures, mixed kinds and sizes, each put through the model's preprocessing;
- *   pixels    (images, image_size, image_size, 3) uint8, already preprocessed; x / 255 * 2 - 1 is done;
+ *   pixels    (images, image_size, image_size, 3) uint8, already of the right size;
  *   tensor    the same shape in float32, in -1..1.
  */
 typedef struct vmoe_input {
@@ -484,7 +490,8 @@ struct vmoe_report {
 };
 
 #define VMOE_REPORT_INIT \
-    { sizeof(vmoe_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0.0 }, 0.0, NULL, 0, NULL, 0, NULL, 0 }
+    { sizeof(vmoe_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0.0 }, 0.0, NULL, 0, NULL, 0, \
+      NULL, 0 }
 
 /* ---- Cost ----------------------------------------------------------------------------------- */
 
@@ -556,7 +563,8 @@ typedef struct vmoe_import_options {
 } vmoe_import_options;
 
 #define VMOE_IMPORT_OPTIONS_INIT \
-    { sizeof(vmoe_import_options), 0, NULL, 0, 0, 0.0, 0, 0, 0, 0, 0, { 0, 0, 0 }, 0, 0, NULL, NULL, NULL, NULL }
+    { sizeof(vmoe_import_options), 0, NULL, 0, 0, 0.0, 0, 0, 0, 0, 0, { 0, 0, 0 }, 0, 0, NULL, \
+      NULL, NULL, NULL }
 
 /*
  * Writes `destination`, a `.vmoe` file, from a foreign checkpoint: `source` is the prefix of

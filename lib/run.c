@@ -230,7 +230,8 @@ vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *
     run.slice = vmoe_slice_images(info, &run.encoder.dial, images);
     layout(&run, &arena);
     if (arena.overflow)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, "options", "the workspace exceeds the address space");
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options",
+                         "the workspace exceeds the address space");
     *bytes = arena.used;
     return VMOE_OK;
 }
@@ -244,7 +245,8 @@ static vmoe_status take_workspace(struct run *run, vmoe_error *error)
     run->slice = vmoe_slice_images(run->info, &encoder->dial, run->input->images);
     layout(run, &arena);
     if (arena.overflow)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, "options", "the workspace exceeds the address space");
+        return vmoe_fail(error, VMOE_ERR_LIMIT, "options",
+                         "the workspace exceeds the address space");
     status = vmoe_pool_take(run->model->pool, arena.used, run->threads, &run->workspace, error);
     if (status != VMOE_OK)
         return status;

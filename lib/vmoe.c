@@ -456,7 +456,8 @@ vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_
                                              error);
     if (status != VMOE_OK)
         return status;
-    values = 3 * (uint64_t)vmoe_preprocess_side(preprocessing) * vmoe_preprocess_side(preprocessing);
+    values =
+        3 * (uint64_t)vmoe_preprocess_side(preprocessing) * vmoe_preprocess_side(preprocessing);
     expected = preprocessing->kind == VMOE_PREPROCESS_RESIZE ? values : values * sizeof(float);
     if (bytes != expected)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "bytes",

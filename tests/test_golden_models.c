@@ -1,6 +1,6 @@
 /*
- * Upstream's own checkpoints, imported, and upstream's own answers: the logits and the load of every
- * expert in all 606 cases of the dial, and every intermediate stage of two images.
+ * Upstream's own checkpoints, imported, and upstream's own answers: the logits and the load of
+ * every expert in all 606 cases of the dial, and every intermediate stage of two images.
  */
 #include <math.h>
 #include <stdio.h>
@@ -386,9 +386,12 @@ static void every_stage_matches_upstream(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(token_cases_match_upstream), cmocka_unit_test(odd_cases_match_upstream),
-        cmocka_unit_test(last2_cases_match_upstream), cmocka_unit_test(map_cases_match_upstream),
-        cmocka_unit_test(gap_cases_match_upstream),   cmocka_unit_test(every_stage_matches_upstream),
+        cmocka_unit_test(token_cases_match_upstream),
+        cmocka_unit_test(odd_cases_match_upstream),
+        cmocka_unit_test(last2_cases_match_upstream),
+        cmocka_unit_test(map_cases_match_upstream),
+        cmocka_unit_test(gap_cases_match_upstream),
+        cmocka_unit_test(every_stage_matches_upstream),
     };
 
     return cmocka_run_group_tests_name("golden models", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
- * Two readers of one format: the library's, and tests/second_reader.py, which was written from
- * docs/format.md alone.  Files of our writer and of the second reader's own builder must mean the same
- * to both, number by number.
+ * Two readers of one format:  the library's, and tests/second_reader.py, which was written from
+ * docs/format.md alone.  Files of our writer and of the second reader's own builder must mean the
+ * same to both, number by number.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

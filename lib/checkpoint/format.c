@@ -1,4 +1,6 @@
-/* Bytes of the `.vmoe` header, written and read one field at a time, little-endian on every host. */
+/*
+ * Bytes of the `.vmoe` header, written and read one field at a time, little-endian on every host.
+ */
 #include "checkpoint/format.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * The `.vmoe` file, as docs/format.md specifies it: where each byte stands.  Reader and writer share
- * this description, so that neither can drift from the other.
+ * The `.vmoe` file, as docs/format.md specifies it:  where each byte stands.  Reader and writer
+ * share this description, so that neither can drift from the other.
  */
 #ifndef VMOE_CHECKPOINT_FORMAT_H
 #define VMOE_CHECKPOINT_FORMAT_H
@@ -82,8 +82,8 @@ uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor);
 uint64_t vmoe_format_tensor_offset(uint64_t end);
 
 /*
- * True if the zero padding of a packed matrix is zero in its bytes first .. first + count - 1, which
- * are whole lines of 64 bytes.
+ * True if the zero padding of a packed matrix is zero in its bytes first .. first + count - 1,
+ * which are whole lines of 64 bytes.
  */
 bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t first,
                                  const uint8_t *bytes, size_t count);

@@ -1,6 +1,7 @@
 /*
- * The import: geometry from shapes, the rest from the preset and the options, then one tensor after
- * the other from the source through the packer to the writer.  Memory is that of the largest tensor.
+ * The import:  geometry from shapes, the rest from the preset and the options, then one tensor
+ * after the other from the source through the packer to the writer.  Memory is that of the largest
+ * tensor.
  */
 #include "checkpoint/import.h"
 
@@ -80,8 +81,8 @@ static vmoe_status find_preset(const vmoe_import_options *options,
         return VMOE_OK;
     *preset = vmoe_preset_find(options->preset);
     if (*preset == NULL)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset", "there is no preset \"%.100s\"",
-                         options->preset);
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
+                         "there is no preset \"%.100s\"", options->preset);
     if ((*preset)->members > 1)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, options->preset,
                          "this is an ensemble of experts (E3), which cannot be imported yet");

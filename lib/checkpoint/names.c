@@ -193,8 +193,8 @@ static vmoe_status add_dense(const struct vmoe_source *source, const struct vmoe
     if (tensor->part != VMOE_PART_BIAS)
         dims[rank++] = k;
     dims[rank] = n;
-    want(&wanted, dialect, tensor->part == VMOE_PART_BIAS ? "/bias" : "/kernel", dims, "%s/Dense_%d",
-         module, second ? 1 : 0);
+    want(&wanted, dialect, tensor->part == VMOE_PART_BIAS ? "/bias" : "/kernel", dims,
+         "%s/Dense_%d", module, second ? 1 : 0);
     return add_piece(source, &wanted, first, (uint32_t)n, pieces, count, error);
 }
 

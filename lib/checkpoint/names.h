@@ -1,6 +1,6 @@
 /*
- * The one place that knows how upstream names its parameters, and where each of our tensors finds its
- * numbers among them.
+ * The one place that knows how upstream names its parameters, and where each of our tensors finds
+ * its numbers among them.
  */
 #ifndef VMOE_CHECKPOINT_NAMES_H
 #define VMOE_CHECKPOINT_NAMES_H

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * Resizes a square grid of vectors, (from, from, width) to (to, to, width), as upstream does: linear
- * interpolation with the corners kept in place (scipy.ndimage.zoom of order 1).
+ * Resizes a square grid of vectors, (from, from, width) to (to, to, width), as upstream does:
+ * linear interpolation with the corners kept in place (scipy.ndimage.zoom of order 1).
  */
 void vmoe_position_resize(const float *grid, uint32_t from, uint32_t to, size_t width, float *out);
 

@@ -13,7 +13,9 @@
 #include "runtime/file.h"
 #include "runtime/limits.h"
 
-/* Deflate cannot do better, so a file that promises more is refused before memory is taken for it. */
+/*
+ * Deflate cannot do better, so a file that promises more is refused before memory is taken for it.
+ */
 #define DEFLATE_RATIO_MAX 1032u
 
 struct reader {
@@ -63,7 +65,8 @@ static vmoe_status read_header(struct reader *reader, vmoe_error *error)
     if (preamble->file_bytes != reader->size)
         return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
                          "the file has %llu bytes, but its preamble says %llu",
-                         (unsigned long long)reader->size, (unsigned long long)preamble->file_bytes);
+                         (unsigned long long)reader->size,
+                         (unsigned long long)preamble->file_bytes);
     if (preamble->header_bytes < VMOE_FORMAT_PREAMBLE_BYTES + VMOE_FORMAT_CONFIG_BYTES ||
         preamble->header_bytes > reader->size)
         return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
@@ -75,8 +78,8 @@ static vmoe_status read_header(struct reader *reader, vmoe_error *error)
                          (unsigned long long)VMOE_LIMIT_HEADER_BYTES);
     reader->header = vmoe_memory_take(reader->allocator, preamble->header_bytes);
     if (reader->header == NULL)
-        return vmoe_fail(error, VMOE_ERR_MEMORY, reader->where, "no memory for a header of %u bytes",
-                         preamble->header_bytes);
+        return vmoe_fail(error, VMOE_ERR_MEMORY, reader->where,
+                         "no memory for a header of %u bytes", preamble->header_bytes);
     status = read_bytes(reader, 0, reader->header, preamble->header_bytes, error);
     if (status != VMOE_OK)
         return status;
@@ -116,17 +119,18 @@ static vmoe_status read_config(struct reader *reader, vmoe_info *info, vmoe_erro
     reader->tensors = vmoe_memory_take(reader->allocator,
                                        (uint64_t)preamble->tensors * sizeof *reader->tensors);
     if (reader->tensors == NULL)
-        return vmoe_fail(error, VMOE_ERR_MEMORY, reader->where, "no memory for a list of %u tensors",
-                         preamble->tensors);
+        return vmoe_fail(error, VMOE_ERR_MEMORY, reader->where,
+                         "no memory for a list of %u tensors", preamble->tensors);
     vmoe_tensor_list(info, reader->tensors);
     for (uint32_t i = 0; i < preamble->tensors; i++)
         chunks += vmoe_format_chunks(&reader->tensors[i]);
     bytes += chunks * VMOE_FORMAT_CHUNK_ENTRY_BYTES;
     if (preamble->chunks != chunks || preamble->header_bytes != bytes)
-        return vmoe_fail(error, VMOE_ERR_FORMAT, reader->where,
-                         "the header has %u chunks in %u bytes, but the config implies %llu in %llu",
-                         preamble->chunks, preamble->header_bytes, (unsigned long long)chunks,
-                         (unsigned long long)bytes);
+        return vmoe_fail(
+            error, VMOE_ERR_FORMAT, reader->where,
+            "the header has %u chunks in %u bytes, but the config implies %llu in %llu",
+            preamble->chunks, preamble->header_bytes, (unsigned long long)chunks,
+            (unsigned long long)bytes);
     reader->strings =
         reader->header + VMOE_FORMAT_PREAMBLE_BYTES + VMOE_FORMAT_CONFIG_BYTES;
     reader->entries = reader->strings + preamble->string_bytes;
@@ -134,7 +138,9 @@ static vmoe_status read_config(struct reader *reader, vmoe_info *info, vmoe_erro
     return VMOE_OK;
 }
 
-/* The next text of the strings, or NULL if it is not terminated, of a wrong length, or not clean. */
+/*
+ * The next text of the strings, or NULL if it is not terminated, of a wrong length, or not clean.
+ */
 static const char *next_text(const uint8_t **at, const uint8_t *end, size_t least, size_t limit)
 {
     const uint8_t *text = *at;
@@ -174,7 +180,8 @@ static vmoe_status read_strings(const struct reader *reader, struct vmoe_checkpo
     for (uint32_t i = 0; info->labels && i < info->classes; i++) {
         checkpoint->labels[i] = next_text(&at, end, 1, VMOE_LIMIT_LABEL_BYTES);
         if (checkpoint->labels[i] == NULL)
-            return vmoe_fail(error, VMOE_ERR_FORMAT, "labels", "the name of class %u is damaged", i);
+            return vmoe_fail(error, VMOE_ERR_FORMAT, "labels", "the name of class %u is damaged",
+                             i);
     }
     if (end - at >= 8 || bytes % 8 != 0)
         return vmoe_fail(error, VMOE_ERR_FORMAT, "labels", "there are %lld bytes behind the texts",

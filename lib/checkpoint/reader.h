@@ -28,7 +28,10 @@ struct vmoe_read_options {
     bool verify_only;   /* check everything, keep nothing */
 };
 
-/* From a file, or from memory if `data` is not NULL; `where` is the path or another name for errors. */
+/*
+ * From a file, or from memory if `data` is not NULL; `where` is the path or another name for
+ * errors.
+ */
 vmoe_status vmoe_checkpoint_read(const char *where, const void *data, size_t bytes,
                                  const struct vmoe_read_options *options,
                                  const vmoe_allocator *allocator,

@@ -1,7 +1,7 @@
 /*
  * A foreign checkpoint as named arrays that can be read piece by piece.  Each importer opens its
- * format into this one shape; import.c does the rest.  A source is for one thread at a time, and the
- * allocator must live as long as it does.
+ * format into this one shape; import.c does the rest.  A source is for one thread at a time, and
+ * the allocator must live as long as it does.
  */
 #ifndef VMOE_CHECKPOINT_SOURCE_H
 #define VMOE_CHECKPOINT_SOURCE_H

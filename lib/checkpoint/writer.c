@@ -1,6 +1,6 @@
 /*
- * Data first, header last: the header holds the hashes of all chunks, and its size is known from the
- * beginning because the list of tensors is.
+ * Data first, header last: the header holds the hashes of all chunks, and its size is known from
+ * the beginning because the list of tensors is.
  */
 #include "checkpoint/writer.h"
 
@@ -35,8 +35,8 @@ static vmoe_status check_text(const char *text, size_t least, size_t limit, cons
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, where, "a text is %s",
                          text == NULL ? "NULL" : "empty");
     if (length > limit)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, where, "a text of %zu bytes is beyond the limit of %zu",
-                         length, limit);
+        return vmoe_fail(error, VMOE_ERR_LIMIT, where,
+                         "a text of %zu bytes is beyond the limit of %zu", length, limit);
     if (!vmoe_format_text_is_clean(text, length))
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
                          "\"%.40s\" is not plain UTF-8 text on one line", text);

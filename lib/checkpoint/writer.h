@@ -1,6 +1,6 @@
 /*
- * The writer of `.vmoe` files.  Tensors are given in the order of vmoe_tensor_list, one at a time, so
- * it needs no memory for the model; the file appears under its name when it is complete.
+ * The writer of `.vmoe` files.  Tensors are given in the order of vmoe_tensor_list, one at a time,
+ * so it needs no memory for the model; the file appears under its name when it is complete.
  */
 #ifndef VMOE_CHECKPOINT_WRITER_H
 #define VMOE_CHECKPOINT_WRITER_H
@@ -11,8 +11,8 @@
 struct vmoe_writer;
 
 /*
- * `info` is complete, with precision and compact as wanted; `labels` has info->classes texts, or is NULL.
- * The path must stay until the writer is closed.
+ * `info` is complete, with precision and compact as wanted; `labels` has info->classes texts, or is
+ * NULL. The path must stay until the writer is closed.
  */
 vmoe_status vmoe_writer_open(const char *path, const vmoe_info *info, const char *const *labels,
                              const char *provenance, const vmoe_allocator *allocator,

@@ -1,6 +1,6 @@
 /*
- * The memory of a forward pass.  One function lays it out, so that the cost of a call is known before
- * it is made and the call itself allocates nothing.
+ * The memory of a forward pass.  One function lays it out, so that the cost of a call is known
+ * before it is made and the call itself allocates nothing.
  */
 #ifndef VMOE_ENCODER_BUFFERS_H
 #define VMOE_ENCODER_BUFFERS_H
@@ -8,7 +8,9 @@
 #include "model/config.h"
 #include "runtime/memory.h"
 
-/* Rows that go through an MLP at once: enough to amortise its weights, few enough to stay in cache. */
+/*
+ * Rows that go through an MLP at once: enough to amortise its weights, few enough to stay in cache.
+ */
 #define VMOE_MLP_ROWS 256u
 
 /*

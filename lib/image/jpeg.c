@@ -1,8 +1,8 @@
 /*
  * JPEG files as rows, through libjpeg-turbo.  Its state lives in the caller's memory; its errors
  * jump no further than to the function of this file that called it.  libjpeg warns where a file is
- * truncated or damaged and goes on with made-up pixels, so a warning is an error, unless it is about
- * the header, before there are any pixels to be wrong.
+ * truncated or damaged and goes on with made-up pixels, so a warning is an error, unless it is
+ * about the header, before there are any pixels to be wrong.
  */
 #include "image/jpeg.h"
 

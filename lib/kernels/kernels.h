@@ -38,8 +38,8 @@
 #define VMOE_TILE_ROWS_MAX 16u /* most rows that any table's gemm takes at once */
 
 /*
- * tile[r * 32 + c] = sum over k of a[r * lda + k] * panel[k][c], for r < rows and c < 32.  `rows` is
- * 1..tile_rows of the table.  Of the K values of a row of `a`, exactly `k` are read.  For int8 the
+ * tile[r * 32 + c] = sum over k of a[r * lda + k] * panel[k][c], for r < rows and c < 32.  There
+ * are 1..tile_rows rows.  Of the K values of a row of `a`, exactly `k` are read.  For int8 the
  * column scales are not applied.
  */
 typedef void (*vmoe_gemm_kernel)(size_t rows, size_t k, const float *a, size_t lda,
@@ -50,10 +50,15 @@ struct vmoe_kernels {
     uint32_t tile_rows;       /* rows that gemm takes at once */
     vmoe_gemm_kernel gemm[4]; /* by vmoe_precision of the panel: F32, BF16, INT8 */
 
-    /* y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + bias[i], biased variance; y may be x. */
+    /*
+     * y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + bias[i] with the biased
+     * variance; y may be x.
+     */
     void (*layer_norm)(size_t n, const float *x, float epsilon, const float *scale,
                        const float *bias, float *y);
-    /* x[i] = exp(factor * (x[i] - max)) for i < n; returns their sum.  -inf and NaN give 0 and NaN. */
+    /*
+     * x[i] = exp(factor * (x[i] - max)) for i < n; returns their sum.  -inf and NaN give 0 and NaN.
+     */
     float (*softmax)(size_t n, float factor, float *x);
     /* x[i] = activation(x[i]) in place. */
     void (*gelu_tanh)(size_t n, float *x);

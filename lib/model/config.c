@@ -124,7 +124,8 @@ static vmoe_status check_capacity_ratio(double ratio, const char *where, const c
     if (bits << 1 > NAN_ABOVE << 1)
         ratio = (double)NAN;
     return vmoe_fail(error, status, place(buffer, where, field),
-                     "the capacity ratio is %g, but it must be above 0 and at most %g", ratio, most);
+                     "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,
+                     most);
 }
 
 static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_status status,
@@ -149,7 +150,8 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
     }
     if ((marked == 0) != (info->experts == 0))
         return vmoe_fail(error, status, place(buffer, where, "experts"),
-                         "there are %u experts but %u blocks that have them", info->experts, marked);
+                         "there are %u experts but %u blocks that have them", info->experts,
+                         marked);
     if (info->experts == 0) {
         if (info->experts_per_token != 0 || info->capacity != 0.0 || info->capacity_rule != 0 ||
             info->capacity_multiple != 0 || info->group_images != 0)

@@ -15,8 +15,9 @@
 
 /*
  * Checks every field that describes geometry, defaults and preprocessing, and sets the fields that
- * follow from others: tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
- * place in errors, `status` is what a wrong value is called: FORMAT for files, ARGUMENT for callers.
+ * follow from others:  tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
+ * place in errors, `status` is what a wrong value is called:  FORMAT for files, ARGUMENT for
+ * callers.
  */
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
                                  vmoe_error *error);
@@ -26,7 +27,9 @@ vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocess
                                             const char *where, vmoe_status status,
                                             vmoe_error *error);
 
-/* Patches of an image, and the index of the first patch among its tokens (1 behind a class token). */
+/*
+ * Patches of an image, and the index of the first patch among its tokens (1 behind a class token).
+ */
 uint32_t vmoe_config_patches(const vmoe_info *info);
 uint32_t vmoe_config_first_patch(const vmoe_info *info);
 

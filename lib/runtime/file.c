@@ -184,7 +184,9 @@ vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t off
     return VMOE_OK;
 }
 
-/* Makes the rename itself durable.  A folder that cannot be opened for reading is left to the OS. */
+/*
+ * Makes the rename itself durable.  A folder that cannot be opened for reading is left to the OS.
+ */
 static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error *error)
 {
     char *slash;

@@ -31,7 +31,9 @@ vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const 
                           vmoe_error *error);
 void vmoe_file_unmap(const void *data, uint64_t size);
 
-/* A new file beside its target: write, then commit (fsync, rename, fsync of the folder) or abandon. */
+/*
+ * A new file beside its target: write, then commit (fsync, rename, fsync of the folder) or abandon.
+ */
 struct vmoe_file_writer {
     int descriptor;
     const char *target; /* the caller's, until commit or abandon */

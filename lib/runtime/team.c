@@ -162,7 +162,10 @@ void vmoe_team_destroy(struct vmoe_team *team)
     vmoe_memory_release(team->allocator, team);
 }
 
-/* Starts one worker with all signals blocked, so that the host's handlers run on the host's threads. */
+/*
+ * Starts one worker with all signals blocked, so that the host's handlers run on the host's
+ * threads.
+ */
 static int start_worker(struct worker *worker)
 {
     pthread_attr_t attributes;

@@ -15,8 +15,8 @@
 struct vmoe_team;
 
 /*
- * Runs one task.  `thread` is 0..threads-1 and names the scratch memory that the task may use.  Tasks
- * of a run may execute in any order and at the same time; each writes its own outputs, so the
+ * Runs one task.  `thread` is 0..threads-1 and names the scratch memory that the task may use.
+ * Tasks of a run may execute in any order and at the same time; each writes its own outputs, so the
  * result does not depend on who ran what.
  */
 typedef void (*vmoe_team_task)(void *context, size_t task, uint32_t thread);

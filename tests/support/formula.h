@@ -1,6 +1,6 @@
 /*
- * Checkpoints whose weights are a formula of their names: any geometry, nothing on disk.  The golden
- * data define the formula; benchmarks use it for models of real size.
+ * Checkpoints whose weights are a formula of their names:  any geometry, nothing on disk.  The
+ * golden data define the formula; benchmarks use it for models of real size.
  */
 #ifndef VMOE_TESTS_FORMULA_H
 #define VMOE_TESTS_FORMULA_H
@@ -11,8 +11,9 @@
 #include "checkpoint/source.h"
 
 /*
- * A source with upstream's names for the geometry of `info`: image_size, patch_size, width, heads, mlp,
- * layers, classes, pre_logits, classifier, experts and moe are used.  NULL if there is no memory.
+ * A source with upstream's names for the geometry of `info`:  image_size, patch_size, width, heads,
+ * mlp, layers, classes, pre_logits, classifier, experts and moe are used.  NULL if there is no
+ * memory.
  */
 struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed);
 

@@ -13,8 +13,9 @@
 #include <cmocka.h>
 
 /*
- * The path of a file below the golden data: $VMOE_GOLDEN, or ../shared/golden, or, in a lone clone,
- * the few cases of tests/data/golden.  The result is in a static buffer that the fourth next call reuses.
+ * The path of a file below the golden data:  $VMOE_GOLDEN, or ../shared/golden, or, in a lone
+ * clone, the few cases of tests/data/golden.  The result is in a static buffer that the fourth next
+ * call reuses.
  */
 const char *golden_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -38,7 +39,10 @@ struct npy {
 struct npy npy_load(const char *path);
 void npy_free(struct npy *array);
 
-/* A whole file, with a zero byte behind it; fails the test if it cannot be read.  free() releases it. */
+/*
+ * A whole file, with a zero byte behind it; fails the test if it cannot be read.  free() releases
+ * it.
+ */
 void *read_file(const char *path, size_t *bytes);
 void write_file(const char *path, const void *data, size_t bytes);
 
