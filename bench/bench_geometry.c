@@ -1,7 +1,7 @@
 /*
- * Times a model of any geometry, end to end and through the public interface.  The weights are those
- * of tests/support/formula.h, so nothing needs to be downloaded and the same geometry is always the
- * same model.  Its file is written to $TMPDIR (or /tmp) once and used again.
+ * Times a model of any geometry, end to end and through the public interface.  The weights are
+ * those of tests/support/formula.h, so nothing needs to be downloaded and the same geometry is
+ * always the same model.  Its file is written to $TMPDIR (or /tmp) once and used again.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <stdbool.h>

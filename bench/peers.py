@@ -1,10 +1,10 @@
 """Times libvmoe and other runtimes on dense ViTs in float32, call by call in turn.
 
-All contenders are in one process, hold the same weights and see the same image; a round is one call
-of each.  So each finds the caches full of the others' weights, and all of them share the good and the
-bad minutes of the machine.  See bench/README.md.
+All contenders are in one process, hold the same weights and see the same image; a round is one
+call of each.  So each finds the caches full of the others' weights, and all of them share the good
+and the bad minutes of the machine.  See bench/README.md.
 
-    peers.py [--build FOLDER] [--cases b16,s32] [--threads 1,2] [--batch N] [--rounds N] [--tsv FILE]
+    peers.py [--build FOLDER] [--cases b16,s32] [--threads 1,2] [--batch N] [--rounds N] ...
 """
 
 import os
@@ -31,11 +31,10 @@ CASES = {
     "l16": make_onnx.Geometry(width=1024, heads=16, mlp=4096, layers=24),
 }
 LOAD = pathlib.Path("/proc/loadavg")
-PATIENCE = 1.0  # seconds that a call waits for a quiet machine
 WARM_UP = 2
 TOLERANCE = 1e-4  # of logits of size 1; twice float32's own error
 
-# ---- Contenders -----------------------------------------------------------------------------------
+# ---- Contenders ----------------------------------------------------------------------------------
 #
 # A contender is made from a case, loads its model, and answers `run()` with the logits (batch,
 # classes) of the image that it was given.  `name` and `version` appear in the table.  One whose
@@ -84,7 +83,7 @@ class Libvmoe:
     name = "libvmoe"
 
     def __init__(self, case):
-        path, writer = case.file(".vmoe"), case.build / "bench" / "bench_geometry"
+        path, writer = case.file(".vmoe"), case.build / "bench_geometry"
         if is_older(path, writer):
             subprocess.run([writer, "--keep", path, *case.geometry.words()], check=True)
         self.library = ctypes.CDLL(str(case.build.resolve() / "libvmoe.so"))
@@ -152,7 +151,7 @@ def enter(case):
     return contenders
 
 
-# ---- Measuring ------------------------------------------------------------------------------------
+# ---- Measuring -----------------------------------------------------------------------------------
 
 
 class Probe:
@@ -176,9 +175,9 @@ def seconds(work):
     return time.perf_counter() - clock, cpu
 
 
-def settle():
-    """Waits until nothing but this thread wants a CPU, no spinning worker either; not for ever."""
-    limit, quiet = time.perf_counter() + PATIENCE, 0
+def settle(patience):
+    """Waits until nothing but this thread wants a CPU, not even a spinning worker; True if so."""
+    limit, quiet = time.perf_counter() + patience, 0
     while quiet < 3 and time.perf_counter() < limit:
         time.sleep(0.002)
         runnable = int(LOAD.read_text(encoding="ascii").split()[3].split("/")[0])
@@ -195,15 +194,15 @@ def compare_answers(contenders):
     return differences
 
 
-def measure(contenders, rounds):
+def measure(contenders, rounds, patience):
     """
-    (seconds, CPU seconds) of every call, a list for each contender with an entry for each round, and
-    the share of calls that began while the machine was busy.
+    (seconds, CPU seconds) of every call, a list for each contender with an entry for each round,
+    and the share of calls that began while the machine was busy.
     """
     times, busy = [[] for _ in contenders], 0
     for i in range(-WARM_UP, rounds):
         for contender, list_of_times in zip(contenders, times):
-            settled = settle()
+            settled = settle(patience)
             sample = seconds(contender.run)
             if i >= 0:
                 list_of_times.append(sample)
@@ -211,12 +210,12 @@ def measure(contenders, rounds):
     return times, busy / (rounds * len(contenders))
 
 
-def compare(case, rounds, probe):
+def compare(case, rounds, patience, probe):
     """The rows of a case, the first contender's row first.  Times are in ms an image."""
     contenders = enter(case)
     differences = compare_answers(contenders)
     before = probe.run()
-    times, busy = measure(contenders, rounds)
+    times, busy = measure(contenders, rounds, patience)
     after = probe.run()
     scale = 1e3 / case.batch
     first = [clock for clock, _ in times[0]]
@@ -237,7 +236,7 @@ def compare(case, rounds, probe):
     return rows
 
 
-# ---- The report -----------------------------------------------------------------------------------
+# ---- The report ----------------------------------------------------------------------------------
 
 
 def machine():
@@ -248,8 +247,8 @@ def machine():
 
 def print_rows(rows):
     row = rows[0]
-    print(f"\n{row['case']}, batch {row['batch']}, {row['threads']} threads, {row['rounds']} rounds, "
-          f"{100 * row['busy']:.0f} % of the calls begun on a busy machine; "
+    print(f"\n{row['case']}, batch {row['batch']}, {row['threads']} threads, "
+          f"{row['rounds']} rounds ({100 * row['busy']:.0f} % of the calls began on a busy machine); "
           f"probe {row['probe_gflops_before']:.0f} and {row['probe_gflops_after']:.0f} GFLOP/s, "
           f"{row['probe_gbs_before']:.1f} and {row['probe_gbs_after']:.1f} GB/s")
     print(f"{'ms an image':26}{'best':>9}{'median':>9}{'CPU':>9}{'ratio':>13}{'difference':>14}")
@@ -276,19 +275,21 @@ def main():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--patience", type=float, default=2.0,
+                        help="seconds that a call waits for a quiet machine")
     parser.add_argument("--folder", type=pathlib.Path, default=tempfile.gettempdir(),
                         help="where the models are kept")
-    parser.add_argument("--tsv", type=pathlib.Path, help="default: BUILD/bench/peers.tsv")
+    parser.add_argument("--tsv", type=pathlib.Path, help="default: BUILD/peers.tsv")
     words = parser.parse_args()
     rows, probe = [], Probe()
     print(machine())
     for name in words.cases.split(","):
         for threads in words.threads.split(","):
             case = Case(name, words.batch, int(threads), words.build, words.folder)
-            new = compare(case, words.rounds, probe)
+            new = compare(case, words.rounds, words.patience, probe)
             print_rows(new)
             rows += new
-    write_tsv(words.tsv or words.build / "bench" / "peers.tsv", rows)
+    write_tsv(words.tsv or words.build / "peers.tsv", rows)
 
 
 if __name__ == "__main__":

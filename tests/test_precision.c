@@ -1,7 +1,16 @@
 /*
- * What narrow weights cost.  Upstream's checkpoints are imported as bf16 and int8, and their logits
- * compared with upstream's own over all cases of the dial, once with the routing of the f32 model
- * forced, so that only rounding is seen, and once free, to count the decisions that rounding turns.
+ * What narrow weights cost.  Upstream's checkpoints are imported as f32, bf16 and int8, and their
+ * logits compared with upstream's own over all cases of the dial: once with the routing of the f32
+ * model forced, so that only rounding is seen, and once free, to count the decisions that rounding
+ * turns.  Measured, for logits of up to 2.2 (max and mean |difference|, routing forced; pairs of
+ * token and choice with another expert or fate, routing free):
+ *
+ *              bf16 max   mean    turned     int8 max   mean    turned
+ *     token     1.2e-2   2.8e-3   1.3 %       2.1e-2   5.0e-3   2.2 %
+ *     odd       1.3e-2   3.8e-3   0.6 %       4.3e-2   7.7e-3   3.7 %
+ *     last2     1.4e-2   2.4e-3   0.7 %       4.3e-2   6.5e-3   1.4 %
+ *
+ * The bounds are about twice the worst of these.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,18 +20,20 @@
 #include "support/support.h"
 #include "support/tiny.h"
 
-struct bound {
-    uint32_t precision;
+static const struct bound {
+    const char *name;
     double most, mean; /* |difference| of logits with forced routing */
-    double turned;     /* share of (token, k) pairs with another expert or fate when free */
+    double turned;     /* share of pairs with another expert or fate when free */
+} bounds[] = {
+    [VMOE_PRECISION_F32] = { "f32", 2e-5, 2e-6, 0.0 },
+    [VMOE_PRECISION_BF16] = { "bf16", 3e-2, 8e-3, 0.03 },
+    [VMOE_PRECISION_INT8] = { "int8", 9e-2, 1.6e-2, 0.08 },
 };
 
 struct measured {
     double most, sum, logit;
     uint64_t logits, pairs, turned;
 };
-
-static const char *const precision_names[] = { "", "f32", "bf16", "int8" };
 
 static void set_dial(vmoe_options *options, const struct table *cases, size_t row)
 {
@@ -81,96 +92,102 @@ static float *golden_images(const char *name, size_t *count)
     return images;
 }
 
-static struct measured measure(const char *name, uint32_t precision)
+/* One row of cases.tsv with the models of all precisions. */
+static void measure_case(vmoe_model *const models[4], const float *images, size_t count,
+                         vmoe_options options, const float *expected, struct measured measured[4])
 {
-    struct table cases = table_load(golden_path("models/%s/cases.tsv", name));
-    struct npy expected = npy_load(golden_path("models/%s/logits.npy", name));
-    vmoe_model *f32 = import_golden(name, VMOE_PRECISION_F32);
-    vmoe_model *narrow = import_golden(name, precision);
-    struct measured measured = { 0 };
-    size_t count;
-    float *images = golden_images(name, &count);
+    struct answer exact =
+        must_answer(models[VMOE_PRECISION_F32], images, count, &options);
 
-    for (size_t row = 0; row < cases.rows; row++) {
-        vmoe_options options = VMOE_OPTIONS_INIT;
-        struct answer exact, forced, free_run;
+    add_case(&measured[VMOE_PRECISION_F32], &exact, &exact, &exact, expected);
+    for (uint32_t p = VMOE_PRECISION_BF16; p <= VMOE_PRECISION_INT8; p++) {
+        struct answer free_run = must_answer(models[p], images, count, &options), forced;
 
-        set_dial(&options, &cases, row);
-        exact = must_answer(f32, images, count, &options);
-        free_run = must_answer(narrow, images, count, &options);
         options.routes = exact.routes;
         options.routes_length = exact.report.routes_length;
-        forced = must_answer(narrow, images, count, &options);
+        forced = must_answer(models[p], images, count, &options);
+        options.routes = NULL;
+        options.routes_length = 0;
         assert_memory_equal(exact.routes, forced.routes,
                             exact.report.routes_length * sizeof *exact.routes);
-        add_case(&measured, &exact, &forced, &free_run,
-                 (const float *)expected.data + row * expected.elements / expected.dims[0]);
-        answer_free(&exact);
-        answer_free(&forced);
+        add_case(&measured[p], &exact, &forced, &free_run, expected);
         answer_free(&free_run);
+        answer_free(&forced);
     }
-    free(images);
-    vmoe_free(f32);
-    vmoe_free(narrow);
-    npy_free(&expected);
-    table_free(&cases);
-    return measured;
+    answer_free(&exact);
 }
 
-static void check_model(const char *name, const struct bound *bounds, size_t count)
+static void check_measured(const char *name, uint32_t precision, const struct measured *m)
 {
+    const struct bound *bound = &bounds[precision];
+    const double mean = m->sum / (double)m->logits, turned = (double)m->turned / (double)m->pairs;
+
+    print_message("  %-6s %-4s forced: max %.2e, mean %.2e of logits up to %.1f; free: %llu of %llu "
+                  "pairs turned (%.2f %%)\n",
+                  name, bound->name, m->most, mean, m->logit, (unsigned long long)m->turned,
+                  (unsigned long long)m->pairs, 100.0 * turned);
+    assert_true(m->most <= bound->most);
+    assert_true(mean <= bound->mean);
+    assert_true(turned <= bound->turned);
+}
+
+static void check_model(const char *name)
+{
+    struct measured measured[4] = { { 0 } };
+    vmoe_model *models[4] = { NULL };
+    struct table cases;
+    struct npy expected;
+    float *images;
+    size_t count;
+
     if (!golden_exists())
         skip();
-    for (size_t i = 0; i < count; i++) {
-        const struct measured m = measure(name, bounds[i].precision);
-        const double mean = m.sum / (double)m.logits, turned = (double)m.turned / (double)m.pairs;
+    cases = table_load(golden_path("models/%s/cases.tsv", name));
+    expected = npy_load(golden_path("models/%s/logits.npy", name));
+    images = golden_images(name, &count);
+    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++)
+        models[p] = import_golden(name, p);
+    for (size_t row = 0; row < cases.rows; row += SANITIZED ? 11 : 1) {
+        vmoe_options options = VMOE_OPTIONS_INIT;
 
-        print_message("  %-6s %-4s routing forced: max %.2e, mean %.2e of logits up to %.1f; free: "
-                      "%llu of %llu pairs turned (%.2f %%)\n",
-                      name, precision_names[bounds[i].precision], m.most, mean, m.logit,
-                      (unsigned long long)m.turned, (unsigned long long)m.pairs, 100.0 * turned);
-        assert_true(m.most <= bounds[i].most);
-        assert_true(mean <= bounds[i].mean);
-        assert_true(turned <= bounds[i].turned);
+        set_dial(&options, &cases, row);
+        measure_case(models, images, count, options,
+                     (const float *)expected.data + row * expected.elements / expected.dims[0],
+                     measured);
     }
+    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
+        check_measured(name, p, &measured[p]);
+        vmoe_free(models[p]);
+    }
+    free(images);
+    npy_free(&expected);
+    table_free(&cases);
 }
 
-static void token_stays_within_its_tolerance(void **state)
+static void token_stays_within_the_tolerances(void **state)
 {
-    static const struct bound bounds[] = { { VMOE_PRECISION_F32, 2e-5, 2e-6, 0.0 },
-                                           { VMOE_PRECISION_BF16, 1, 1, 1 },
-                                           { VMOE_PRECISION_INT8, 1, 1, 1 } };
-
     (void)state;
-    check_model("token", bounds, 3);
+    check_model("token");
 }
 
-static void odd_stays_within_its_tolerance(void **state)
+static void odd_stays_within_the_tolerances(void **state)
 {
-    static const struct bound bounds[] = { { VMOE_PRECISION_F32, 2e-5, 2e-6, 0.0 },
-                                           { VMOE_PRECISION_BF16, 1, 1, 1 },
-                                           { VMOE_PRECISION_INT8, 1, 1, 1 } };
-
     (void)state;
-    check_model("odd", bounds, 3);
+    check_model("odd");
 }
 
-static void last2_stays_within_its_tolerance(void **state)
+static void last2_stays_within_the_tolerances(void **state)
 {
-    static const struct bound bounds[] = { { VMOE_PRECISION_F32, 2e-5, 2e-6, 0.0 },
-                                           { VMOE_PRECISION_BF16, 1, 1, 1 },
-                                           { VMOE_PRECISION_INT8, 1, 1, 1 } };
-
     (void)state;
-    check_model("last2", bounds, 3);
+    check_model("last2");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(token_stays_within_its_tolerance),
-        cmocka_unit_test(odd_stays_within_its_tolerance),
-        cmocka_unit_test(last2_stays_within_its_tolerance),
+        cmocka_unit_test(token_stays_within_the_tolerances),
+        cmocka_unit_test(odd_stays_within_the_tolerances),
+        cmocka_unit_test(last2_stays_within_the_tolerances),
     };
 
     return cmocka_run_group_tests_name("precision", tests, NULL, NULL);
