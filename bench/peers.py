@@ -83,13 +83,13 @@ class Libvmoe:
     name = "libvmoe"
 
     def __init__(self, case):
+        self.library = ctypes.CDLL(str(case.build.resolve() / "libvmoe.so"))
+        self.model, self.error = ctypes.c_void_p(), Error()
+        number = self.library.vmoe_version()
+        self.version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
         path, writer = case.file(".vmoe"), case.build / "bench_geometry"
         if is_older(path, writer):
             subprocess.run([writer, "--keep", path, *case.geometry.words()], check=True)
-        self.library = ctypes.CDLL(str(case.build.resolve() / "libvmoe.so"))
-        number = self.library.vmoe_version()
-        self.version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-        self.model, self.error = ctypes.c_void_p(), Error()
         self.call("vmoe_load_file", bytes(path), None, ctypes.byref(self.model))
         self.options = Options(size=ctypes.sizeof(Options), threads=case.threads)
         self.image = case.image
@@ -248,7 +248,7 @@ def machine():
 def print_rows(rows):
     row = rows[0]
     print(f"\n{row['case']}, batch {row['batch']}, {row['threads']} threads, "
-          f"{row['rounds']} rounds ({100 * row['busy']:.0f} % of the calls began on a busy machine); "
+          f"{row['rounds']} rounds ({100 * row['busy']:.0f} % of calls begun on a busy machine); "
           f"probe {row['probe_gflops_before']:.0f} and {row['probe_gflops_after']:.0f} GFLOP/s, "
           f"{row['probe_gbs_before']:.1f} and {row['probe_gbs_after']:.1f} GB/s")
     print(f"{'ms an image':26}{'best':>9}{'median':>9}{'CPU':>9}{'ratio':>13}{'difference':>14}")

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/answer.h"
@@ -58,8 +60,7 @@ void *aligned_alloc(size_t alignment, size_t bytes)
 #define COUNTS_MALLOCS 0
 #endif
 
-/* Threads of this process. */
-static size_t threads_running(void)
+static size_t count_threads(void)
 {
     DIR *directory = opendir("/proc/self/task");
     size_t count = 0;
@@ -69,6 +70,54 @@ static size_t threads_running(void)
     if (directory != NULL)
         closedir(directory);
     return count;
+}
+
+static size_t own_threads;
+
+static void *do_nothing(void *unused)
+{
+    return unused;
+}
+
+/* Counts the threads there are without the library; some sanitizers add one with the first. */
+static int count_own_threads(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
+        return -1;
+    usleep(50000);
+    own_threads = count_threads();
+    return 0;
+}
+
+/* A thread that was joined is listed a moment longer, so this waits a second for it to go. */
+static void assert_no_thread_is_left(void)
+{
+    for (int i = 0; i < 1000 && count_threads() > own_threads; i++)
+        usleep(1000);
+    assert_int_equal(count_threads(), own_threads);
+}
+
+/* Bytes of address space that the process uses. */
+static rlim_t address_space(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+
+    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+        fail_msg("/proc/self/statm cannot be read");
+    fclose(file);
+    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
+static void make_all_ones(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    (void)name;
+    (void)first;
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = 1.0f;
 }
 
 /* ---- Loading when memory is short ----------------------------------------------------------- */
@@ -117,7 +166,7 @@ static vmoe_status load_scenario(const struct scenario *scenario, struct fault *
 
 static void check_load_scenario(const struct scenario *scenario, bool persistent)
 {
-    const size_t files = fault_open_files(), threads = threads_running();
+    const size_t files = fault_open_files();
     vmoe_status status = VMOE_ERR_MEMORY;
     size_t bytes, failures = 0;
     void *file = read_file(scratch_path(scenario->file), &bytes), *memory;
@@ -146,7 +195,7 @@ static void check_load_scenario(const struct scenario *scenario, bool persistent
         vmoe_free(model);
         assert_int_equal(fault.live, 0);
     }
-    assert_int_equal(threads_running(), threads);
+    assert_no_thread_is_left();
     assert_true(failures >= 5);
     print_message("  %-20s %zu allocations, each failed %s\n", scenario->name, failures,
                   persistent ? "with all after it" : "once");
@@ -174,7 +223,6 @@ static void check_run_failures(bool persistent)
     struct answer expected;
     vmoe_options options = VMOE_OPTIONS_INIT;
     vmoe_status status = VMOE_ERR_MEMORY;
-    const size_t threads = threads_running();
     size_t failures = 0;
 
     write_files();
@@ -204,7 +252,7 @@ static void check_run_failures(bool persistent)
         answer_free(&answer);
         vmoe_free(model);
         assert_int_equal(fault.live, 0);
-        assert_int_equal(threads_running(), threads);
+        assert_no_thread_is_left();
     }
     print_message("  vmoe_run             %zu allocations, each failed %s\n", failures,
                   persistent ? "with all after it" : "once");
@@ -248,6 +296,149 @@ static void a_call_too_large_for_memory_harms_no_other(void **state)
     answer_free(&first);
     vmoe_free(model);
     assert_int_equal(fault.live, 0);
+    free(images);
+}
+
+/* ---- Mappings ------------------------------------------------------------------------------- */
+
+/* True if a file of this name is mapped into the process. */
+static bool is_mapped(const char *name)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    bool found = false;
+    char line[1024];
+
+    assert_non_null(maps);
+    while (!found && fgets(line, sizeof line, maps) != NULL)
+        found = strstr(line, name) != NULL;
+    fclose(maps);
+    return found;
+}
+
+/* What is asked to be mapped is, while the model lives; a compact file has nothing to map. */
+static void only_raw_files_are_mapped(void **state)
+{
+    const size_t files = fault_open_files();
+    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    write_files();
+    model = must_load(scratch_path("raw.vmoe"), &options);
+    assert_false(is_mapped("raw.vmoe"));
+    vmoe_free(model);
+    options.flags = VMOE_LOAD_MMAP;
+    model = must_load(scratch_path("compact.vmoe"), &options);
+    assert_false(is_mapped("compact.vmoe"));
+    vmoe_free(model);
+    model = must_load(scratch_path("raw.vmoe"), &options);
+    assert_true(is_mapped("raw.vmoe"));
+    assert_int_equal(fault_open_files(), files);
+    vmoe_free(model);
+    assert_false(is_mapped("raw.vmoe"));
+}
+
+/* The host may replace a mapped file by rename, and remove it. */
+static void a_mapped_file_may_be_replaced(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+    struct answer before, after;
+    vmoe_model *model;
+
+    (void)state;
+    write_files();
+    options.flags = VMOE_LOAD_MMAP;
+    model = must_load(scratch_path("raw.vmoe"), &options);
+    before = must_answer(model, images, IMAGES, NULL);
+    write_source(changed_source(&geometry, make_all_ones), NULL, scratch_path("raw.vmoe"));
+    after = must_answer(model, images, IMAGES, NULL);
+    assert_same_answer(&before, &after);
+    answer_free(&after);
+    unlink(scratch_path("raw.vmoe"));
+    after = must_answer(model, images, IMAGES, NULL);
+    assert_same_answer(&before, &after);
+    answer_free(&before);
+    answer_free(&after);
+    vmoe_free(model);
+    free(images);
+}
+
+/* ---- Threads and processes ------------------------------------------------------------------ */
+
+/* No address space for the stacks of 255 threads; sanitizers need more than a limit allows. */
+static void threads_that_cannot_start_are_reported(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    const vmoe_info info = info_of(model);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_cost cost = VMOE_COST_INIT;
+    struct answer expected, answer;
+    struct rlimit old, limit;
+    vmoe_status status;
+
+    (void)state;
+    if (SANITIZED)
+        skip();
+    expected = must_answer(model, images, IMAGES, NULL);
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    limit = old;
+    options.threads = 256;
+    assert_ok(vmoe_get_cost(&info, &options, IMAGES, &cost, &error), error);
+    limit.rlim_cur = address_space() + cost.workspace_bytes + (32 << 20);
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    status = answer_run(model, images, IMAGES, &options, &answer, &error);
+    setrlimit(RLIMIT_AS, &old);
+    assert_refused(status, error, VMOE_ERR_THREAD, "options.threads");
+    assert_no_thread_is_left();
+    answer = must_answer(model, images, IMAGES, &options);
+    assert_same_answer(&expected, &answer);
+    answer_free(&expected);
+    answer_free(&answer);
+    vmoe_free(model);
+    free(images);
+    assert_no_thread_is_left();
+}
+
+/* The threads of a parent do not exist in its child, which can work all the same. */
+static void a_forked_child_can_call_and_free(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct answer expected, answer;
+    int outcome;
+    pid_t child;
+
+    (void)state;
+    if (SANITIZED)
+        skip();
+    options.threads = 3;
+    expected = must_answer(model, images, IMAGES, &options);
+    for (int i = 0; i < 20; i++) {
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(10);
+            if (answer_run(model, images, IMAGES, &options, &answer, NULL) != VMOE_OK ||
+                answer_difference(&expected, 0, &answer, 0, IMAGES) != NULL)
+                _exit(1);
+            vmoe_free(model);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &outcome, 0), child);
+        assert_int_equal(outcome, 0);
+    }
+    answer = must_answer(model, images, IMAGES, &options);
+    assert_same_answer(&expected, &answer);
+    answer_free(&expected);
+    answer_free(&answer);
+    vmoe_free(model);
     free(images);
 }
 
@@ -485,11 +676,15 @@ int main(void)
         cmocka_unit_test(loading_survives_every_failing_allocation),
         cmocka_unit_test(running_survives_every_failing_allocation),
         cmocka_unit_test(a_call_too_large_for_memory_harms_no_other),
+        cmocka_unit_test(only_raw_files_are_mapped),
+        cmocka_unit_test(a_mapped_file_may_be_replaced),
+        cmocka_unit_test(threads_that_cannot_start_are_reported),
+        cmocka_unit_test(a_forked_child_can_call_and_free),
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
         cmocka_unit_test(the_workspace_does_not_grow_with_the_images),
     };
 
-    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("memory", tests, count_own_threads, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * The `.vmoe` file, as docs/format.md specifies it:  where each byte stands.  Reader and writer
+ * The `.vmoe` file, as docs/format.md specifies it: where each byte stands.  Reader and writer
  * share this description, so that neither can drift from the other.
  */
 #ifndef VMOE_CHECKPOINT_FORMAT_H

@@ -1,5 +1,5 @@
 /*
- * The import:  geometry from shapes, the rest from the preset and the options, then one tensor
+ * The import: geometry from shapes, the rest from the preset and the options, then one tensor
  * after the other from the source through the packer to the writer.  Memory is that of the largest
  * tensor.
  */

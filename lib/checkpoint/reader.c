@@ -368,6 +368,20 @@ static vmoe_status bind_in_place(struct reader *reader, struct vmoe_weights *wei
     return reader->check_hashes ? read_data(reader, NULL, NULL, error) : VMOE_OK;
 }
 
+/* Brings a file to memory; what is given as memory is there already. */
+static vmoe_status map_file(struct reader *reader, struct vmoe_checkpoint *checkpoint,
+                            vmoe_error *error)
+{
+    vmoe_status status;
+
+    if (reader->memory != NULL)
+        return VMOE_OK;
+    status = vmoe_file_map(&reader->file, reader->where, &checkpoint->mapping, error);
+    checkpoint->mapping_bytes = reader->size;
+    reader->memory = checkpoint->mapping;
+    return status;
+}
+
 /* ---- Together ------------------------------------------------------------------------------- */
 
 static vmoe_status read_weights(struct reader *reader, const struct vmoe_read_options *options,
@@ -386,8 +400,10 @@ static vmoe_status read_weights(struct reader *reader, const struct vmoe_read_op
     status = vmoe_weights_create(info, reader->allocator, &checkpoint->weights, error);
     if (status != VMOE_OK)
         return status;
-    if ((options->flags & VMOE_LOAD_MMAP) && !info->compact)
-        return bind_in_place(reader, &checkpoint->weights, error);
+    if ((options->flags & VMOE_LOAD_MMAP) && !info->compact) {
+        status = map_file(reader, checkpoint, error);
+        return status == VMOE_OK ? bind_in_place(reader, &checkpoint->weights, error) : status;
+    }
     checkpoint->data = vmoe_memory_take(reader->allocator, block_bytes(reader));
     if (checkpoint->data == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, reader->where,
@@ -435,11 +451,6 @@ vmoe_status vmoe_checkpoint_read(const char *where, const void *data, size_t byt
     } else {
         status = vmoe_file_open(where, &reader.file, error);
         reader.size = reader.file.size;
-    }
-    if (status == VMOE_OK && data == NULL && (options->flags & VMOE_LOAD_MMAP)) {
-        status = vmoe_file_map(&reader.file, where, &checkpoint->mapping, error);
-        checkpoint->mapping_bytes = reader.size;
-        reader.memory = checkpoint->mapping;
     }
     if (status == VMOE_OK)
         status = read_all(&reader, options, checkpoint, error);

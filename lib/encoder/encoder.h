@@ -1,6 +1,6 @@
 /*
  * The forward pass: flattened patches in, features and logits out, for one slice of images at a
- * time. All arithmetic is float32; weights may be narrower.
+ * time.  All arithmetic is float32; weights may be narrower.
  */
 #ifndef VMOE_ENCODER_ENCODER_H
 #define VMOE_ENCODER_ENCODER_H

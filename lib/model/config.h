@@ -15,7 +15,7 @@
 
 /*
  * Checks every field that describes geometry, defaults and preprocessing, and sets the fields that
- * follow from others:  tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
+ * follow from others: tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
  * place in errors, `status` is what a wrong value is called:  FORMAT for files, ARGUMENT for
  * callers.
  */

@@ -1,5 +1,5 @@
 /*
- * Checkpoints whose weights are a formula of their names:  any geometry, nothing on disk.  The
+ * Checkpoints whose weights are a formula of their names: any geometry, nothing on disk.  The
  * golden data define the formula; benchmarks use it for models of real size.
  */
 #ifndef VMOE_TESTS_FORMULA_H

@@ -1,0 +1,216 @@
+/*
+ * Geometries that nobody would choose, among them every dimension of 1, against a second forward
+ * pass in double: all heads, both GELUs, every precision of the weights, every instruction set.
+ */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/answer.h"
+#include "support/random.h"
+#include "support/reference.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+#define IMAGES 3u
+#define GEOMETRIES (SANITIZED ? 60u : 400u)
+
+/* Over so few numbers a variance can be next to 0, and the layer norm makes much of any rounding. */
+#define NARROW 8u
+
+static uint32_t between(uint32_t least, uint32_t most)
+{
+    return least + random_u32() % (most - least + 1);
+}
+
+/* Small sizes, with 1 and those around the blocks of the packed layout more often than others. */
+static uint32_t size(uint32_t most)
+{
+    static const uint32_t special[] = { 1, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65 };
+    const uint32_t n = special[random_u32() % (sizeof special / sizeof special[0])];
+
+    return random_u32() % 2 && n <= most ? n : between(1, most);
+}
+
+static vmoe_info random_geometry(void)
+{
+    vmoe_info info = VMOE_INFO_INIT;
+
+    info.patch_size = between(1, 6);
+    info.image_size = info.patch_size * between(1, 6);
+    info.heads = between(1, 4);
+    info.width = info.heads * size(70 / info.heads);
+    info.mlp = size(80);
+    info.layers = between(1, 4);
+    info.classes = size(70);
+    info.pre_logits = random_u32() % 3 ? 0 : size(40);
+    info.classifier = between(VMOE_CLASSIFIER_TOKEN, VMOE_CLASSIFIER_MAP);
+    for (uint32_t i = 0; i < info.layers; i++)
+        info.moe[i] = random_u32() % 2;
+    for (uint32_t i = 0; i < info.layers; i++)
+        if (info.moe[i])
+            info.experts = info.experts != 0 ? info.experts : between(1, 9);
+    return info;
+}
+
+/* A dial at which some pairs are dropped, with as many experts a token as the model has at most. */
+static vmoe_options random_dial(const vmoe_info *info)
+{
+    vmoe_options options = VMOE_OPTIONS_INIT;
+
+    if (info->experts != 0)
+        options.experts_per_token = between(1, info->experts);
+    options.capacity = 0.2 + between(0, 20) * 0.1;
+    options.capacity_multiple = between(1, 4);
+    options.priority = between(VMOE_PRIORITY_VANILLA, VMOE_PRIORITY_BPR_SUM);
+    options.group_images = random_u32() % 2 ? 1 : VMOE_GROUP_ALL;
+    options.threads = between(1, 3);
+    return options;
+}
+
+/* ---- Weights as a file stores them ---------------------------------------------------------- */
+
+/* The source whose kernels are narrowed, and to what; weight_change has no other way to know. */
+static struct {
+    struct vmoe_source *source;
+    uint32_t precision;
+} narrowed;
+
+static float round_to_bf16(float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Each column to 255 steps, the largest magnitude being 127 of them. */
+static void round_to_int8(size_t rows, size_t columns, float *w)
+{
+    for (size_t j = 0; j < columns; j++) {
+        float scale = 0.0f;
+
+        for (size_t i = 0; i < rows; i++)
+            scale = fmaxf(scale, fabsf(w[i * columns + j]));
+        scale /= 127.0f;
+        for (size_t i = 0; i < rows; i++)
+            w[i * columns + j] = rintf(w[i * columns + j] / scale) * scale;
+    }
+}
+
+static bool contains(const char *text, const char *part)
+{
+    return strstr(text, part) != NULL;
+}
+
+/* Reads are of whole arrays.  The ends of a model are never narrower than bf16. */
+static void narrow(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    const struct vmoe_array *array = narrowed.source->arrays;
+    size_t matrices, rows, columns;
+
+    if (narrowed.precision == VMOE_PRECISION_F32 || !contains(name, "/kernel") ||
+        contains(name, "/Router/"))
+        return;
+    assert_int_equal(first, 0);
+    if (narrowed.precision == VMOE_PRECISION_BF16 || !contains(name, "encoderblock")) {
+        for (uint64_t i = 0; i < count; i++)
+            values[i] = round_to_bf16(values[i]);
+        return;
+    }
+    while (strcmp(array->name, name) != 0)
+        array++;
+    matrices = contains(name, "/Moe/") ? array->dims[0] : 1;
+    rows = array->dims[contains(name, "/Moe/") ? 1 : 0];
+    if (contains(name, "/out/"))
+        rows *= array->dims[1];
+    columns = count / matrices / rows;
+    for (size_t m = 0; m < matrices; m++)
+        round_to_int8(rows, columns, values + m * rows * columns);
+}
+
+/* ---- Comparisons ---------------------------------------------------------------------------- */
+
+/* The largest difference of the logits, and by how much a wrong expert was preferred. */
+static void compare(const struct answer *answer, struct vmoe_source *source, const float *images,
+                    double *difference, double *worst)
+{
+    const vmoe_info *info = &answer->info;
+    const size_t image_routes = info->tokens * answer->picks;
+    double *logits = malloc(info->classes * sizeof *logits);
+
+    for (size_t i = 0; i < answer->images; i++) {
+        reference_forward(info, source, images + i * image_values(info),
+                          answer->routes + i * image_routes, answer->images * image_routes,
+                          answer->picks, logits, worst);
+        for (size_t c = 0; c < info->classes; c++)
+            *difference = fmax(*difference,
+                               fabs(logits[c] - (double)answer->logits[i * info->classes + c]));
+    }
+    free(logits);
+}
+
+static void any_geometry_gives_what_a_plain_forward_pass_gives(void **state)
+{
+    double largest = 0.0;
+    size_t moe = 0, dropped = 0;
+
+    (void)state;
+    random_seed(20);
+    for (unsigned n = 0; n < GEOMETRIES; n++) {
+        const vmoe_info geometry = random_geometry();
+        struct vmoe_source *source = changed_source(&geometry, narrow);
+        vmoe_import_options as = VMOE_IMPORT_OPTIONS_INIT;
+        float *images = make_images(&geometry, IMAGES);
+        vmoe_options options = random_dial(&geometry);
+        const double tolerance = geometry.width < NARROW ? 1e-3 : 2e-5;
+        double difference = 0.0, worst = 0.0;
+        vmoe_model *model;
+
+        as.precision = between(VMOE_PRECISION_F32, VMOE_PRECISION_INT8);
+        as.gelu = between(VMOE_GELU_TANH, VMOE_GELU_ERF);
+        as.compact = random_u32() % 2;
+        narrowed.source = source;
+        narrowed.precision = as.precision;
+        write_model(&geometry, &as, scratch_path("any.vmoe"));
+        model = must_load(scratch_path("any.vmoe"), NULL);
+        for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++) {
+            struct answer answer;
+
+            options.isa = isa;
+            if (!vmoe_isa_available(isa))
+                continue;
+            answer = must_answer(model, images, IMAGES, &options);
+            compare(&answer, source, images, &difference, &worst);
+            dropped += answer.report.dropped > 0;
+            answer_free(&answer);
+            if (difference > tolerance || worst > tolerance)
+                fail_msg("geometry %u (%u px, patch %u, width %u, %u heads, mlp %u, %u layers, "
+                         "%u experts, classifier %u, precision %u) on %s: logits differ by %g, "
+                         "gates by %g",
+                         n, geometry.image_size, geometry.patch_size, geometry.width,
+                         geometry.heads, geometry.mlp, geometry.layers, geometry.experts,
+                         geometry.classifier, as.precision, vmoe_isa_name(isa), difference, worst);
+        }
+        moe += geometry.experts != 0;
+        largest = fmax(largest, geometry.width < NARROW ? 0.0 : difference);
+        vmoe_free(model);
+        source->close(source);
+        free(images);
+    }
+    print_message("  %u geometries, %zu with experts, %zu runs dropped pairs: logits within %.1e\n",
+                  GEOMETRIES, moe, dropped, largest);
+    assert_true(moe > GEOMETRIES / 2 && dropped > GEOMETRIES / 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_geometry_gives_what_a_plain_forward_pass_gives),
+    };
+
+    return cmocka_run_group_tests_name("geometries", tests, NULL, NULL);
+}
