@@ -138,6 +138,10 @@ bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry ## time the kernels a
 	$(BUILD)/bench_kernels --quick
 	$(BUILD)/bench_geometry --preset vmoe_b16_imagenet21k_randaug_strong --repeat 5
 
+.PHONY: bench-peers
+bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside ONNX Runtime (bench/README.md)
+	$(PYTHON) -B bench/peers.py --build $(BUILD)
+
 # ---- Tests ------------------------------------------------------------------------------------------
 
 # tests/test_NAME.c is a cmocka program; everything else in tests/support/ is linked into each.

@@ -1,6 +1,6 @@
 /*
- * The binary interface: numbers and layouts that programs are compiled with do not move, and structs
- * of older and newer headers are understood.
+ * The binary interface: numbers and layouts that programs are compiled with do not move, and
+ * structs of older and newer headers are understood.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -396,7 +396,8 @@ static void a_newer_struct_is_accepted_if_its_tail_is_zero(void **state)
 /* What the library fills is filled as far as both sides know, and not a byte further. */
 static void only_the_known_part_of_a_struct_is_filled(void **state)
 {
-    static const uint32_t sizes[] = { 4, 8, 12, 48, 300, sizeof(vmoe_info), sizeof(vmoe_info) + 40 };
+    static const uint32_t sizes[] = { 4, 8, 12, 48, 300,
+                                      sizeof(vmoe_info), sizeof(vmoe_info) + 40 };
     vmoe_error error = VMOE_ERROR_INIT;
 
     (void)state;
@@ -415,7 +416,7 @@ static void only_the_known_part_of_a_struct_is_filled(void **state)
     }
 }
 
-/* An application that was built when the options ended behind K; the rest is whatever lies there. */
+/* A program that was built when the options ended behind K: what follows is not theirs. */
 static void an_older_struct_means_the_defaults(void **state)
 {
     vmoe_options old, expected = VMOE_OPTIONS_INIT;

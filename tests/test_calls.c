@@ -1,6 +1,6 @@
 /*
- * A call among others: it can be watched and cancelled, called from within another, given its images
- * in three ways; and it leaves the host's floating-point state as it was, whatever that is.
+ * A call among others: it can be watched and cancelled, called from within another, given its
+ * images in three ways; and it leaves the host's floating-point state as it was, whatever that is.
  */
 #include <fenv.h>
 #include <math.h>
@@ -115,7 +115,8 @@ static void a_flag_that_is_set_cancels_before_anything_is_done(void **state)
 
 static void the_callback_can_cancel(void **state)
 {
-    float *logits = malloc(MANY * 5 * sizeof *logits), *expected = malloc(MANY * 5 * sizeof *logits);
+    float *logits = malloc(MANY * 5 * sizeof *logits);
+    float *expected = malloc(MANY * 5 * sizeof *expected);
     vmoe_error error = VMOE_ERROR_INIT;
     struct watcher quiet = { 0 };
 
@@ -338,8 +339,8 @@ static void watch_state(void *context, uint64_t done, uint64_t total)
 }
 
 /*
- * Runs in a state of the host and tells whether that state was still there after the call and in the
- * callback.  C = 0.2 gives 20 * 0.2 / 4 = 1 slot, or 2 if any of it is rounded up.
+ * Runs in a state of the host and tells whether that state was still there after the call and in
+ * the callback.  C = 0.2 gives 20 * 0.2 / 4 = 1 slot, or 2 if any of it is rounded up.
  */
 static vmoe_status run_in_state(int state, bool *kept, vmoe_error *error)
 {

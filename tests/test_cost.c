@@ -1,6 +1,6 @@
 /*
- * What can be known without a call: the multiply-adds and sizes of the geometries of the papers, the
- * capacities of upstream's code, the released checkpoints, and the limits.
+ * What can be known without a call: the multiply-adds and sizes of the geometries of the papers,
+ * the capacities of upstream's code, the released checkpoints, and the limits.
  */
 #include <math.h>
 #include <stdio.h>
@@ -97,7 +97,8 @@ static void check_macs(const char *name, const vmoe_info *info, const double exp
     };
 
     print_message("  %-8s dense %.3f, K = 1 %.3f, K = 2 %.3f, padded at C = 1.05 %.3f, 1.5 %.3f, "
-                  "4 %.3f GMAC\n", name, found[0], found[1], found[2], found[3], found[4], found[5]);
+                  "4 %.3f GMAC\n",
+                  name, found[0], found[1], found[2], found[3], found[4], found[5]);
     for (size_t i = 0; i < 6; i++)
         if (fabs(found[i] - expected[i]) > within)
             fail_msg("%s, column %zu: %.3f instead of %.3f", name, i, found[i], expected[i]);

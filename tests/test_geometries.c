@@ -16,7 +16,7 @@
 #define IMAGES 3u
 #define GEOMETRIES (SANITIZED ? 60u : 400u)
 
-/* Over so few numbers a variance can be next to 0, and the layer norm makes much of any rounding. */
+/* Over so few numbers a variance can be next to 0, and a layer norm makes much of any rounding. */
 #define NARROW 8u
 
 static uint32_t between(uint32_t least, uint32_t most)

@@ -60,8 +60,10 @@ static void wrong_import_options_are_refused(void **state)
 
 static void wrong_labels_are_refused(void **state)
 {
-    static const char *const wrong[] = { "", "two\nlines", "tab\t", "\x7f", "\xff", "\xc3", "\xc0\xaf",
-                                         "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xc2\x85" };
+    static const char *const wrong[] = {
+        "", "two\nlines", "tab\t", "\x7f", "\xff", "\xc3",
+        "\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xc2\x85",
+    };
     static char long_label[1026], long_text[4098];
     const char *labels[5];
 

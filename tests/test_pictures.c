@@ -1,6 +1,6 @@
 /*
- * Pictures as they come to the public calls: bad ones are refused by their place, kinds and sizes may
- * be mixed, and the simple calls say what the full one says.
+ * Pictures as they come to the public calls: bad ones are refused by their place, kinds and sizes
+ * may be mixed, and the simple calls say what the full one says.
  */
 #include <stdio.h>
 #include <stdlib.h>

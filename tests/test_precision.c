@@ -122,8 +122,8 @@ static void check_measured(const char *name, uint32_t precision, const struct me
     const struct bound *bound = &bounds[precision];
     const double mean = m->sum / (double)m->logits, turned = (double)m->turned / (double)m->pairs;
 
-    print_message("  %-6s %-4s forced: max %.2e, mean %.2e of logits up to %.1f; free: %llu of %llu "
-                  "pairs turned (%.2f %%)\n",
+    print_message("  %-6s %-4s forced: max %.2e, mean %.2e of logits up to %.1f; free: %llu of "
+                  "%llu pairs turned (%.2f %%)\n",
                   name, bound->name, m->most, mean, m->logit, (unsigned long long)m->turned,
                   (unsigned long long)m->pairs, 100.0 * turned);
     assert_true(m->most <= bound->most);

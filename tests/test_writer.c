@@ -1,6 +1,6 @@
 /*
- * Writing a `.vmoe` file: the same bytes every time, whatever the host has set, and a target that is
- * complete or untouched, however the import fails.
+ * Writing a `.vmoe` file: the same bytes every time, whatever the host has set, and a target that
+ * is complete or untouched, however the import fails.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /*
- * The forward pass once more, in double and by the plainest loops, from the arrays of a checkpoint by
- * upstream's names.  It shares nothing with the library; the routing is given.
+ * The forward pass once more, in double and by the plainest loops, from the arrays of a checkpoint
+ * by upstream's names.  It shares nothing with the library; the routing is given.
  */
 #ifndef VMOE_TESTS_REFERENCE_H
 #define VMOE_TESTS_REFERENCE_H
@@ -12,8 +12,8 @@
 /*
  * Logits (classes) of one image (side, side, 3).  Of `info` the geometry and `gelu` are used.  The
  * routes of the image in MoE layer m begin at routes + m * stride and are (tokens, picks), as in
- * vmoe_report.  `*worst` grows to the largest amount by which a gate that was not chosen exceeds one
- * that was: rounding apart, 0.
+ * vmoe_report.  `*worst` grows to the largest amount by which a gate that was not chosen exceeds
+ * one that was: rounding apart, 0.
  */
 void reference_forward(const vmoe_info *info, struct vmoe_source *source, const float *image,
                        const int16_t *routes, size_t stride, size_t picks, double *logits,
