@@ -229,7 +229,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | sort | while IFS="$$(printf '\t')" read -r t w; do \
 		printf '  %-16s %s\n' "make $$t" "$$w"; done
 
-.PRECIOUS: $(BUILD)/%.o
+.SECONDARY:
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -45,13 +45,6 @@ class Geometry:
     def tokens(self):
         return self.patches + 1
 
-    @property
-    def macs(self):
-        """Multiply-adds of the matrix products for one image."""
-        t, d = self.tokens, self.width
-        block = t * (4 * d * d + 2 * d * self.mlp) + 2 * t * t * d
-        return self.patches * 3 * self.patch**2 * d + self.layers * block + d * self.classes
-
     def words(self):
         """The geometry as options of bench_geometry and of this program."""
         return [word for field in dataclasses.fields(self)
@@ -210,8 +203,10 @@ def build(geometry, batch, fused):
 def write(geometry, batch, fused, path):
     """The file appears complete or not at all."""
     model, part = build(geometry, batch, fused), path.with_name(f"{path.name}.part")
+    data = path.with_name(f"{path.name}.data")
     external = sum(len(weight.raw_data) for weight in model.graph.initializer) > EXTERNAL_BYTES
-    onnx.save(model, part, save_as_external_data=external, location=f"{path.name}.data")
+    data.unlink(missing_ok=True)  # it would be appended to
+    onnx.save(model, part, save_as_external_data=external, location=data.name)
     part.replace(path)
 
 

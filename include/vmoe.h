@@ -549,7 +549,7 @@ typedef struct vmoe_import_options {
     double capacity;            /* C; default 1.05 */
     uint32_t capacity_rule;     /* default CEIL */
     uint32_t capacity_multiple; /* default 4 */
-    uint32_t group_images;      /* default 1 */
+    uint32_t group_images;      /* default 1; calls must bring multiples of it, or choose another */
     uint32_t gelu;              /* default TANH */
     uint32_t output;            /* default SOFTMAX */
     vmoe_preprocessing preprocessing; /* default RESIZE to the model's image size */

@@ -280,6 +280,10 @@ vmoe_status vmoe_run(const vmoe_model *model, const vmoe_input *input, const vmo
         status = take_struct(&report, sizeof report, known_output.report, "report", error);
     if (status != VMOE_OK)
         return status;
+    /* A later version may give them a meaning, which this one would miss. */
+    if (known_input.reserved != 0 || known_options.reserved != 0 || known_output.reserved != 0)
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, "reserved",
+                         "a reserved field of input, options or output is not zero");
     status = vmoe_run_call(model, &known_input, &known_options, &known_output,
                            known_output.report != NULL ? &report : NULL, error);
     if (status == VMOE_OK && known_output.report != NULL)

@@ -24,6 +24,23 @@ static void the_correct_call_is_accepted(void **state)
     assert_int_equal(call_run(NULL), VMOE_OK);
 }
 
+static void reserved_fields_are_zero(void **state)
+{
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_input input = call.input;
+    vmoe_output output = call.output;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    options.reserved = input.reserved = output.reserved = 1;
+    assert_refused(vmoe_run(call.model, &call.input, &options, &call.output, &error), error,
+                   VMOE_ERR_UNSUPPORTED, "reserved");
+    assert_refused(vmoe_run(call.model, &input, NULL, &call.output, &error), error,
+                   VMOE_ERR_UNSUPPORTED, "reserved");
+    assert_refused(vmoe_run(call.model, &call.input, NULL, &output, &error), error,
+                   VMOE_ERR_UNSUPPORTED, "reserved");
+}
+
 /* ---- NULL ----------------------------------------------------------------------------------- */
 
 static void null_arguments_are_named(void **state)
@@ -534,6 +551,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
     const struct CMUnitTest tests[] = {
         TEST(the_correct_call_is_accepted),
+        TEST(reserved_fields_are_zero),
         TEST(null_arguments_are_named),
         TEST(wrong_load_options_are_refused),
         TEST(exactly_one_input_is_given),

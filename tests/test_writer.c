@@ -220,6 +220,14 @@ static void make_expert_infinite(const char *name, uint64_t first, uint64_t coun
         values[count / 2] = -INFINITY;
 }
 
+/* Finite as float32, but nearer to infinity than to the largest bfloat16. */
+static void make_head_huge(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    (void)first;
+    if (strcmp(name, "head/kernel") == 0)
+        values[count - 1] = -3.4e38f;
+}
+
 struct stop {
     uint64_t calls, stop_at, last;
     bool falling;
@@ -275,6 +283,20 @@ static void a_failed_import_leaves_the_target_as_it_was(void **state)
         assert_int_equal(stop.calls, n);
         assert_untouched(path, there);
     }
+    unlink(path);
+}
+
+static void weights_that_bfloat16_cannot_hold_are_refused(void **state)
+{
+    const char *path = scratch_path("huge.vmoe");
+    const vmoe_import_options wide = import_as(VMOE_PRECISION_F32, false);
+    const vmoe_import_options narrow = import_as(VMOE_PRECISION_BF16, false);
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(import_to(path, make_head_huge, &wide, &vmoe_memory_default, &error), error);
+    assert_refused(import_to(path, make_head_huge, &narrow, &vmoe_memory_default, &error), error,
+                   VMOE_ERR_FORMAT, "head/kernel");
     unlink(path);
 }
 
@@ -356,6 +378,7 @@ int main(void)
         cmocka_unit_test(temporary_names_that_exist_are_passed_by),
         cmocka_unit_test(a_new_file_has_the_rights_of_the_umask),
         cmocka_unit_test(a_failed_import_leaves_the_target_as_it_was),
+        cmocka_unit_test(weights_that_bfloat16_cannot_hold_are_refused),
         cmocka_unit_test(importing_survives_every_failing_allocation),
         cmocka_unit_test(a_full_disk_leaves_the_target_as_it_was),
     };

@@ -120,28 +120,39 @@ static vmoe_status describe(struct import *import, vmoe_error *error)
 
 /* ---- The tensors ---------------------------------------------------------------------------- */
 
-static vmoe_status check_finite(const struct import *import, size_t array, const float *values,
-                                uint64_t count, vmoe_error *error)
+/* The bits of the largest float32, and of the largest that is finite as bfloat16, too. */
+#define LARGEST_F32 0x7f7fffffu
+#define LARGEST_BF16 0x7f7f7fffu
+
+/* Refuses values that are not finite, or would not be in the precision that is to be stored. */
+static vmoe_status check_finite(const struct import *import, const struct vmoe_tensor *tensor,
+                                const struct vmoe_piece *piece, const float *values, uint64_t count,
+                                vmoe_error *error)
 {
+    bool narrow = tensor->precision == VMOE_PRECISION_BF16;
+    uint32_t largest = narrow ? LARGEST_BF16 : LARGEST_F32;
+
     for (uint64_t i = 0; i < count; i++) {
         uint32_t bits;
 
         memcpy(&bits, &values[i], sizeof bits);
-        if ((bits & 0x7f800000u) == 0x7f800000u)
-            return vmoe_fail(error, VMOE_ERR_FORMAT, import->source->arrays[array].name,
-                             "value %llu of those read is not a finite number",
-                             (unsigned long long)i);
+        if ((bits & 0x7fffffffu) > largest)
+            return vmoe_fail(error, VMOE_ERR_FORMAT, import->source->arrays[piece->array].name,
+                             "value %llu is not a finite %s number",
+                             (unsigned long long)(piece->first + i),
+                             narrow ? "bfloat16" : "float32");
     }
     return VMOE_OK;
 }
 
-static vmoe_status read_piece(const struct import *import, const struct vmoe_piece *piece,
-                              uint64_t count, float *to, vmoe_error *error)
+static vmoe_status read_piece(const struct import *import, const struct vmoe_tensor *tensor,
+                              const struct vmoe_piece *piece, uint64_t count, float *to,
+                              vmoe_error *error)
 {
     vmoe_status status =
         import->source->read(import->source, piece->array, piece->first, count, to, error);
 
-    return status == VMOE_OK ? check_finite(import, piece->array, to, count, error) : status;
+    return status == VMOE_OK ? check_finite(import, tensor, piece, to, count, error) : status;
 }
 
 /* Reads a tensor to import->values, putting its pieces side by side. */
@@ -156,13 +167,13 @@ static vmoe_status read_tensor(const struct import *import, const struct vmoe_te
     if (status != VMOE_OK)
         return status;
     if (count == 1)
-        return read_piece(import, &pieces[0], (uint64_t)tensor->rows * tensor->columns,
+        return read_piece(import, tensor, &pieces[0], (uint64_t)tensor->rows * tensor->columns,
                           import->values, error);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t columns = pieces[i].columns;
 
-        status =
-            read_piece(import, &pieces[i], (uint64_t)tensor->rows * columns, import->piece, error);
+        status = read_piece(import, tensor, &pieces[i], (uint64_t)tensor->rows * columns,
+                            import->piece, error);
         if (status != VMOE_OK)
             return status;
         for (uint32_t r = 0; r < tensor->rows; r++)
@@ -194,7 +205,7 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
                          "the shape is (%llu, %llu, %llu), but (1, tokens, %zu) was expected",
                          (unsigned long long)array->dims[0], (unsigned long long)array->dims[1],
                          (unsigned long long)array->dims[2], width);
-    status = read_piece(import, &piece, array->elements, import->piece, error);
+    status = read_piece(import, tensor, &piece, array->elements, import->piece, error);
     if (status != VMOE_OK)
         return status;
     memcpy(import->values, import->piece, first * width * sizeof(float));
@@ -332,10 +343,12 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
                              .info = VMOE_INFO_INIT,
                              .host_float = vmoe_cpu_enter_float() };
     const char *slash = strrchr(where, '/');
-    const char *provenance =
-        options->provenance != NULL ? options->provenance : slash != NULL ? slash + 1 : where;
+    const char *name = slash != NULL ? slash + 1 : where;
+    const char *provenance = vmoe_format_text_is_clean(name, strlen(name)) ? name : "";
     vmoe_status status = describe(&import, error);
 
+    if (options->provenance != NULL)
+        provenance = options->provenance;
     if (status == VMOE_OK)
         status = vmoe_writer_open(destination, &import.info,
                                   options->label_count != 0 ? options->labels : NULL, provenance,
