@@ -368,7 +368,7 @@ static void a_mapped_file_may_be_replaced(void **state)
 /* ---- Threads and processes ------------------------------------------------------------------ */
 
 /* No address space for the stacks of 255 threads; sanitizers need more than a limit allows. */
-static void threads_that_cannot_start_are_reported(void **state)
+static void start_too_many_threads(void)
 {
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
     float *images = make_images(&geometry, IMAGES);
@@ -381,9 +381,6 @@ static void threads_that_cannot_start_are_reported(void **state)
     struct rlimit old, limit;
     vmoe_status status;
 
-    (void)state;
-    if (SANITIZED)
-        skip();
     expected = must_answer(model, images, IMAGES, NULL);
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
     limit = old;
@@ -404,8 +401,16 @@ static void threads_that_cannot_start_are_reported(void **state)
     assert_no_thread_is_left();
 }
 
+static void threads_that_cannot_start_are_reported(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    start_too_many_threads();
+}
+
 /* The threads of a parent do not exist in its child, which can work all the same. */
-static void a_forked_child_can_call_and_free(void **state)
+static void fork_and_call(void)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
     float *images = make_images(&geometry, IMAGES);
@@ -415,9 +420,6 @@ static void a_forked_child_can_call_and_free(void **state)
     int outcome;
     pid_t child;
 
-    (void)state;
-    if (SANITIZED)
-        skip();
     options.threads = 3;
     expected = must_answer(model, images, IMAGES, &options);
     for (int i = 0; i < 20; i++) {
@@ -440,6 +442,14 @@ static void a_forked_child_can_call_and_free(void **state)
     answer_free(&answer);
     vmoe_free(model);
     free(images);
+}
+
+static void a_forked_child_can_call_and_free(void **state)
+{
+    (void)state;
+    if (SANITIZED)
+        skip();
+    fork_and_call();
 }
 
 /* ---- What fresh memory holds ---------------------------------------------------------------- */
