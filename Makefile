@@ -174,14 +174,20 @@ check-layers: ## every include goes to the same room or to a lower rank
 check-symbols: lib ## the library exports what the map lists and nothing else
 	@sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map
 
-.PHONY: check-asan check-tsan check-sanitized
-check-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) CONFIG=asan check-sanitized
-check-tsan: ## the tests under ThreadSanitizer
-	$(MAKE) CONFIG=tsan check-sanitized
-check-sanitized: deps
+.PHONY: check-asan check-tsan check-asan-run check-tsan-run
+check-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer (6 minutes)
+	$(MAKE) CONFIG=asan check-asan-run
+check-asan-run: deps
 	$(Q)$(MAKE) --no-print-directory $(STATIC) tools $(TESTS)
 	@sh tests/run.sh $(TESTS:%="%") "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
+
+# The tests that have more than one thread; the others only take long.
+TSAN_TESTS := $(addprefix $(BUILD)/tests/test_,determinism calls memory results linear)
+check-tsan: ## the tests with threads under ThreadSanitizer (4 minutes)
+	$(MAKE) CONFIG=tsan check-tsan-run
+check-tsan-run: deps
+	$(Q)$(MAKE) --no-print-directory $(STATIC) $(TSAN_TESTS)
+	@sh tests/run.sh $(TSAN_TESTS:%="%")
 
 # ---- What the build needs ---------------------------------------------------------------------------
 
