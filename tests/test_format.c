@@ -23,20 +23,6 @@
 static const char *const labels[] = { "cat", "dog", "gr\xc3\xbcn", "\xe7\x8c\xab",
                                       "\xf0\x9f\x90\x88 & more" };
 
-/* The smallest model that has every kind of tensor: 25 of them, or 31 with int8 scales. */
-static vmoe_info smallest_info(void)
-{
-    vmoe_info info = tiny_info(VMOE_CLASSIFIER_TOKEN);
-
-    info.image_size = 4;
-    info.patch_size = 2;
-    info.layers = 1;
-    info.experts = 2;
-    memset(info.moe, 0, sizeof info.moe);
-    info.moe[0] = 1;
-    return info;
-}
-
 static vmoe_import_options import_as(uint32_t precision, bool compact)
 {
     vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;

@@ -9,6 +9,7 @@
 
 #include "kernels/linear.h"
 #include "run.h"
+#include "support/answer.h"
 #include "support/support.h"
 
 /* Strict float32 stays this close to upstream's float64 answers. */
@@ -45,19 +46,6 @@ static void close_golden(struct golden *golden)
 
 /* ---- Cases ---------------------------------------------------------------------------------- */
 
-static void set_dial(vmoe_options *options, const struct table *cases, size_t row)
-{
-    options->capacity = strtod(table_cell(cases, row, "C"), NULL);
-    options->experts_per_token = (uint32_t)atoi(table_cell(cases, row, "K"));
-    options->priority =
-        atoi(table_cell(cases, row, "bpr")) ? VMOE_PRIORITY_BPR_MAX : VMOE_PRIORITY_VANILLA;
-    options->group_images = (uint32_t)atoi(table_cell(cases, row, "group_images"));
-    options->capacity_rule = strcmp(table_cell(cases, row, "rule"), "round") == 0
-                                 ? VMOE_CAPACITY_ROUND
-                                 : VMOE_CAPACITY_CEIL;
-    options->capacity_multiple = (uint32_t)atoi(table_cell(cases, row, "multiple"));
-}
-
 /* Runs one row of cases.tsv; returns the largest difference of the logits. */
 static double run_case(const struct golden *golden, const struct table *cases, size_t row,
                        uint32_t isa, const float *expected, const int32_t *expected_load)
@@ -71,7 +59,7 @@ static double run_case(const struct golden *golden, const struct table *cases, s
     vmoe_report report = VMOE_REPORT_INIT;
     double difference;
 
-    set_dial(&options, cases, row);
+    golden_dial(&options, cases, row);
     options.isa = isa;
     input.images = images;
     input.pixels = golden->images.data;

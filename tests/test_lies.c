@@ -25,20 +25,6 @@ static const char *const labels[] = { "a", "b", "c", "d", "e" };
 /* Lies told so far; each test states how many it told. */
 static size_t lies;
 
-/* One MoE block of two experts, with labels. */
-static vmoe_info smallest_info(void)
-{
-    vmoe_info info = tiny_info(VMOE_CLASSIFIER_TOKEN);
-
-    info.image_size = 4;
-    info.patch_size = 2;
-    info.layers = 1;
-    info.experts = 2;
-    memset(info.moe, 0, sizeof info.moe);
-    info.moe[0] = 1;
-    return info;
-}
-
 static struct forged honest_file(uint32_t precision, bool compact)
 {
     const vmoe_info geometry = smallest_info();

@@ -35,19 +35,6 @@ struct measured {
     uint64_t logits, pairs, turned;
 };
 
-static void set_dial(vmoe_options *options, const struct table *cases, size_t row)
-{
-    options->capacity = strtod(table_cell(cases, row, "C"), NULL);
-    options->experts_per_token = (uint32_t)atoi(table_cell(cases, row, "K"));
-    options->priority =
-        atoi(table_cell(cases, row, "bpr")) ? VMOE_PRIORITY_BPR_MAX : VMOE_PRIORITY_VANILLA;
-    options->group_images = (uint32_t)atoi(table_cell(cases, row, "group_images"));
-    options->capacity_rule = strcmp(table_cell(cases, row, "rule"), "round") == 0
-                                 ? VMOE_CAPACITY_ROUND
-                                 : VMOE_CAPACITY_CEIL;
-    options->capacity_multiple = (uint32_t)atoi(table_cell(cases, row, "multiple"));
-}
-
 static vmoe_model *import_golden(const char *name, uint32_t precision)
 {
     vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
@@ -150,7 +137,7 @@ static void check_model(const char *name)
     for (size_t row = 0; row < cases.rows; row += SANITIZED ? 11 : 1) {
         vmoe_options options = VMOE_OPTIONS_INIT;
 
-        set_dial(&options, &cases, row);
+        golden_dial(&options, &cases, row);
         measure_case(models, images, count, options,
                      (const float *)expected.data + row * expected.elements / expected.dims[0],
                      measured);

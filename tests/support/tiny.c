@@ -28,6 +28,19 @@ vmoe_info tiny_info(uint32_t classifier)
     return info;
 }
 
+vmoe_info smallest_info(void)
+{
+    vmoe_info info = tiny_info(VMOE_CLASSIFIER_TOKEN);
+
+    info.image_size = 4;
+    info.patch_size = 2;
+    info.layers = 1;
+    info.experts = 2;
+    memset(info.moe, 0, sizeof info.moe);
+    info.moe[0] = 1;
+    return info;
+}
+
 vmoe_info medium_info(uint32_t classifier)
 {
     vmoe_info info = VMOE_INFO_INIT;
