@@ -216,19 +216,13 @@ static void layout(struct run *run, struct vmoe_arena *arena)
     run->failures = vmoe_arena_take(arena, run->threads, sizeof *run->failures);
 }
 
-vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
-                                     uint64_t images, uint64_t *bytes, vmoe_error *error)
+/* Chooses the slice of a call and tells the bytes of its workspace. */
+static vmoe_status measure(struct run *run, uint64_t images, uint64_t *bytes, vmoe_error *error)
 {
-    struct run run = { .info = info, .options = options };
     struct vmoe_arena arena = { 0 };
-    vmoe_status status = vmoe_dial_resolve(info, options, images, &run.encoder.dial, error);
 
-    if (status == VMOE_OK)
-        status = resolve_threads(options, &run.threads, error);
-    if (status != VMOE_OK)
-        return status;
-    run.slice = vmoe_slice_images(info, &run.encoder.dial, images);
-    layout(&run, &arena);
+    run->slice = vmoe_slice_images(run->info, &run->encoder.dial, images);
+    layout(run, &arena);
     if (arena.overflow)
         return vmoe_fail(error, VMOE_ERR_LIMIT, "options",
                          "the workspace exceeds the address space");
@@ -236,18 +230,25 @@ vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *
     return VMOE_OK;
 }
 
+vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
+                                     const struct vmoe_dial *dial, uint64_t images,
+                                     uint64_t *bytes, vmoe_error *error)
+{
+    struct run run = { .info = info, .options = options, .encoder.dial = *dial };
+    vmoe_status status = resolve_threads(options, &run.threads, error);
+
+    return status == VMOE_OK ? measure(&run, images, bytes, error) : status;
+}
+
 static vmoe_status take_workspace(struct run *run, vmoe_error *error)
 {
     struct vmoe_encoder *encoder = &run->encoder;
-    struct vmoe_arena arena = { 0 };
-    vmoe_status status;
+    struct vmoe_arena arena;
+    uint64_t bytes = 0;
+    vmoe_status status = measure(run, run->input->images, &bytes, error);
 
-    run->slice = vmoe_slice_images(run->info, &encoder->dial, run->input->images);
-    layout(run, &arena);
-    if (arena.overflow)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, "options",
-                         "the workspace exceeds the address space");
-    status = vmoe_pool_take(run->model->pool, arena.used, run->threads, &run->workspace, error);
+    if (status == VMOE_OK)
+        status = vmoe_pool_take(run->model->pool, bytes, run->threads, &run->workspace, error);
     if (status != VMOE_OK)
         return status;
     arena = (struct vmoe_arena){ .base = run->workspace->memory, .size = run->workspace->bytes };

@@ -20,9 +20,10 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
                           const vmoe_options *options, const vmoe_output *output,
                           vmoe_report *report, vmoe_error *error);
 
-/* Workspace bytes of a call with this dial. */
+/* Workspace bytes of a call with these options, of which `dial` has been resolved. */
 vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
-                                     uint64_t images, uint64_t *bytes, vmoe_error *error);
+                                     const struct vmoe_dial *dial, uint64_t images,
+                                     uint64_t *bytes, vmoe_error *error);
 
 /* The ISA that an option means on this machine. */
 vmoe_status vmoe_run_resolve_isa(const vmoe_options *options, uint32_t *isa, vmoe_error *error);

@@ -402,7 +402,8 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     if (status == VMOE_OK)
         status = vmoe_dial_resolve(&geometry, &known, images, &dial, error);
     if (status == VMOE_OK)
-        status = vmoe_run_workspace_bytes(&geometry, &known, images, &made.workspace_bytes, error);
+        status = vmoe_run_workspace_bytes(&geometry, &known, &dial, images, &made.workspace_bytes,
+                                          error);
     vmoe_cpu_leave_float(host_float);
     if (status != VMOE_OK)
         return status;

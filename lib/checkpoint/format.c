@@ -217,6 +217,12 @@ uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor)
     return 64 / vmoe_pack_block(tensor->precision);
 }
 
+uint64_t vmoe_format_data_offset(uint64_t header_bytes)
+{
+    return (header_bytes + VMOE_FORMAT_DATA_ALIGNMENT - 1) / VMOE_FORMAT_DATA_ALIGNMENT *
+           VMOE_FORMAT_DATA_ALIGNMENT;
+}
+
 uint64_t vmoe_format_tensor_offset(uint64_t end)
 {
     uint64_t rest = end % VMOE_FORMAT_TENSOR_ALIGNMENT;

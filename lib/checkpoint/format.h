@@ -78,6 +78,9 @@ uint32_t vmoe_format_chunk_bytes(const struct vmoe_tensor *tensor, uint32_t i);
 /* Bytes of one number of a tensor: the planes of the compact coding. */
 uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor);
 
+/* Where the first tensor begins, behind the header. */
+uint64_t vmoe_format_data_offset(uint64_t header_bytes);
+
 /* Where the next tensor begins if the data before it end at `end`. */
 uint64_t vmoe_format_tensor_offset(uint64_t end);
 

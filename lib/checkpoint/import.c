@@ -192,9 +192,7 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
     uint32_t first = vmoe_config_first_patch(info);
     uint32_t from = import->stored_image_size / info->patch_size;
     uint32_t to = info->image_size / info->patch_size;
-    const struct vmoe_array *array = vmoe_dialect_find(
-        import->source, &import->dialect, "%s/posembed_input/pos_embedding",
-        import->dialect.encoder);
+    const struct vmoe_array *array = vmoe_dialect_position(import->source, &import->dialect);
     const struct vmoe_piece piece = { (size_t)(array - import->source->arrays), 0,
                                       tensor->columns };
     size_t width = info->width;
@@ -236,8 +234,7 @@ static vmoe_status write_tensor(struct import *import, const struct vmoe_tensor 
 static vmoe_status make_buffers(struct import *import, vmoe_error *error)
 {
     const struct vmoe_array *position =
-        vmoe_dialect_find(import->source, &import->dialect, "%s/posembed_input/pos_embedding",
-                          import->dialect.encoder);
+        vmoe_dialect_position(import->source, &import->dialect);
     uint64_t values = 0, packed = 0, columns = 0;
     uint64_t piece = (uint64_t)import->info.width * import->info.width;
 
@@ -315,9 +312,7 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
         uint32_t count = 0;
 
         if (tensor->role == VMOE_ROLE_POSITION)
-            used[vmoe_dialect_find(source, &import->dialect, "%s/posembed_input/pos_embedding",
-                                   import->dialect.encoder) -
-                 source->arrays] = 1;
+            used[vmoe_dialect_position(source, &import->dialect) - source->arrays] = 1;
         else if (tensor->part != VMOE_PART_SCALE)
             status = vmoe_dialect_pieces(source, &import->dialect, &import->info, tensor, pieces,
                                          &count, error);

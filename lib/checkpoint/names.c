@@ -44,6 +44,13 @@ const struct vmoe_array *vmoe_dialect_find(const struct vmoe_source *source,
     return find_path(source, path);
 }
 
+const struct vmoe_array *vmoe_dialect_position(const struct vmoe_source *source,
+                                               const struct vmoe_dialect *dialect)
+{
+    return vmoe_dialect_find(source, dialect, "%s/posembed_input/pos_embedding",
+                             dialect->encoder);
+}
+
 /* The first of the candidates under which block 0 has `leaf`; the first of all if none has. */
 static const char *choose(const struct vmoe_source *source, const struct vmoe_dialect *dialect,
                           const char *const *candidates, const char *leaf)

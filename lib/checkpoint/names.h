@@ -26,6 +26,10 @@ const struct vmoe_array *vmoe_dialect_find(const struct vmoe_source *source,
                                            const struct vmoe_dialect *dialect, const char *format,
                                            ...) VMOE_PRINTF(3, 4);
 
+/* The position embeddings, which are there once vmoe_geometry_derive has succeeded. */
+const struct vmoe_array *vmoe_dialect_position(const struct vmoe_source *source,
+                                               const struct vmoe_dialect *dialect);
+
 /*
  * A part of a tensor: `columns` columns of all its rows, found in `array` from element `first` on,
  * row-major.  A tensor has one part, or up to three that stand side by side.

@@ -219,8 +219,7 @@ static vmoe_status check_chunks(const struct reader *reader, const struct vmoe_e
 /* Every entry must be what the config and the entries before it imply, byte for byte. */
 static vmoe_status check_directory(const struct reader *reader, bool compact, vmoe_error *error)
 {
-    uint64_t end = ((uint64_t)reader->preamble.header_bytes + VMOE_FORMAT_DATA_ALIGNMENT - 1) /
-                   VMOE_FORMAT_DATA_ALIGNMENT * VMOE_FORMAT_DATA_ALIGNMENT;
+    uint64_t end = vmoe_format_data_offset(reader->preamble.header_bytes);
     uint32_t chunk = 0;
 
     for (uint32_t i = 0; i < reader->preamble.tensors; i++) {
@@ -297,8 +296,7 @@ static vmoe_status read_data(struct reader *reader, uint8_t *block, struct vmoe_
                              vmoe_error *error)
 {
     uint64_t end = reader->preamble.header_bytes;
-    uint64_t offset = (end + VMOE_FORMAT_DATA_ALIGNMENT - 1) / VMOE_FORMAT_DATA_ALIGNMENT *
-                      VMOE_FORMAT_DATA_ALIGNMENT;
+    uint64_t offset = vmoe_format_data_offset(end);
     const uint8_t *at = reader->chunks;
     uint8_t *sink = block;
     vmoe_status status;

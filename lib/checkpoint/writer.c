@@ -101,8 +101,7 @@ static vmoe_status make_header(struct vmoe_writer *writer, const vmoe_info *info
     to = put_text(to, provenance);
     for (uint32_t i = 0; labels != NULL && i < info->classes; i++)
         to = put_text(to, labels[i]);
-    writer->end = (bytes + VMOE_FORMAT_DATA_ALIGNMENT - 1) / VMOE_FORMAT_DATA_ALIGNMENT *
-                  VMOE_FORMAT_DATA_ALIGNMENT;
+    writer->end = vmoe_format_data_offset(bytes);
     return VMOE_OK;
 }
 

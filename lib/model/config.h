@@ -16,7 +16,7 @@
 /*
  * Checks every field that describes geometry, defaults and preprocessing, and sets the fields that
  * follow from others: tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
- * place in errors, `status` is what a wrong value is called:  FORMAT for files, ARGUMENT for
+ * place in errors, `status` is what a wrong value is called: FORMAT for files, ARGUMENT for
  * callers.
  */
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
