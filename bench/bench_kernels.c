@@ -193,7 +193,8 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
         const uint32_t k = shapes[s][0], n = shapes[s][1];
         struct product product = { .kernels = kernels, .team = bench->team, .pool = bench->pool };
 
-        product.layer = (struct vmoe_linear){ NULL, bench->scales, bench->bias, k, n, precision };
+        product.layer = (struct vmoe_linear){ .scale = bench->scales, .bias = bench->bias,
+                                              .k = k, .n = n, .precision = precision };
         product.call = (struct vmoe_linear_call){ .layer = &product.layer, .a = bench->a,
                                                   .lda = LD, .out = bench->out, .ldo = N_MAX };
         product.bytes = vmoe_pack_bytes(precision, k, n);

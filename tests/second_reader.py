@@ -3,7 +3,7 @@
 
 `read(path)` gives a `Model` or raises `Rejected` with one sentence.  As a program it lists a file:
 lines of `# field TAB value`, then for each tensor its name, rows, columns, precision and the CRC-32
-of its float32 values, separated by tabs.
+of its values as float32 (sums as int32), separated by tabs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MAX_HEADER = 16 << 20
 MAX_TENSORS = 65536
 MAX_TOKENS = 65536
 CHUNK = 1 << 20
-F32, BF16, INT8 = 1, 2, 3
-WIDTH = {F32: 4, BF16: 2, INT8: 1}
-PRECISION_NAME = {F32: "f32", BF16: "bf16", INT8: "int8"}
+F32, BF16, INT8, INT32 = 1, 2, 3, 4
+WIDTH = {F32: 4, BF16: 2, INT8: 1, INT32: 4}
+PRECISION_NAME = {F32: "f32", BF16: "bf16", INT8: "int8", INT32: "int32"}
 TOKEN, GAP, MAP = 1, 2, 3
 
 # Field, least and greatest value; limits that depend on other fields are checked separately.
@@ -71,7 +71,10 @@ class Rejected(Exception):
 
 @dataclass
 class Model:
-    """What a file holds; `tensors` are float32 in their logical shape, in the file's order."""
+    """What a file holds; `tensors` are float32 in their logical shape, in the file's order.
+
+    The sums of int8 matrices are int32.
+    """
 
     config: dict[str, Any]
     provenance: str
@@ -306,6 +309,7 @@ def _tensors(config: dict[str, Any]) -> Iterator[Tensor]:
         yield Tensor(name + ".weight", precision, True, rows, columns)
         if precision == INT8:
             yield array(name + ".weight_scale", 1, columns)
+            yield Tensor(name + ".weight_sum", INT32, False, 1, columns)
         yield array(name + ".bias", 1, columns)
 
     def array(name: str, rows: int, columns: int) -> Tensor:
@@ -396,17 +400,24 @@ def _layout(view: memoryview, tensors: list[Tensor], directory_at: int, table_at
 
 
 def _values(view: memoryview, header: Header) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Each tensor with its float32 values; a scale comes after the matrix that it scales."""
+    """Each tensor with its values; scale and sums come after the matrix that they belong to."""
     unscaled: tuple[Tensor, np.ndarray] | None = None
+    sums = np.empty(0)
     first = 0
     for tensor, chunks in zip(header.tensors, header.chunks):
         parts = [_decoded(view, tensor, chunk, first + i) for i, chunk in enumerate(chunks)]
         first += len(chunks)
         plain = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if not tensor.packed:
+        if tensor.precision == INT32:
+            values = plain.view("<i4").reshape(1, -1).astype(np.int32)
+            if (values != sums).any():
+                _reject(f"The sums {tensor.name} are not those of the matrix.")
+        elif not tensor.packed:
             values = plain.view("<f4").reshape(tensor.rows, tensor.columns).astype(np.float32)
         elif tensor.precision == INT8:
             unscaled = tensor, _unpacked(tensor, plain)
+            # Float64 holds every partial sum exactly.
+            sums = unscaled[1].sum(axis=0, dtype=np.float64)
             continue
         else:
             values = _unpacked(tensor, plain)
@@ -472,7 +483,7 @@ def _listing(path: str) -> Iterator[str]:
     for i, label in enumerate(header.labels or []):
         yield f"# label {i}\t{label}"
     for tensor, values in _values(view, header):
-        checksum = zlib.crc32(values.astype("<f4", copy=False))
+        checksum = zlib.crc32(values.astype(values.dtype.newbyteorder("<"), copy=False))
         yield (f"{tensor.name}\t{tensor.rows}\t{tensor.columns}\t"
                f"{PRECISION_NAME[tensor.precision]}\t{checksum:08x}")
 

@@ -89,8 +89,9 @@ static struct fixture new_fixture(uint32_t precision, size_t rows, uint32_t k, u
     }
     vmoe_pack(precision, k, n, source, n, 1, f.panels, f.scale);
     free(source);
-    f.layer = (struct vmoe_linear){ f.panels, precision == VMOE_PRECISION_INT8 ? f.scale : NULL,
-                                    f.bias, k, n, precision };
+    f.layer = (struct vmoe_linear){ .panels = f.panels,
+                                    .scale = precision == VMOE_PRECISION_INT8 ? f.scale : NULL,
+                                    .bias = f.bias, .k = k, .n = n, .precision = precision };
     assert_int_equal(vmoe_team_create(&vmoe_memory_default, &f.team, &error), VMOE_OK);
     return f;
 }

@@ -82,6 +82,24 @@ static void check_storage(uint32_t precision, size_t k, size_t n, const void *pa
     assert_int_equal(at * 4 / group, vmoe_pack_bytes(precision, k, n));
 }
 
+/* Sums of the columns of an int8 matrix; what comes after them stays. */
+static void check_sums(size_t k, size_t n, const void *packed)
+{
+    int32_t *sums = malloc((n + 1) * sizeof *sums);
+
+    sums[n] = 12345;
+    vmoe_pack_sums(k, n, packed, sums);
+    for (size_t j = 0; j < n; j++) {
+        float sum = 0;
+
+        for (size_t i = 0; i < k; i++)
+            sum += stored(VMOE_PRECISION_INT8, k, i, j);
+        assert_true((float)sums[j] == sum);
+    }
+    assert_int_equal(sums[n], 12345);
+    free(sums);
+}
+
 /* Packs from a source with these strides, into memory full of other bytes and with a guard. */
 static void check_pack(uint32_t precision, size_t k, size_t n, size_t row_stride,
                        size_t column_stride)
@@ -102,6 +120,8 @@ static void check_pack(uint32_t precision, size_t k, size_t n, size_t row_stride
     vmoe_pack(precision, k, n, source, row_stride, column_stride, packed, scales);
 
     check_storage(precision, k, n, packed);
+    if (precision == VMOE_PRECISION_INT8)
+        check_sums(k, n, packed);
     for (size_t i = 0; i < 64; i++)
         assert_int_equal(packed[bytes + i], 0xa5);
     for (size_t j = 0; j < n; j++)
@@ -186,6 +206,24 @@ static void int8_rounds_ties_to_even_and_never_exceeds_127(void **state)
     }
 }
 
+static void the_sum_of_the_longest_int8_column_is_exact(void **state)
+{
+    enum { K = 262144 };
+    float *column = malloc(K * sizeof *column), scale;
+    int8_t *packed = vmoe_memory_take(&vmoe_memory_default,
+                                      vmoe_pack_bytes(VMOE_PRECISION_INT8, K, 1));
+    int32_t sum;
+
+    (void)state;
+    for (size_t i = 0; i < K; i++)
+        column[i] = i == K / 2 ? -1.0f / 127.0f : -1.0f;
+    vmoe_pack(VMOE_PRECISION_INT8, K, 1, column, 1, K, packed, &scale);
+    vmoe_pack_sums(K, 1, packed, &sum);
+    assert_int_equal(sum, -127 * (K - 1) - 1);
+    free(column);
+    vmoe_memory_release(&vmoe_memory_default, packed);
+}
+
 static void an_int8_column_too_small_for_a_scale_is_zero(void **state)
 {
     const float column[] = { 1e-40f, -1e-40f, 0.0f };
@@ -206,6 +244,7 @@ int main(void)
         cmocka_unit_test(blocks_and_bytes_are_those_of_the_layout),
         cmocka_unit_test(bfloat16_rounds_to_nearest_and_ties_to_even),
         cmocka_unit_test(int8_rounds_ties_to_even_and_never_exceeds_127),
+        cmocka_unit_test(the_sum_of_the_longest_int8_column_is_exact),
         cmocka_unit_test(an_int8_column_too_small_for_a_scale_is_zero),
     };
 

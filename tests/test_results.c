@@ -106,7 +106,7 @@ static void check_report(const struct answer *answer)
     uint64_t expert_bytes = vmoe_pack_bytes(info->precision, info->width, info->mlp) +
                             vmoe_pack_bytes(info->precision, info->mlp, info->width) +
                             4 * (uint64_t)(info->width + info->mlp) *
-                                (info->precision == VMOE_PRECISION_INT8 ? 2 : 1);
+                                (info->precision == VMOE_PRECISION_INT8 ? 3 : 1);
     double seconds = 0.0;
 
     for (size_t layer = 0; layer < info->moe_layers; layer++) {

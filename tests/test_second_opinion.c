@@ -31,7 +31,7 @@ static bool have_numpy(void)
     return system(command) == 0;
 }
 
-/* CRC-32 of a tensor's numbers as float32, row by row. */
+/* CRC-32 of a tensor's numbers as float32 (sums as int32), row by row. */
 static uint32_t tensor_crc(const struct vmoe_tensor *tensor, const uint8_t *data,
                            const float *scales)
 {
@@ -53,10 +53,27 @@ static uint32_t tensor_crc(const struct vmoe_tensor *tensor, const uint8_t *data
     return (uint32_t)crc;
 }
 
+/* Sums of int8 columns are those of the numbers; the matrix was the tensor before the scales. */
+static void check_sums(const struct vmoe_tensor *matrix, const uint8_t *data)
+{
+    const uint8_t *scales = data + vmoe_format_tensor_offset(matrix->bytes);
+    const uint8_t *sums = scales + vmoe_format_tensor_offset(matrix[1].bytes);
+
+    assert_int_equal(matrix[2].part, VMOE_PART_SUM);
+    for (size_t j = 0; j < matrix->columns; j++) {
+        int32_t sum = 0, stored;
+
+        for (size_t i = 0; i < matrix->rows; i++)
+            sum += (int32_t)vmoe_pack_value(matrix->precision, matrix->rows, data, i, j);
+        memcpy(&stored, sums + j * sizeof stored, sizeof stored);
+        assert_int_equal(stored, sum);
+    }
+}
+
 /* Compares the library's reading of a file with the listing of the second reader. */
 static size_t compare_readings(const char *path)
 {
-    static const char *const precisions[] = { "", "f32", "bf16", "int8" };
+    static const char *const precisions[] = { "", "f32", "bf16", "int8", "int32" };
     const struct vmoe_read_options options = { 0 };
     struct vmoe_checkpoint checkpoint;
     vmoe_error error = VMOE_ERROR_INIT;
@@ -78,7 +95,7 @@ static size_t compare_readings(const char *path)
     data = checkpoint.data;
     for (uint64_t i = 0; i < count; i++) {
         const struct vmoe_tensor *t = &tensors[i];
-        /* The scales of an int8 matrix follow it in memory. */
+        /* The scales of an int8 matrix follow it in memory, and its sums follow them. */
         const float *scales = (const float *)(data + vmoe_format_tensor_offset(t->bytes));
         char expected[256];
 
@@ -88,6 +105,8 @@ static size_t compare_readings(const char *path)
         snprintf(expected, sizeof expected, "%s\t%u\t%u\t%s\t%08x\n", t->name, t->rows, t->columns,
                  precisions[t->precision], tensor_crc(t, data, scales));
         assert_string_equal(line, expected);
+        if (t->precision == VMOE_PRECISION_INT8)
+            check_sums(t, data);
         data += vmoe_format_tensor_offset(t->bytes);
     }
     assert_null(fgets(line, sizeof line, listing));

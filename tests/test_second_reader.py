@@ -66,9 +66,10 @@ class Case(unittest.TestCase):
     def assert_same(self, found: vb.Tensors, expected: vb.Tensors) -> None:
         self.assertEqual(list(found), list(expected))
         for name, values in expected.items():
-            self.assertEqual(found[name].dtype, np.float32, name)
+            kind = np.int32 if name.endswith("_sum") else np.float32
+            self.assertEqual(found[name].dtype, kind, name)
             self.assertEqual(found[name].shape, values.shape, name)
-            self.assertEqual(found[name].tobytes(), values.astype("<f4").tobytes(), name)
+            self.assertEqual(found[name].tobytes(), values.astype(kind).tobytes(), name)
 
 
 class Hash(unittest.TestCase):
@@ -457,9 +458,23 @@ class Lies(Case):
         config = vb.make_config(width=6, heads=2, mlp=7, precision=vb.INT8)
         items = vb.items(config, vb.random_tensors(config))
         number = next(i for i, item in enumerate(items) if item.precision == vb.INT8)
-        items[number].data = b"\x80" + items[number].data[1:]
+        first, rest = items[number].data[0], items[number].data[1:]
+        items[number].data = b"\x80" + rest
+        sums = np.frombuffer(items[number + 2].data, "<i4").copy()
+        sums[0] -= 128 + struct.unpack("b", bytes([first]))[0]
+        items[number + 2].data = sums.tobytes()
         model = second_reader.parse(vb.assemble(config, items))
         self.assertTrue(any((values < 0).any() for values in model.tensors.values()))
+
+    def test_sums(self) -> None:
+        config = vb.make_config(width=6, heads=2, mlp=7, precision=vb.INT8)
+        for change in (1, -1, 256, 1 << 24):
+            items = vb.items(config, vb.random_tensors(config))
+            item = next(item for item in items if item.name == "block.1.expert.2.fc2.weight_sum")
+            sums = np.frombuffer(item.data, "<i4").copy()
+            sums[-1] += change
+            item.data = sums.tobytes()
+            self.assert_rejected(vb.assemble(config, items), "sums block.1.expert.2.fc2.weight_sum")
 
     def test_chunk_table(self) -> None:
         table = self.where.table

@@ -25,7 +25,7 @@ Tensors = dict[str, np.ndarray]
 # Takes the bytes of a chunk and the width of its numbers; gives the coding and the stored bytes.
 Coder = Callable[[bytes, int], "tuple[int, bytes]"]
 
-F32, BF16, INT8 = 1, 2, 3
+F32, BF16, INT8, INT32 = 1, 2, 3, 4
 CHUNK = 1048576
 FIELDS = """image_size patch_size width heads mlp layers classes pre_logits classifier gelu output
     experts experts_per_token group_images capacity_rule capacity_multiple preprocessing_kind
@@ -45,7 +45,7 @@ class Item:
 
     @property
     def width(self) -> int:
-        return {F32: 4, BF16: 2, INT8: 1}[self.precision]
+        return {F32: 4, BF16: 2, INT8: 1, INT32: 4}[self.precision]
 
 
 @dataclass
@@ -77,7 +77,7 @@ def make_config(**changes: Any) -> Config:
 
 
 def tensor_list(config: Config) -> list[tuple[str, int, int, str]]:
-    """Name, rows, columns and kind ("array", "matrix" or "gentle matrix") before any int8 scale."""
+    """Name, rows, columns and kind ("array", "matrix" or "gentle matrix") before any int8 scale and sum."""
     d, f = config["width"], config["mlp"]
     tokens = (config["image_size"] // config["patch_size"]) ** 2
     out: list[tuple[str, int, int, str]] = []
@@ -188,11 +188,13 @@ def items(config: Config, tensors: Tensors) -> list[Item]:
             numbers, scale = to_int8(values)
             out.append(Item(name, INT8, 1, rows, columns, pack(numbers)))
             out.append(Item(name + "_scale", F32, 0, 1, columns, scale.astype("<f4").tobytes()))
+            sums = numbers.astype(np.int32).sum(axis=0, dtype=np.int32)
+            out.append(Item(name + "_sum", INT32, 0, 1, columns, sums.astype("<i4").tobytes()))
     return out
 
 
 def expected(config: Config, tensors: Tensors) -> Tensors:
-    """What a reader finds: the values after rounding, and the scales of int8 matrices."""
+    """What a reader finds: the values after rounding, and the scales and sums of int8 matrices."""
     out = {}
     for item in items(config, tensors):
         values = tensors.get(item.name)
@@ -202,7 +204,8 @@ def expected(config: Config, tensors: Tensors) -> Tensors:
             numbers, scale = to_int8(values)
             values = numbers.astype(np.float32) * scale
         elif values is None:
-            values = np.frombuffer(item.data, "<f4").reshape(item.rows, item.columns)
+            values = np.frombuffer(item.data, "<i4" if item.precision == INT32 else "<f4")
+            values = values.reshape(item.rows, item.columns)
         out[item.name] = values
     return out
 

@@ -30,7 +30,8 @@ struct import {
     float *values; /* a tensor, row-major */
     float *piece;  /* a part of it that is not contiguous */
     void *packed;
-    float *scales; /* of the int8 matrix written last */
+    float *scales; /* of the int8 matrix written last, as are the sums */
+    int32_t *sums;
 };
 
 /* ---- What the model is ---------------------------------------------------------------------- */
@@ -219,6 +220,8 @@ static vmoe_status write_tensor(struct import *import, const struct vmoe_tensor 
 
     if (tensor->part == VMOE_PART_SCALE)
         return vmoe_writer_put(import->writer, import->scales, error);
+    if (tensor->part == VMOE_PART_SUM)
+        return vmoe_writer_put(import->writer, import->sums, error);
     status = tensor->role == VMOE_ROLE_POSITION ? read_position(import, tensor, error)
                                                 : read_tensor(import, tensor, error);
     if (status != VMOE_OK)
@@ -227,6 +230,8 @@ static vmoe_status write_tensor(struct import *import, const struct vmoe_tensor 
         return vmoe_writer_put(import->writer, import->values, error);
     vmoe_pack(tensor->precision, tensor->rows, tensor->columns, import->values, tensor->columns, 1,
               import->packed, import->scales);
+    if (tensor->precision == VMOE_PRECISION_INT8)
+        vmoe_pack_sums(tensor->rows, tensor->columns, import->packed, import->sums);
     return vmoe_writer_put(import->writer, import->packed, error);
 }
 
@@ -252,8 +257,9 @@ static vmoe_status make_buffers(struct import *import, vmoe_error *error)
     import->piece = vmoe_memory_take(import->allocator, piece * sizeof(float));
     import->packed = vmoe_memory_take(import->allocator, packed);
     import->scales = vmoe_memory_take(import->allocator, columns * sizeof(float));
+    import->sums = vmoe_memory_take(import->allocator, columns * sizeof(int32_t));
     if (import->values == NULL || import->piece == NULL || import->packed == NULL ||
-        import->scales == NULL)
+        import->scales == NULL || import->sums == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, import->where,
                          "no memory for a tensor of %llu numbers", (unsigned long long)values);
     return VMOE_OK;
@@ -313,7 +319,7 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
 
         if (tensor->role == VMOE_ROLE_POSITION)
             used[vmoe_dialect_position(source, &import->dialect) - source->arrays] = 1;
-        else if (tensor->part != VMOE_PART_SCALE)
+        else if (tensor->part != VMOE_PART_SCALE && tensor->part != VMOE_PART_SUM)
             status = vmoe_dialect_pieces(source, &import->dialect, &import->info, tensor, pieces,
                                          &count, error);
         for (uint32_t p = 0; status == VMOE_OK && p < count; p++)
@@ -359,6 +365,7 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
     vmoe_memory_release(allocator, import.piece);
     vmoe_memory_release(allocator, import.packed);
     vmoe_memory_release(allocator, import.scales);
+    vmoe_memory_release(allocator, import.sums);
     vmoe_cpu_leave_float(import.host_float);
     return status;
 }

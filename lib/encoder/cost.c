@@ -25,10 +25,11 @@ uint64_t vmoe_cost_shared_macs(const vmoe_info *info)
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
 {
     uint64_t d = info->width, f = info->mlp;
-    uint64_t scales = info->precision == VMOE_PRECISION_INT8 ? d + f : 0;
+    uint64_t columns = d + f;
+    uint64_t arrays = info->precision == VMOE_PRECISION_INT8 ? 3 : 1; /* scales, sums, bias */
 
     return vmoe_pack_bytes(info->precision, d, f) + vmoe_pack_bytes(info->precision, f, d) +
-           4 * (d + f + scales);
+           4 * columns * arrays;
 }
 
 uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)

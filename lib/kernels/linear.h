@@ -16,6 +16,7 @@
 struct vmoe_linear {
     const void *panels; /* packed, see kernels.h */
     const float *scale; /* n column scales, int8 only */
+    const int32_t *sum; /* n sums of the int8 numbers of a column, int8 only */
     const float *bias;  /* n */
     uint32_t k, n;
     uint32_t precision; /* of the panels */

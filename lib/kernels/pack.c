@@ -167,6 +167,24 @@ void vmoe_pack(uint32_t precision, size_t k, size_t n, const float *source, size
     }
 }
 
+/* The padding is zero, so whole tiles are added up. */
+void vmoe_pack_sums(size_t k, size_t n, const void *packed, int32_t *sums)
+{
+    const size_t group = rows_of_group(VMOE_PRECISION_INT8);
+    const size_t blocks = (k + LINES * group - 1) / (LINES * group);
+    const int8_t *line = packed;
+
+    for (size_t j = 0; j < n; j += VMOE_PANEL) {
+        int32_t panel[VMOE_PANEL] = { 0 };
+
+        for (size_t tile = 0; tile < 2 * blocks; tile++)
+            for (size_t i = 0; i < LINES; i++, line += COLUMNS * group)
+                for (size_t at = 0; at < COLUMNS * group; at++)
+                    panel[tile % 2 * COLUMNS + at / group] += line[at];
+        memcpy(sums + j, panel, (n - j < VMOE_PANEL ? n - j : VMOE_PANEL) * sizeof *sums);
+    }
+}
+
 float vmoe_pack_value(uint32_t precision, size_t k, const void *packed, size_t i, size_t j)
 {
     const size_t group = rows_of_group(precision);

@@ -20,6 +20,9 @@ uint64_t vmoe_pack_bytes(uint32_t precision, uint64_t k, uint64_t n);
 void vmoe_pack(uint32_t precision, size_t k, size_t n, const float *source, size_t row_stride,
                size_t column_stride, void *packed, float *scales);
 
+/* The sums of the n columns of a packed k x n int8 matrix, unscaled; |sum| <= 2^7 * k. */
+void vmoe_pack_sums(size_t k, size_t n, const void *packed, int32_t *sums);
+
 /* The value of W[i][j] in a packed matrix (without its int8 scale), for tests and tools. */
 float vmoe_pack_value(uint32_t precision, size_t k, const void *packed, size_t i, size_t j);
 

@@ -70,8 +70,10 @@ static void emit_linear(struct walk *walk, const char *name, uint32_t role, uint
                         uint32_t rows, uint32_t columns)
 {
     emit(walk, name, ".weight", role, VMOE_PART_MATRIX, precision, rows, columns);
-    if (precision == VMOE_PRECISION_INT8)
+    if (precision == VMOE_PRECISION_INT8) {
         emit(walk, name, ".weight_scale", role, VMOE_PART_SCALE, VMOE_PRECISION_F32, 1, columns);
+        emit(walk, name, ".weight_sum", role, VMOE_PART_SUM, VMOE_TENSOR_INT32, 1, columns);
+    }
     emit(walk, name, ".bias", role, VMOE_PART_BIAS, VMOE_PRECISION_F32, 1, columns);
 }
 

@@ -12,7 +12,10 @@
 #include "runtime/memory.h"
 #include "runtime/status.h"
 
-/* What a tensor is for.  A matrix is followed by its int8 scales, if it has any, and its bias. */
+/*
+ * What a tensor is for.  A matrix is followed by its int8 scales and sums, if it has any, and its
+ * bias.
+ */
 enum vmoe_role {
     VMOE_ROLE_EMBEDDING = 1, /* patch_size^2 * 3 -> width */
     VMOE_ROLE_CLS,           /* (width) */
@@ -44,10 +47,14 @@ enum vmoe_part {
     VMOE_PART_WHOLE = 0, /* a float32 array of rows x columns, row-major */
     VMOE_PART_MATRIX,    /* packed panels */
     VMOE_PART_SCALE,     /* float32 (columns) */
+    VMOE_PART_SUM,       /* int32 (columns): of the int8 numbers of each */
     VMOE_PART_BIAS       /* float32 (columns) */
 };
 
 #define VMOE_TENSOR_NAME_BYTES 48u
+
+/* The precision of sums, beside the values of vmoe_precision; the format stores this number. */
+#define VMOE_TENSOR_INT32 4u
 
 struct vmoe_tensor {
     char name[VMOE_TENSOR_NAME_BYTES]; /* such as "block.5.expert.2.fc1.weight" */
@@ -55,7 +62,7 @@ struct vmoe_tensor {
     uint32_t part;
     uint32_t block;     /* of the encoder, where that applies */
     int32_t expert;     /* -1 for none */
-    uint32_t precision; /* F32, BF16 or INT8 */
+    uint32_t precision; /* F32, BF16 or INT8, or INT32 of sums */
     uint32_t rows, columns;
     uint64_t bytes; /* as the kernels read it */
 };

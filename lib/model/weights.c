@@ -120,6 +120,9 @@ void vmoe_weights_bind(struct vmoe_weights *weights, const struct vmoe_tensor *t
     case VMOE_PART_SCALE:
         linear->scale = data;
         break;
+    case VMOE_PART_SUM:
+        linear->sum = data;
+        break;
     default:
         linear->bias = data;
         break;

@@ -28,7 +28,7 @@ vmoe_info tiny_info(uint32_t classifier);
  */
 vmoe_info medium_info(uint32_t classifier);
 
-/* The smallest model that has every kind of tensor: 25 of them, or 31 with int8 scales. */
+/* The smallest model that has every kind of tensor: 25 of them, or 37 of int8. */
 vmoe_info smallest_info(void);
 
 /* Imports a source, which it closes, to a file; fails the test if that fails. */
