@@ -473,8 +473,8 @@ struct vmoe_report {
      */
     uint64_t capacity;
     uint64_t assigned, processed, dropped, untouched; /* sums over the MoE layers */
-    uint64_t macs;         /* multiply-adds done in matrix products */
-    uint64_t weight_bytes; /* of weights that had a part in it, each counted once */
+    uint64_t macs;         /* multiply-adds of matrix products, as the papers count them */
+    uint64_t weight_bytes; /* of weights that had a part in the result, each counted once */
     double seconds[VMOE_STAGE_COUNT];
     double total_seconds;
     vmoe_layer_report *layers; /* one for each MoE layer */
@@ -487,11 +487,13 @@ struct vmoe_report {
      */
     int16_t *routes;
     size_t routes_length; /* moe_layers * images * tokens * K, or 0 */
+    /* Of `macs`, not done: what concerns tokens of the last block that the head does not read. */
+    uint64_t macs_saved;
 };
 
 #define VMOE_REPORT_INIT \
     { sizeof(vmoe_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0.0 }, 0.0, NULL, 0, NULL, 0, \
-      NULL, 0 }
+      NULL, 0, 0 }
 
 /* ---- Cost ----------------------------------------------------------------------------------- */
 
@@ -499,7 +501,8 @@ struct vmoe_report {
  * What a call will cost, known before it is made.  `macs` counts the multiply-adds of matrix
  * products for the most pairs that can be processed: min(S * K, E * capacity) of each group;
  * `macs_padded` is upstream's cost, which computes empty slots too; `macs_dense` is that of the
- * ViT with the same geometry and no experts.
+ * ViT with the same geometry and no experts.  A model with a class token needs nothing of the other
+ * tokens behind the last attention; `macs_saved` is the part of `macs` that is left out for that.
  */
 typedef struct vmoe_cost {
     uint32_t size;
@@ -507,10 +510,11 @@ typedef struct vmoe_cost {
     uint64_t capacity; /* slots an expert has in a group */
     uint64_t macs, macs_padded, macs_dense;
     uint64_t weight_bytes;    /* of all weights */
-    uint64_t workspace_bytes; /* of the arena that the call takes */
+    uint64_t workspace_bytes; /* of the arena that the call takes on this machine */
+    uint64_t macs_saved;
 } vmoe_cost;
 
-#define VMOE_COST_INIT { sizeof(vmoe_cost), 0, 0, 0, 0, 0, 0, 0 }
+#define VMOE_COST_INIT { sizeof(vmoe_cost), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
  * The cost of a call with `images` images: a pure function of the geometry and the options.  `info`

@@ -174,6 +174,25 @@ static vmoe_status check_routes(const struct run *run, vmoe_error *error)
     return VMOE_OK;
 }
 
+/* How the call will be computed: instruction set, types of activations, threads. */
+static vmoe_status resolve_machine(struct run *run, vmoe_error *error)
+{
+    struct vmoe_encoder *encoder = &run->encoder;
+    const uint32_t precision = run->options->precision;
+    vmoe_status status = vmoe_run_resolve_isa(run->options, &run->isa, error);
+
+    if (status == VMOE_OK)
+        status = resolve_threads(run->options, &run->threads, error);
+    if (status != VMOE_OK)
+        return status;
+    if (precision > VMOE_PRECISION_INT8)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.precision", "%u is no vmoe_precision",
+                         precision);
+    encoder->kernels = vmoe_kernels_for(run->isa);
+    encoder->types = vmoe_types_resolve(encoder->kernels, run->info, precision);
+    return VMOE_OK;
+}
+
 static vmoe_status check_call(struct run *run, vmoe_error *error)
 {
     vmoe_status status = check_input(run->info, run->input, error);
@@ -182,12 +201,7 @@ static vmoe_status check_call(struct run *run, vmoe_error *error)
         status = vmoe_dial_resolve(run->info, run->options, run->input->images, &run->encoder.dial,
                                    error);
     if (status == VMOE_OK)
-        status = vmoe_run_resolve_isa(run->options, &run->isa, error);
-    if (status == VMOE_OK)
-        status = resolve_threads(run->options, &run->threads, error);
-    if (status == VMOE_OK && run->options->precision > VMOE_PRECISION_INT8)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.precision", "%u is no vmoe_precision",
-                         run->options->precision);
+        status = resolve_machine(run, error);
     if (status == VMOE_OK)
         status = check_output(run, error);
     if (status == VMOE_OK)
@@ -204,8 +218,8 @@ static void layout(struct run *run, struct vmoe_arena *arena)
     const vmoe_preprocessing *p = &info->preprocessing;
     uint64_t values = 3 * (uint64_t)info->image_size * info->image_size;
 
-    vmoe_buffers_layout(info, &run->encoder.dial, run->slice, run->threads, arena,
-                        &run->encoder.buffers);
+    vmoe_buffers_layout(info, &run->encoder.dial, &run->encoder.types, run->slice, run->threads,
+                        arena, &run->encoder.buffers);
     run->encoder.tally.used =
         vmoe_arena_take(arena, (uint64_t)info->moe_layers * info->experts, sizeof(uint8_t));
     run->image_scratch_bytes = vmoe_preprocess_scratch_bytes(p);
@@ -235,7 +249,7 @@ vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *
                                      uint64_t *bytes, vmoe_error *error)
 {
     struct run run = { .info = info, .options = options, .encoder.dial = *dial };
-    vmoe_status status = resolve_threads(options, &run.threads, error);
+    vmoe_status status = resolve_machine(&run, error);
 
     return status == VMOE_OK ? measure(&run, images, bytes, error) : status;
 }
@@ -254,7 +268,6 @@ static vmoe_status take_workspace(struct run *run, vmoe_error *error)
     arena = (struct vmoe_arena){ .base = run->workspace->memory, .size = run->workspace->bytes };
     layout(run, &arena);
     encoder->team = run->workspace->team;
-    encoder->kernels = vmoe_kernels_for(run->isa);
     encoder->info = run->info;
     encoder->weights = &run->model->checkpoint.weights;
     encoder->cancel = run->options->cancel;
@@ -276,7 +289,7 @@ static void load_image(void *context, size_t task, uint32_t thread)
     uint64_t index = run->encoder.first_image + task;
     uint32_t side = info->image_size;
     size_t values = (size_t)side * side * 3;
-    float *patches = run->encoder.buffers.wide + task * values;
+    float *patches = run->encoder.buffers.image_patches + task * values;
     float *image = run->image + thread * values;
     struct failure *failure = &run->failures[thread];
     char where[64];
@@ -456,7 +469,7 @@ static void end_report(struct run *run, double begin)
     for (size_t i = 0; i < (size_t)info->moe_layers * info->experts; i++)
         idle += tally->used == NULL || !tally->used[i];
     report->isa = run->isa;
-    report->precision = VMOE_PRECISION_F32;
+    report->precision = encoder->types.block;
     report->threads = run->threads;
     report->experts_per_token = encoder->dial.picks;
     report->group_images = encoder->dial.group_images;
@@ -468,6 +481,8 @@ static void end_report(struct run *run, double begin)
     report->untouched = tally->untouched;
     report->macs = run->input->images * vmoe_cost_shared_macs(info) +
                    tally->processed * vmoe_cost_pair_macs(info);
+    report->macs_saved = run->input->images * vmoe_cost_saved_macs(info) +
+                         (tally->processed - tally->computed) * vmoe_cost_pair_macs(info);
     report->weight_bytes =
         run->input->images == 0 ? 0 : info->weight_bytes - idle * vmoe_cost_expert_bytes(info);
     memcpy(report->seconds, encoder->seconds, sizeof report->seconds);

@@ -353,28 +353,31 @@ vmoe_status vmoe_logits_f32(const vmoe_model *model, const float *tensor, size_t
 
 /* ---- Cost and presets ----------------------------------------------------------------------- */
 
-/* macs = images * each + (places * pairs) * of_pair, or false if that is beyond 64 bits. */
-static bool add_up(uint64_t images, uint64_t each, uint64_t places, uint64_t pairs,
+/* macs = images * each + (groups * pairs) * of_pair, or false if that is beyond 64 bits. */
+static bool add_up(uint64_t images, uint64_t each, uint64_t groups, uint64_t pairs,
                    uint64_t of_pair, uint64_t *macs)
 {
     uint64_t in_pairs;
 
-    return vmoe_mul_u64(images, each, macs) && vmoe_mul_u64(places, pairs, &in_pairs) &&
+    return vmoe_mul_u64(images, each, macs) && vmoe_mul_u64(groups, pairs, &in_pairs) &&
            vmoe_mul_u64(in_pairs, of_pair, &in_pairs) && vmoe_add_u64(*macs, in_pairs, macs);
 }
 
 static bool count_macs(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
                        vmoe_cost *cost)
 {
-    uint64_t shared = vmoe_cost_shared_macs(info), pair = vmoe_cost_pair_macs(info);
-    uint64_t layers = info->moe_layers, places = layers * dial->groups;
-    uint64_t routers = layers * info->tokens * info->width * info->experts;
+    const uint64_t shared = vmoe_cost_shared_macs(info), pair = vmoe_cost_pair_macs(info);
+    const uint64_t groups = dial->groups;
+    vmoe_info dense = *info;
 
-    return add_up(images, shared, places, vmoe_cost_most_pairs(info, dial), pair, &cost->macs) &&
-           add_up(images, shared, places, vmoe_cost_padded_pairs(info, dial), pair,
+    dense.experts = dense.moe_layers = 0;
+    memset(dense.moe, 0, sizeof dense.moe);
+    return add_up(images, shared, groups, vmoe_cost_most_pairs(info, dial), pair, &cost->macs) &&
+           add_up(images, shared, groups, vmoe_cost_padded_pairs(info, dial), pair,
                   &cost->macs_padded) &&
-           add_up(images, shared - routers, layers * images, info->tokens, pair,
-                  &cost->macs_dense);
+           add_up(images, vmoe_cost_shared_macs(&dense), 0, 0, 0, &cost->macs_dense) &&
+           add_up(images, vmoe_cost_saved_macs(info), groups, vmoe_cost_saved_pairs(info, dial),
+                  pair, &cost->macs_saved);
 }
 
 vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, size_t images,

@@ -1,125 +1,177 @@
 /*
- * Attention by the matrix kernels: the keys of a head, transposed, and its values are packed like
- * weights, then a few queries at a time see all keys at once, so that the softmax is exact.
+ * Attention: projections, heads, and the way back to the residual stream.  A task is one head of
+ * one image.
  */
-#include "encoder/attention.h"
-
 #include <math.h>
 #include <string.h>
 
-#include "kernels/pack.h"
+#include "encoder/encoder.h"
 
-struct head_scratch {
-    float *keys;   /* packed, width x tokens */
-    float *values; /* packed, tokens x width */
-    float *scores; /* (VMOE_TILE_ROWS_MAX, stride) */
-    float *tile;   /* (VMOE_TILE_ROWS_MAX, VMOE_PANEL) */
-    size_t stride;
-};
+/* ---- Heads ---------------------------------------------------------------------------------- */
 
-static size_t whole_panels(size_t n)
-{
-    return (n + VMOE_PANEL - 1) / VMOE_PANEL;
-}
-
-static void layout(struct vmoe_arena *arena, uint64_t tokens, uint64_t width,
-                   struct head_scratch *scratch)
-{
-    scratch->stride = whole_panels(tokens) * VMOE_PANEL;
-    scratch->keys =
-        vmoe_arena_take(arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, width, tokens));
-    scratch->values =
-        vmoe_arena_take(arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, tokens, width));
-    scratch->scores = vmoe_arena_take(arena, VMOE_TILE_ROWS_MAX * scratch->stride, sizeof(float));
-    scratch->tile = vmoe_arena_take(arena, VMOE_TILE_ROWS_MAX * VMOE_PANEL, sizeof(float));
-}
-
-uint64_t vmoe_attention_scratch_bytes(uint64_t tokens, uint64_t width)
-{
-    struct vmoe_arena arena = { 0 };
-    struct head_scratch scratch;
-
-    layout(&arena, tokens, width, &scratch);
-    return arena.used;
-}
-
-/* scores (rows, tokens) = q (rows, width) times the packed keys. */
-static void score(const struct vmoe_kernels *kernels, const struct vmoe_attention_call *call,
-                  const struct head_scratch *scratch, const float *q, size_t rows)
-{
-    size_t panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, VMOE_PANEL);
-
-    for (size_t p = 0; p < whole_panels(call->tokens); p++) {
-        const uint8_t *panel = (const uint8_t *)scratch->keys + p * panel_bytes;
-
-        kernels->gemm[VMOE_PRECISION_F32](rows, call->width, q, call->ldq, panel, scratch->tile);
-        for (size_t r = 0; r < rows; r++)
-            memcpy(scratch->scores + r * scratch->stride + p * VMOE_PANEL,
-                   scratch->tile + r * VMOE_PANEL, VMOE_PANEL * sizeof(float));
-    }
-}
-
-/* out (rows, width) = scores times the packed values, each row times its factor. */
-static void mix(const struct vmoe_kernels *kernels, const struct vmoe_attention_call *call,
-                const struct head_scratch *scratch, const float *factors, float *out, size_t rows)
-{
-    size_t panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL);
-
-    for (size_t p = 0; p < whole_panels(call->width); p++) {
-        const uint8_t *panel = (const uint8_t *)scratch->values + p * panel_bytes;
-        size_t begin = p * VMOE_PANEL;
-        size_t columns = call->width - begin < VMOE_PANEL ? call->width - begin : VMOE_PANEL;
-
-        kernels->gemm[VMOE_PRECISION_F32](rows, call->tokens, scratch->scores, scratch->stride,
-                                          panel, scratch->tile);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t c = 0; c < columns; c++)
-                out[r * call->ldo + begin + c] = scratch->tile[r * VMOE_PANEL + c] * factors[r];
-    }
-}
-
-struct run {
+struct heads {
     const struct vmoe_encoder *encoder;
-    const struct vmoe_attention_call *call;
+    const struct vmoe_heads_call *call;
 };
 
-/* One head of one image. */
 static void run_head(void *context, size_t task, uint32_t thread)
 {
-    const struct run *run = context;
-    const struct vmoe_buffers *buffers = &run->encoder->buffers;
-    const struct vmoe_kernels *kernels = run->encoder->kernels;
-    const struct vmoe_attention_call *call = run->call;
-    size_t image = task / call->heads, column = task % call->heads * call->width;
-    const float *q = call->q + image * call->q_image + column;
-    size_t first_token = image * call->tokens * call->ldkv + column;
-    float *out = call->out + image * call->queries * call->ldo + column;
-    float factor = 1.0f / sqrtf((float)call->width);
-    struct vmoe_arena arena = { .base = buffers->scratch + thread * buffers->scratch_bytes,
-                                .size = buffers->scratch_bytes };
-    struct head_scratch scratch;
+    const struct heads *heads = context;
+    const struct vmoe_heads_call *call = heads->call;
+    const struct vmoe_encoder *encoder = heads->encoder;
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const size_t count = encoder->info->heads, width = encoder->info->width / count;
+    const size_t image = task / count, column = task % count * width;
+    const size_t queries = call->queries == 0 ? 1 : call->queries;
+    const size_t first_token = image * encoder->info->tokens;
+    const struct vmoe_matrix q = vmoe_matrix_columns(call->q, column);
+    const struct vmoe_matrix k = vmoe_matrix_columns(call->k, column);
+    const struct vmoe_matrix v = vmoe_matrix_columns(call->v, column);
+    const struct vmoe_matrix out = vmoe_matrix_columns(call->out, column);
+    const struct vmoe_attend attend = {
+        .queries = queries,
+        .tokens = encoder->info->tokens,
+        .width = width,
+        .factor = 1.0f / sqrtf((float)width),
+        .q = vmoe_matrix_row(&q, image * call->queries),
+        .k = vmoe_matrix_row(&k, first_token),
+        .v = vmoe_matrix_row(&v, first_token),
+        .ldq = q.stride,
+        .ldkv = k.stride,
+        .out = vmoe_matrix_row(&out, image * queries),
+        .ldo = out.stride,
+        .scratch = buffers->scratch + thread * buffers->scratch_bytes,
+    };
 
-    layout(&arena, call->tokens, call->width, &scratch);
-    vmoe_pack(VMOE_PRECISION_F32, call->width, call->tokens, call->k + first_token, 1, call->ldkv,
-              scratch.keys, NULL);
-    vmoe_pack(VMOE_PRECISION_F32, call->tokens, call->width, call->v + first_token, call->ldkv, 1,
-              scratch.values, NULL);
-    for (size_t done = 0, rows; done < call->queries; done += rows) {
-        float inverse[VMOE_TILE_ROWS_MAX];
-
-        rows = call->queries - done;
-        rows = rows < kernels->tile_rows ? rows : kernels->tile_rows;
-        score(kernels, call, &scratch, q + done * call->ldq, rows);
-        for (size_t r = 0; r < rows; r++)
-            inverse[r] = 1.0f / kernels->softmax(call->tokens, factor,
-                                                 scratch.scores + r * scratch.stride);
-        mix(kernels, call, &scratch, inverse, out + done * call->ldo, rows);
-    }
+    encoder->kernels->attend[q.type](&attend);
 }
 
-void vmoe_attention_run(struct vmoe_encoder *encoder, const struct vmoe_attention_call *call)
+void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call)
 {
-    struct run run = { encoder, call };
+    struct heads heads = { encoder, call };
 
-    vmoe_team_run(encoder->team, call->images * call->heads, run_head, &run);
+    vmoe_team_run(encoder->team, encoder->images * encoder->info->heads, run_head, &heads);
+}
+
+/* ---- From the stream and back --------------------------------------------------------------- */
+
+static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
+                    const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out)
+{
+    const struct vmoe_linear_part part = { layer, 0, rows };
+    const struct vmoe_linear_call call = {
+        .parts = &part,
+        .count = 1,
+        .a = *in,
+        .out = out->data,
+        .ldo = out->stride,
+        .store = out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32,
+    };
+
+    vmoe_linear_run(encoder->kernels, encoder->team, &call);
+}
+
+/* Queries of all tokens. */
+static void attend_all(struct vmoe_encoder *encoder, uint32_t index)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const size_t d = encoder->info->width, rows = encoder->images * encoder->info->tokens;
+    const struct vmoe_matrix *qkv = &buffers->qkv;
+    const struct vmoe_matrix k = vmoe_matrix_columns(qkv, d), v = vmoe_matrix_columns(qkv, 2 * d);
+    const struct vmoe_heads_call heads = { qkv, encoder->info->tokens, &k, &v, &buffers->mixed };
+
+    project(encoder, &encoder->weights->blocks[index].qkv, &buffers->y, rows, qkv);
+    vmoe_trace_show(encoder, "query", index, qkv, rows, d);
+    vmoe_trace_show(encoder, "key", index, &k, rows, d);
+    vmoe_trace_show(encoder, "value", index, &v, rows, d);
+    vmoe_heads_run(encoder, &heads);
+}
+
+/* The class tokens alone become the stream and the rows of class_y. */
+static void keep_class_tokens(struct vmoe_encoder *encoder)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const size_t d = encoder->info->width, tokens = encoder->info->tokens;
+
+    for (size_t i = 0; i < encoder->images; i++) {
+        memcpy(buffers->pooled + i * d, buffers->x + i * tokens * d, d * sizeof(float));
+        memcpy(vmoe_matrix_row(&buffers->class_y, i), vmoe_matrix_row(&buffers->y, i * tokens),
+               buffers->y.stride);
+        if (buffers->y.type == VMOE_PRECISION_INT8)
+            buffers->class_y.quants[i] = buffers->y.quants[i * tokens];
+    }
+    encoder->x = buffers->pooled;
+    encoder->tokens = 1;
+}
+
+/* Queries of class tokens: keys and values of all tokens, but nothing else of the others. */
+static void attend_class(struct vmoe_encoder *encoder, uint32_t index)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const struct vmoe_linear *qkv = &encoder->weights->blocks[index].qkv;
+    const uint32_t d = encoder->info->width, first = d / VMOE_PANEL * VMOE_PANEL;
+    const struct vmoe_linear query = vmoe_linear_columns(qkv, 0, d);
+    const struct vmoe_linear key_value = vmoe_linear_columns(qkv, first, 3 * d - first);
+    const struct vmoe_matrix wide = vmoe_matrix_columns(&buffers->qkv, first);
+    const struct vmoe_matrix k = vmoe_matrix_columns(&buffers->qkv, d);
+    const struct vmoe_matrix v = vmoe_matrix_columns(&buffers->qkv, 2 * (size_t)d);
+    const struct vmoe_heads_call heads = { &buffers->class_query, 1, &k, &v,
+                                           &buffers->class_mixed };
+
+    project(encoder, &key_value, &buffers->y, encoder->images * encoder->info->tokens, &wide);
+    keep_class_tokens(encoder);
+    project(encoder, &query, &buffers->class_y, encoder->images, &buffers->class_query);
+    vmoe_heads_run(encoder, &heads);
+}
+
+/* Rows of what attention mixed to the type that the next matrix wants. */
+struct narrow {
+    const struct vmoe_encoder *encoder;
+    const struct vmoe_matrix *from, *to;
+    size_t rows;
+};
+
+static void narrow_rows(void *context, size_t task, uint32_t thread)
+{
+    const struct narrow *narrow = context;
+    const size_t begin = task * VMOE_NORM_TOKENS, left = narrow->rows - begin;
+    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
+
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        vmoe_matrix_convert(narrow->encoder->kernels, narrow->from, narrow->to, r,
+                          narrow->encoder->info->width);
+}
+
+void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const struct vmoe_block *block = &encoder->weights->blocks[index];
+    const size_t d = encoder->info->width;
+    const bool last = vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index];
+    const struct vmoe_matrix *y = last ? &buffers->class_y : &buffers->y;
+    const struct vmoe_matrix *mixed = last ? &buffers->class_mixed : &buffers->mixed;
+    struct vmoe_linear_part part = { &block->out, 0, 0 };
+    struct vmoe_linear_call out = { .parts = &part,
+                                    .count = 1,
+                                    .a = *y,
+                                    .ldo = d * sizeof(float),
+                                    .store = VMOE_ADD_F32 };
+
+    vmoe_norm(encoder, &block->norm_0, &buffers->y);
+    vmoe_trace_show(encoder, "norm_0", index, &buffers->y, encoder->images * encoder->tokens, d);
+    if (last)
+        attend_class(encoder, index);
+    else
+        attend_all(encoder, index);
+    part.rows = encoder->images * encoder->tokens;
+    out.out = encoder->x;
+    if (mixed->type != y->type) {
+        struct narrow narrow = { encoder, mixed, y, part.rows };
+
+        vmoe_team_run(encoder->team, (part.rows + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS,
+                      narrow_rows, &narrow);
+    }
+    vmoe_linear_run(encoder->kernels, encoder->team, &out);
+    vmoe_trace_show_stream(encoder, "attention", index);
 }

@@ -1,65 +1,135 @@
-/* Sizes of all buffers, in one place. */
+/* Types and sizes of all buffers, in one place. */
 #include "encoder/buffers.h"
 
-#include "encoder/attention.h"
+#include "model/tensors.h"
 #include "routing/routing.h"
 
 /* Tokens beyond which a larger slice no longer makes better use of the weights it reads. */
-#define SLICE_TOKENS 2048u
+#define SLICE_TOKENS 4096u
 
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
 
-/*
- * A stride for rows of n floats.  Rows a multiple of 4 KiB apart share the sets of the first-level
- * cache, and a matrix kernel reads a dozen of them side by side.
- */
-static size_t padded_stride(size_t n)
+static uint64_t smaller(uint64_t a, uint64_t b)
 {
-    return n * sizeof(float) % 4096 == 0 ? n + VMOE_ALIGNMENT / sizeof(float) : n;
+    return a < b ? a : b;
 }
 
+struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const vmoe_info *info,
+                                     uint32_t precision)
+{
+    const uint32_t least = precision == VMOE_PRECISION_AUTO ? VMOE_PRECISION_INT8 : precision;
+    const uint32_t narrow = kernels->attend[VMOE_PRECISION_BF16] != NULL ? VMOE_PRECISION_BF16
+                                                                         : VMOE_PRECISION_F32;
+    struct vmoe_types types;
+
+    types.patches = vmoe_matrix_type(kernels, least, vmoe_tensor_end_precision(info));
+    types.block = vmoe_matrix_type(kernels, least, info->precision);
+    types.attention = types.block == VMOE_PRECISION_F32 ? VMOE_PRECISION_F32 : narrow;
+    types.hidden = types.block == VMOE_PRECISION_INT8 ? narrow : types.block;
+    return types;
+}
+
+/* As few slices as the tokens allow, of nearly equal size. */
 uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images)
 {
-    uint64_t group = dial->group_images;
-    uint64_t groups = SLICE_TOKENS / (group * info->tokens);
-    uint64_t slice = (groups == 0 ? 1 : groups) * group;
+    const uint64_t group = dial->group_images;
+    const uint64_t most = larger(SLICE_TOKENS / (group * info->tokens), 1);
+    const uint64_t groups = (images + group - 1) / group;
+    const uint64_t slices = (groups + most - 1) / most;
 
-    return slice < images ? slice : images;
+    return slices == 0 ? 0 : smaller(images, (groups + slices - 1) / slices * group);
 }
 
-void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
-                         uint32_t threads, struct vmoe_arena *arena, struct vmoe_buffers *buffers)
+static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count, size_t n)
 {
-    uint64_t tokens = images * info->tokens, d = info->width;
-    uint64_t patches = images * vmoe_config_patches(info);
-    uint64_t wide = larger(tokens * 3 * d, patches * vmoe_config_patch_values(info));
-    uint64_t mlp_rows = tokens < VMOE_MLP_ROWS ? tokens : VMOE_MLP_ROWS;
-    uint64_t scratch = vmoe_attention_scratch_bytes(info->tokens, d / info->heads);
-    uint64_t pairs = tokens * dial->picks;
+    struct vmoe_matrix rows = { .type = type, .stride = vmoe_matrix_stride(type, n) };
 
+    /* Kernels may load whole tiles from any row on. */
+    rows.data = vmoe_arena_take(arena, count + VMOE_ROW_COUNT, rows.stride);
+    if (type == VMOE_PRECISION_INT8)
+        rows.quants = vmoe_arena_take(arena, count + VMOE_ROW_COUNT, sizeof *rows.quants);
+    return rows;
+}
+
+/* What is only needed before or after the blocks shares the memory of q, k and v. */
+static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
+                      struct vmoe_arena *arena, struct vmoe_buffers *buffers)
+{
+    const uint64_t tokens = images * info->tokens;
+    const uint64_t patches = images * vmoe_config_patches(info);
+    const size_t values = vmoe_config_patch_values(info);
+    struct vmoe_arena begin = *arena, end = *arena;
+
+    buffers->image_patches = vmoe_arena_take(&begin, patches * values, sizeof(float));
+    buffers->patches = (struct vmoe_matrix){ .type = VMOE_PRECISION_F32,
+                                           .data = buffers->image_patches,
+                                           .stride = values * sizeof(float) };
+    if (types->patches != VMOE_PRECISION_F32)
+        buffers->patches = take_rows(&begin, types->patches, patches, values);
+    buffers->qkv = take_rows(arena, types->attention, tokens, 3 * (size_t)info->width);
+    buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
+    if (info->classifier == VMOE_CLASSIFIER_MAP)
+        buffers->key_value = vmoe_arena_take(&end, tokens * 2 * info->width, sizeof(float));
+    arena->used = larger(arena->used, larger(begin.used, end.used));
+    arena->overflow = arena->overflow || begin.overflow || end.overflow;
+}
+
+static void take_routing(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t tokens,
+                         struct vmoe_arena *arena, struct vmoe_buffers *buffers)
+{
+    const uint64_t pairs = tokens * dial->picks;
+
+    buffers->gates = vmoe_arena_take(arena, tokens * info->experts, sizeof(float));
+    buffers->choice = vmoe_arena_take(arena, pairs, sizeof(int16_t));
+    buffers->slot = vmoe_arena_take(arena, pairs, sizeof(int32_t));
+    buffers->rows = vmoe_arena_take(arena, pairs, sizeof(int32_t));
+    buffers->factors = vmoe_arena_take(arena, pairs, sizeof(float));
+    buffers->offsets = vmoe_arena_take(arena, info->experts + 1u, sizeof(uint64_t));
+}
+
+void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
+                         const struct vmoe_types *types, uint64_t images, uint32_t threads,
+                         struct vmoe_arena *arena, struct vmoe_buffers *buffers)
+{
+    const uint64_t tokens = images * info->tokens, d = info->width;
+    const uint64_t picks = info->experts != 0 ? dial->picks : 1;
+    const uint64_t mlp_rows = smaller(tokens * picks, VMOE_MLP_ROWS);
+    uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
+                              VMOE_NORM_TOKENS * d * sizeof(float));
+
+    take_wide(info, types, images, arena, buffers);
     buffers->x = vmoe_arena_take(arena, tokens * d, sizeof(float));
-    buffers->y = vmoe_arena_take(arena, tokens * d, sizeof(float));
-    buffers->wide = vmoe_arena_take(arena, wide, sizeof(float));
-    buffers->hidden_stride = padded_stride(info->mlp);
-    buffers->hidden =
-        vmoe_arena_take(arena, larger(mlp_rows * buffers->hidden_stride, d), sizeof(float));
-    buffers->gathered = vmoe_arena_take(arena, mlp_rows * d, sizeof(float));
+    buffers->y = take_rows(arena, types->block, tokens, d);
+    buffers->class_y = take_rows(arena, types->block, images, d);
+    buffers->class_query = take_rows(arena, types->attention, images, d);
+    buffers->mixed = buffers->y;
+    buffers->class_mixed = buffers->class_y;
+    if (types->attention != types->block) {
+        buffers->mixed = take_rows(arena, types->attention, tokens, d);
+        buffers->class_mixed = take_rows(arena, types->attention, images, d);
+    }
+    buffers->hidden = take_rows(arena, types->block, mlp_rows, info->mlp);
+    buffers->hidden_wide = types->hidden == types->block
+                               ? buffers->hidden
+                               : take_rows(arena, types->hidden, mlp_rows, info->mlp);
+    if (info->experts != 0)
+        buffers->gathered = take_rows(arena, types->block, mlp_rows, d);
     buffers->pooled = vmoe_arena_take(arena, images * d, sizeof(float));
-    buffers->pooled_2 = vmoe_arena_take(arena, images * d, sizeof(float));
+    if (info->classifier == VMOE_CLASSIFIER_MAP) {
+        buffers->pooled_2 = vmoe_arena_take(arena, images * d, sizeof(float));
+        buffers->map_hidden = take_rows(arena, VMOE_PRECISION_F32, images, info->mlp);
+    }
     buffers->features = vmoe_arena_take(arena, images * info->features, sizeof(float));
     buffers->logits = vmoe_arena_take(arena, images * info->classes, sizeof(float));
     buffers->probabilities = vmoe_arena_take(arena, images * info->classes, sizeof(float));
-    buffers->patch_rows = vmoe_arena_take(arena, patches, sizeof(int32_t));
+    buffers->patch_rows =
+        vmoe_arena_take(arena, images * vmoe_config_patches(info), sizeof(int32_t));
+    buffers->parts = vmoe_arena_take(arena, larger(info->experts, 1), sizeof *buffers->parts);
     if (info->experts != 0) {
-        buffers->gates = vmoe_arena_take(arena, tokens * info->experts, sizeof(float));
-        buffers->choice = vmoe_arena_take(arena, pairs, sizeof(int16_t));
-        buffers->slot = vmoe_arena_take(arena, pairs, sizeof(int32_t));
-        buffers->rows = vmoe_arena_take(arena, pairs, sizeof(int32_t));
-        buffers->factors = vmoe_arena_take(arena, pairs, sizeof(float));
-        buffers->offsets = vmoe_arena_take(arena, info->experts + 1u, sizeof(uint64_t));
+        take_routing(info, dial, tokens, arena, buffers);
         scratch = larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens, info->experts));
     }
     buffers->scratch_bytes = (scratch + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT * VMOE_ALIGNMENT;

@@ -5,26 +5,52 @@
 #ifndef VMOE_ENCODER_BUFFERS_H
 #define VMOE_ENCODER_BUFFERS_H
 
+#include "kernels/linear.h"
 #include "model/config.h"
 #include "runtime/memory.h"
 
 /*
  * Rows that go through an MLP at once: enough to amortise its weights, few enough to stay in cache.
  */
-#define VMOE_MLP_ROWS 256u
+#define VMOE_MLP_ROWS 512u
+
+/* Tokens whose layer norm makes one task. */
+#define VMOE_NORM_TOKENS 16u
+
+/* The arithmetic of a call: the types of activations, as values of vmoe_precision. */
+struct vmoe_types {
+    uint32_t patches;   /* what the embedding multiplies */
+    uint32_t block;     /* what enters the matrices of a block */
+    uint32_t hidden;    /* what leaves the first layer of an MLP: block, or wider */
+    uint32_t attention; /* q, k, v and their mixture */
+};
+
+/* The types with a table, for a model and the least exact arithmetic that a call permits. */
+struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const vmoe_info *info,
+                                     uint32_t precision);
 
 /*
- * N images of a slice, T tokens, D width.  `wide` is used one after the other for the flattened
- * patches (N, patches, patch values), for q, k and v (N, T, 3 D) and for the map head's k and v.
+ * N images of a slice, T tokens, D width.  The first five share memory, because flattened patches, q,
+ * k and v, and what the head needs of all tokens are used one after the other.
  */
 struct vmoe_buffers {
-    float *x;          /* (N, T, D) the residual stream */
-    float *y;          /* (N, T, D) what enters a layer */
-    float *wide;
-    float *hidden;     /* (VMOE_MLP_ROWS, hidden_stride) between the layers of an MLP */
-    float *gathered;   /* (VMOE_MLP_ROWS, D) */
+    float *image_patches;    /* (N, patches, patch values) as they come from the pictures */
+    struct vmoe_matrix patches;
+    struct vmoe_matrix qkv;    /* (N, T, 3 D) */
+    float *normed;           /* (N, T, D) after the last norm */
+    float *key_value;        /* (N, T, 2 D) of the map head */
+    float *x;                /* (N, T, D) the residual stream */
+    struct vmoe_matrix y;      /* (N, T, D) what enters a layer */
+    struct vmoe_matrix mixed;  /* (N, T, D) what leaves attention; y if the types are equal */
+    struct vmoe_matrix class_y;       /* (N, D) the same three for class tokens alone */
+    struct vmoe_matrix class_query;
+    struct vmoe_matrix class_mixed;
+    struct vmoe_matrix hidden; /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
+    struct vmoe_matrix hidden_wide;   /* before it is made narrow; hidden if the types are equal */
+    struct vmoe_matrix gathered;      /* (VMOE_MLP_ROWS, D) */
     float *pooled;     /* (N, D) */
     float *pooled_2;   /* (N, D) of the map head */
+    struct vmoe_matrix map_hidden;    /* (N, F) of the map head */
     float *features;   /* (N, features) */
     float *logits;     /* (N, classes) */
     float *probabilities; /* (N, classes) */
@@ -36,7 +62,7 @@ struct vmoe_buffers {
     int32_t *rows;     /* (N * T * K) tokens in the order of their experts */
     float *factors;    /* (N * T * K) their gates */
     uint64_t *offsets; /* (E + 1) where each expert's tokens begin */
-    size_t hidden_stride; /* F and some padding */
+    struct vmoe_linear_part *parts; /* (experts, or 1) of a call */
     uint8_t *scratch;  /* (threads, scratch_bytes) */
     uint64_t scratch_bytes;
 };
@@ -45,7 +71,8 @@ struct vmoe_buffers {
 uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images);
 
 /* Takes the buffers of a slice from the arena, which may only be counting. */
-void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
-                         uint32_t threads, struct vmoe_arena *arena, struct vmoe_buffers *buffers);
+void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
+                         const struct vmoe_types *types, uint64_t images, uint32_t threads,
+                         struct vmoe_arena *arena, struct vmoe_buffers *buffers);
 
 #endif

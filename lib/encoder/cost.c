@@ -22,6 +22,16 @@ uint64_t vmoe_cost_shared_macs(const vmoe_info *info)
     return embedding + info->layers * attention + dense + routers + head;
 }
 
+uint64_t vmoe_cost_saved_macs(const vmoe_info *info)
+{
+    uint64_t t = info->tokens, d = info->width;
+
+    if (!vmoe_config_reads_class_tokens(info) || info->moe[info->layers - 1])
+        return 0;
+    /* Queries, their attention, its projection and the MLP of all tokens but the first. */
+    return (t - 1) * (2 * d * d + 2 * t * d + vmoe_cost_pair_macs(info));
+}
+
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
 {
     uint64_t d = info->width, f = info->mlp;
@@ -32,15 +42,32 @@ uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
            4 * columns * arrays;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* In one MoE layer. */
+static uint64_t most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+{
+    return smaller(dial->group_tokens * dial->picks, info->experts * dial->capacity);
+}
+
 uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
-    uint64_t wanted = dial->group_tokens * dial->picks;
-    uint64_t slots = info->experts * dial->capacity;
+    return info->moe_layers * most_pairs(info, dial);
+}
 
-    return wanted < slots ? wanted : slots;
+uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+{
+    uint64_t all = most_pairs(info, dial);
+
+    if (!vmoe_config_reads_class_tokens(info) || !info->moe[info->layers - 1])
+        return 0;
+    return all - smaller((uint64_t)dial->group_images * dial->picks, all);
 }
 
 uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
-    return info->experts * dial->capacity;
+    return info->moe_layers * info->experts * dial->capacity;
 }

@@ -9,10 +9,12 @@ static void prepare_image(void *context, size_t image, uint32_t thread)
     struct vmoe_encoder *encoder = context;
     const vmoe_info *info = encoder->info;
     const struct vmoe_weights *weights = encoder->weights;
-    size_t d = info->width, patches = vmoe_config_patches(info);
-    size_t first = image * info->tokens + vmoe_config_first_patch(info);
-    float *x = encoder->buffers.x + image * info->tokens * d;
-    int32_t *rows = encoder->buffers.patch_rows + image * patches;
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const size_t d = info->width, patches = vmoe_config_patches(info);
+    const size_t values = vmoe_config_patch_values(info);
+    const size_t first = image * info->tokens + vmoe_config_first_patch(info);
+    float *x = buffers->x + image * info->tokens * d;
+    int32_t *rows = buffers->patch_rows + image * patches;
 
     (void)thread;
     memcpy(x, weights->position, info->tokens * d * sizeof(float));
@@ -21,23 +23,30 @@ static void prepare_image(void *context, size_t image, uint32_t thread)
             x[i] += weights->cls[i];
     for (size_t p = 0; p < patches; p++)
         rows[p] = (int32_t)(first + p);
+    if (buffers->patches.type == VMOE_PRECISION_F32)
+        return;
+    for (size_t p = image * patches; p < (image + 1) * patches; p++)
+        vmoe_matrix_set(encoder->kernels, &buffers->patches, p, values,
+                      buffers->image_patches + p * values);
 }
 
 void vmoe_embed(struct vmoe_encoder *encoder)
 {
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    struct vmoe_linear_call call = { .layer = &encoder->weights->embedding,
-                                     .rows = encoder->images * vmoe_config_patches(info),
-                                     .a = buffers->wide,
-                                     .lda = vmoe_config_patch_values(info),
-                                     .out = buffers->x,
-                                     .ldo = info->width,
-                                     .add = true,
-                                     .out_rows = buffers->patch_rows };
+    const struct vmoe_linear_part part = { &encoder->weights->embedding, 0,
+                                           encoder->images * vmoe_config_patches(info) };
+    const struct vmoe_linear_call call = { .parts = &part,
+                                           .count = 1,
+                                           .a = buffers->patches,
+                                           .out = buffers->x,
+                                           .ldo = info->width * sizeof(float),
+                                           .store = VMOE_ADD_F32,
+                                           .out_rows = buffers->patch_rows };
 
+    encoder->x = buffers->x;
+    encoder->tokens = info->tokens;
     vmoe_team_run(encoder->team, encoder->images, prepare_image, encoder);
     vmoe_linear_run(encoder->kernels, encoder->team, &call);
-    vmoe_trace_show(encoder, "tokens", 0, buffers->x, encoder->images * info->tokens, info->width,
-                    info->width);
+    vmoe_trace_show_stream(encoder, "tokens", 0);
 }

@@ -1,95 +1,87 @@
 /* The schedule of a forward pass: embedding, blocks, head, with a look at the clock in between. */
 #include "encoder/encoder.h"
 
-#include "encoder/attention.h"
 #include "runtime/cpu.h"
 
-/* Tokens whose layer norm makes one task. */
-#define NORM_TOKENS 16u
+/* ---- Layer norm ----------------------------------------------------------------------------- */
 
 struct norm_run {
     const struct vmoe_encoder *encoder;
     const struct vmoe_norm *norm;
-    size_t tokens;
+    const struct vmoe_matrix *rows;
+    size_t count;
 };
 
+/* Narrow rows are made from a float32 row that stays in the first-level cache. */
 static void norm_rows(void *context, size_t task, uint32_t thread)
 {
     const struct norm_run *run = context;
     const struct vmoe_encoder *encoder = run->encoder;
-    size_t d = encoder->info->width;
-    size_t begin = task * NORM_TOKENS;
-    size_t end = begin + NORM_TOKENS < run->tokens ? begin + NORM_TOKENS : run->tokens;
+    const struct vmoe_kernels *kernels = encoder->kernels;
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const size_t d = encoder->info->width, begin = task * VMOE_NORM_TOKENS;
+    const size_t left = run->count - begin;
+    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
+    float *row = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
-    (void)thread;
-    for (size_t t = begin; t < end; t++)
-        encoder->kernels->layer_norm(d, encoder->buffers.x + t * d, VMOE_LAYER_NORM_EPSILON,
-                                     run->norm->scale, run->norm->bias,
-                                     encoder->buffers.y + t * d);
+    for (size_t t = begin; t < end; t++) {
+        if (run->rows->type == VMOE_PRECISION_F32)
+            row = vmoe_matrix_row(run->rows, t);
+        kernels->layer_norm(d, encoder->x + t * d, VMOE_LAYER_NORM_EPSILON, run->norm->scale,
+                            run->norm->bias, row);
+        if (run->rows->type != VMOE_PRECISION_F32)
+            vmoe_matrix_set(kernels, run->rows, t, d, row);
+    }
 }
 
-void vmoe_norm_tokens(struct vmoe_encoder *encoder, const struct vmoe_norm *norm)
+void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
+               const struct vmoe_matrix *rows)
 {
-    struct norm_run run = { encoder, norm, encoder->images * encoder->info->tokens };
+    struct norm_run run = { encoder, norm, rows, encoder->images * encoder->tokens };
 
-    vmoe_team_run(encoder->team, (run.tokens + NORM_TOKENS - 1) / NORM_TOKENS, norm_rows, &run);
+    vmoe_team_run(encoder->team, (run.count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, norm_rows,
+                  &run);
 }
+
+/* ---- Trace ---------------------------------------------------------------------------------- */
 
 void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint32_t block,
-                     const float *data, size_t rows, size_t columns, size_t stride)
+                     const struct vmoe_matrix *rows, size_t count, size_t columns)
 {
-    if (encoder->trace.show != NULL)
-        encoder->trace.show(encoder->trace.context, stage, block, data, rows, columns, stride);
+    if (encoder->trace.show != NULL && rows->type == VMOE_PRECISION_F32)
+        encoder->trace.show(encoder->trace.context, stage, block, rows->data, count, columns,
+                            rows->stride / sizeof(float));
 }
 
-/* x += Attention(LayerNorm(x)). */
-static void run_attention(struct vmoe_encoder *encoder, uint32_t index)
+void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block)
 {
-    const vmoe_info *info = encoder->info;
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const struct vmoe_block *block = &encoder->weights->blocks[index];
-    size_t d = info->width, tokens = encoder->images * info->tokens;
-    struct vmoe_linear_call qkv = { .layer = &block->qkv, .rows = tokens, .a = buffers->y,
-                                    .lda = d, .out = buffers->wide, .ldo = 3 * d };
-    struct vmoe_attention_call attend = { .images = encoder->images,
-                                          .heads = info->heads,
-                                          .width = d / info->heads,
-                                          .queries = info->tokens,
-                                          .tokens = info->tokens,
-                                          .q = buffers->wide,
-                                          .ldq = 3 * d,
-                                          .q_image = info->tokens * 3 * d,
-                                          .k = buffers->wide + d,
-                                          .v = buffers->wide + 2 * d,
-                                          .ldkv = 3 * d,
-                                          .out = buffers->y,
-                                          .ldo = d };
-    struct vmoe_linear_call out = { .layer = &block->out, .rows = tokens, .a = buffers->y,
-                                    .lda = d, .out = buffers->x, .ldo = d, .add = true };
+    const size_t d = encoder->info->width;
+    const struct vmoe_matrix x = vmoe_float_matrix(encoder->x, d);
 
-    vmoe_norm_tokens(encoder, &block->norm_0);
-    vmoe_trace_show(encoder, "norm_0", index, buffers->y, tokens, d, d);
-    vmoe_linear_run(encoder->kernels, encoder->team, &qkv);
-    vmoe_trace_show(encoder, "query", index, buffers->wide, tokens, d, 3 * d);
-    vmoe_trace_show(encoder, "key", index, buffers->wide + d, tokens, d, 3 * d);
-    vmoe_trace_show(encoder, "value", index, buffers->wide + 2 * d, tokens, d, 3 * d);
-    vmoe_attention_run(encoder, &attend);
-    vmoe_linear_run(encoder->kernels, encoder->team, &out);
-    vmoe_trace_show(encoder, "attention", index, buffers->x, tokens, d, d);
+    vmoe_trace_show(encoder, stage, block, &x, encoder->images * encoder->tokens, d);
+}
+
+/* ---- Blocks --------------------------------------------------------------------------------- */
+
+/* A trace wants to see everything. */
+bool vmoe_ends_in_class_tokens(const struct vmoe_encoder *encoder, uint32_t block)
+{
+    return block + 1 == encoder->info->layers && vmoe_config_reads_class_tokens(encoder->info) &&
+           encoder->trace.show == NULL;
 }
 
 /* x += Mlp(LayerNorm(x)). */
 static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
 {
     const struct vmoe_block *block = &encoder->weights->blocks[index];
-    size_t d = encoder->info->width, tokens = encoder->images * encoder->info->tokens;
-    struct vmoe_mlp_call call = { .mlp = block->mlps,
-                                  .rows = tokens,
-                                  .in = encoder->buffers.y,
-                                  .out = encoder->buffers.x };
+    const struct vmoe_matrix *y = &encoder->buffers.y;
+    const uint64_t offsets[] = { 0, encoder->images * encoder->tokens };
+    const struct vmoe_mlp_call call = {
+        .mlps = block->mlps, .offsets = offsets, .count = 1, .in = y, .out = encoder->x
+    };
 
-    vmoe_norm_tokens(encoder, &block->norm_1);
-    vmoe_trace_show(encoder, "norm_1", index, encoder->buffers.y, tokens, d, d);
+    vmoe_norm(encoder, &block->norm_1, y);
+    vmoe_trace_show(encoder, "norm_1", index, y, offsets[1], encoder->info->width);
     vmoe_mlp_run(encoder, &call);
 }
 
@@ -115,7 +107,6 @@ static void stop_watch(struct vmoe_encoder *encoder, vmoe_stage stage, double *m
 vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error)
 {
     const vmoe_info *info = encoder->info;
-    size_t tokens = encoder->images * info->tokens;
     double mark = vmoe_cpu_seconds();
     uint32_t moe_layer = 0;
 
@@ -126,7 +117,7 @@ vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error)
 
         if (status != VMOE_OK)
             return status;
-        run_attention(encoder, i);
+        vmoe_attention(encoder, i);
         stop_watch(encoder, VMOE_STAGE_ATTENTION, &mark);
         status = check_cancel(encoder, error);
         if (status != VMOE_OK)
@@ -138,7 +129,7 @@ vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error)
             run_mlp(encoder, i);
             stop_watch(encoder, VMOE_STAGE_MLP, &mark);
         }
-        vmoe_trace_show(encoder, "block", i, encoder->buffers.x, tokens, info->width, info->width);
+        vmoe_trace_show_stream(encoder, "block", i);
     }
     vmoe_head(encoder);
     stop_watch(encoder, VMOE_STAGE_HEAD, &mark);

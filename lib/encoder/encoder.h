@@ -1,9 +1,12 @@
 /*
  * The forward pass: flattened patches in, features and logits out, for one slice of images at a
- * time.  All arithmetic is float32; weights may be narrower.
+ * time.  The residual stream, norms, gates, softmax and head are float32; what enters the matrices of
+ * a block has the types of buffers.h.
  */
 #ifndef VMOE_ENCODER_ENCODER_H
 #define VMOE_ENCODER_ENCODER_H
+
+#include <stdbool.h>
 
 #include "encoder/buffers.h"
 #include "model/weights.h"
@@ -14,13 +17,14 @@ struct vmoe_tally {
     vmoe_layer_report *layers; /* (moe_layers) */
     uint64_t *load;            /* (moe_layers, E) */
     int16_t *routes;           /* (moe_layers, images of the call, T, K) */
-    uint8_t *used;             /* (moe_layers, E) 1 for experts that processed a token; not NULL */
+    uint8_t *used;             /* (moe_layers, E) 1 for experts that were computed; not NULL */
     uint64_t assigned, processed, dropped, untouched;
+    uint64_t computed; /* of the processed pairs, those that the result depends on */
 };
 
 /*
- * Shows intermediate values to tests: `data` is (rows, columns) with a row stride.  A NULL function
- * shows nothing.
+ * Shows intermediate values of calls in float32 to tests: `data` is (rows, columns) with a row
+ * stride.  A NULL function shows nothing.
  */
 struct vmoe_trace {
     void (*show)(void *context, const char *stage, uint32_t block, const float *data, size_t rows,
@@ -35,6 +39,7 @@ struct vmoe_encoder {
     const struct vmoe_kernels *kernels;
     struct vmoe_team *team;
     struct vmoe_dial dial;
+    struct vmoe_types types;
     struct vmoe_buffers buffers;
     const int32_t *cancel; /* or NULL */
     const int16_t *forced; /* routes to follow, as in vmoe_options, or NULL */
@@ -43,33 +48,49 @@ struct vmoe_encoder {
     struct vmoe_trace trace;
     double seconds[VMOE_STAGE_COUNT];
 
-    /* The slice. */
+    /* The slice, and its residual stream: all tokens of its images, in the end one of each. */
     uint64_t first_image, images;
+    float *x;
+    size_t tokens; /* of an image in x */
 };
 
 /*
- * Runs the slice whose flattened patches stand in buffers.wide; features and logits are left in
+ * Runs the slice whose flattened patches stand in buffers.image_patches; features and logits are left in
  * their buffers.
  */
 vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error);
 
 /* ---- The stages, each in its own file ---- */
 
-/* Patches to tokens: embedding, class token, position embeddings.  wide -> x. */
+/* Patches to tokens: embedding, class token, position embeddings.  image_patches -> buffers.x. */
 void vmoe_embed(struct vmoe_encoder *encoder);
 
-/* y = LayerNorm(x) for every token of the slice. */
-void vmoe_norm_tokens(struct vmoe_encoder *encoder, const struct vmoe_norm *norm);
+/* x += Attention(LayerNorm(x)).  In the last block of a model with a class token it alone goes on. */
+void vmoe_attention(struct vmoe_encoder *encoder, uint32_t block);
+
+/* rows = LayerNorm(x) for every token of the stream. */
+void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
+               const struct vmoe_matrix *rows);
+
+/* Attention between queries and tokens that are already projected, for every image and head. */
+struct vmoe_heads_call {
+    const struct vmoe_matrix *q; /* (images * queries, D) */
+    size_t queries;            /* of an image; 0: one that all images share */
+    const struct vmoe_matrix *k, *v;   /* (images * T, D) */
+    const struct vmoe_matrix *out;     /* (images * queries, D) */
+};
+void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call);
 
 /*
- * out[r] += factor[r] * MLP(in[r]) for `rows` rows.  If `indices` is not NULL, in[r] and out[r] are
- * rows indices[r] of y and x; otherwise rows r of `in` and `out`.  `factors` may be NULL (1).
+ * MLPs over rows of `in`: number i has rows offsets[i] .. offsets[i + 1] - 1.  Row r is added to row
+ * r of `out`, or, with `indices`, in[indices[r]] is added to out[indices[r]], times factors[r].
  */
 struct vmoe_mlp_call {
-    const struct vmoe_mlp *mlp;
-    size_t rows;
-    const float *in;
-    float *out;
+    const struct vmoe_mlp *mlps;
+    const uint64_t *offsets; /* (count + 1) */
+    size_t count;
+    const struct vmoe_matrix *in;
+    float *out; /* (.., D) */
     const int32_t *indices;
     const float *factors;
 };
@@ -81,8 +102,22 @@ void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer);
 /* Last norm, pooling, pre_logits, head. */
 void vmoe_head(struct vmoe_encoder *encoder);
 
-/* Shows a stage of all tokens to the trace, if there is one. */
+/* True if, after the attention of this block, only class tokens have a part in the result. */
+bool vmoe_ends_in_class_tokens(const struct vmoe_encoder *encoder, uint32_t block);
+
+/* Shows rows of a stage to the trace, if there is one and they are float32. */
 void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint32_t block,
-                     const float *data, size_t rows, size_t columns, size_t stride);
+                     const struct vmoe_matrix *rows, size_t count, size_t columns);
+
+/* The same for the residual stream. */
+void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
+
+/* Rows of `n` floats without padding. */
+static inline struct vmoe_matrix vmoe_float_matrix(const float *data, size_t n)
+{
+    return (struct vmoe_matrix){ .type = VMOE_PRECISION_F32,
+                               .data = (void *)(uintptr_t)data,
+                               .stride = n * sizeof(float) };
+}
 
 #endif

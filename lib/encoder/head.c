@@ -1,27 +1,51 @@
-/* From the tokens of the last block to logits: last norm, pooling, pre_logits, head. */
+/*
+ * From the tokens of the last block to logits: last norm, pooling, pre_logits, head.  All of it is
+ * float32: it is little work, and what is lost here is not made good by anything behind.
+ */
 #include <string.h>
 
-#include "encoder/attention.h"
 #include "encoder/encoder.h"
+
+/* out (rows, n) = activation(in W + bias). */
+static void run_linear(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
+                       const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out,
+                       uint32_t activation, uint32_t store)
+{
+    const struct vmoe_linear_part part = { layer, 0, rows };
+    const struct vmoe_linear_call call = { .parts = &part,
+                                           .count = 1,
+                                           .a = *in,
+                                           .out = out->data,
+                                           .ldo = out->stride,
+                                           .activation = activation,
+                                           .store = store };
+
+    vmoe_linear_run(encoder->kernels, encoder->team, &call);
+}
+
+static void norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
+                     const float *from, float *to)
+{
+    encoder->kernels->layer_norm(encoder->info->width, from, VMOE_LAYER_NORM_EPSILON, norm->scale,
+                                 norm->bias, to);
+}
 
 /* The class token alone is normed: the other tokens have no part in the result. */
 static void pool_token(void *context, size_t image, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
-    const struct vmoe_norm *norm = &encoder->weights->norm;
     size_t d = encoder->info->width;
 
     (void)thread;
-    encoder->kernels->layer_norm(d, encoder->buffers.x + image * encoder->info->tokens * d,
-                                 VMOE_LAYER_NORM_EPSILON, norm->scale, norm->bias,
-                                 encoder->buffers.pooled + image * d);
+    norm_row(encoder, &encoder->weights->norm, encoder->x + image * encoder->tokens * d,
+             encoder->buffers.pooled + image * d);
 }
 
 static void pool_mean(void *context, size_t image, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
     size_t d = encoder->info->width, tokens = encoder->info->tokens;
-    const float *y = encoder->buffers.y + image * tokens * d;
+    const float *y = encoder->buffers.normed + image * tokens * d;
     float *pooled = encoder->buffers.pooled + image * d;
 
     (void)thread;
@@ -36,12 +60,11 @@ static void pool_mean(void *context, size_t image, uint32_t thread)
 static void norm_pooled(void *context, size_t image, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
-    const struct vmoe_norm *norm = &encoder->weights->map.norm;
     size_t d = encoder->info->width;
 
     (void)thread;
-    encoder->kernels->layer_norm(d, encoder->buffers.pooled + image * d, VMOE_LAYER_NORM_EPSILON,
-                                 norm->scale, norm->bias, encoder->buffers.pooled_2 + image * d);
+    norm_row(encoder, &encoder->weights->map.norm, encoder->buffers.pooled + image * d,
+             encoder->buffers.pooled_2 + image * d);
 }
 
 /* Attention from the learned probe to all tokens, then pooled = a + Mlp(LayerNorm(a)). */
@@ -50,50 +73,38 @@ static void pool_map(struct vmoe_encoder *encoder)
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_map_head *map = &encoder->weights->map;
-    size_t d = info->width, images = encoder->images;
-    float *query = buffers->hidden;
-    struct vmoe_linear_call project_query = { .layer = &map->query, .rows = 1, .a = map->probe,
-                                              .lda = d, .out = query, .ldo = d };
-    struct vmoe_linear_call project = { .layer = &map->key_value, .rows = images * info->tokens,
-                                        .a = buffers->y, .lda = d, .out = buffers->wide,
-                                        .ldo = 2 * d };
-    struct vmoe_attention_call attend = { .images = images,
-                                          .heads = info->heads,
-                                          .width = d / info->heads,
-                                          .queries = 1,
-                                          .tokens = info->tokens,
-                                          .q = query,
-                                          .ldq = d,
-                                          .q_image = 0,
-                                          .k = buffers->wide,
-                                          .v = buffers->wide + d,
-                                          .ldkv = 2 * d,
-                                          .out = buffers->pooled_2,
-                                          .ldo = d };
-    struct vmoe_linear_call out = { .layer = &map->out, .rows = images, .a = buffers->pooled_2,
-                                    .lda = d, .out = buffers->pooled, .ldo = d };
-    struct vmoe_mlp_call mlp = { .mlp = &map->mlp, .rows = images, .in = buffers->pooled_2,
-                                 .out = buffers->pooled };
+    const size_t d = info->width, images = encoder->images;
+    const struct vmoe_matrix probe = vmoe_float_matrix(map->probe, d);
+    const struct vmoe_matrix query = vmoe_float_matrix(vmoe_matrix_row(&buffers->map_hidden, 0), d);
+    const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
+    const struct vmoe_matrix key_value = vmoe_float_matrix(buffers->key_value, 2 * d);
+    const struct vmoe_matrix value = vmoe_matrix_columns(&key_value, d);
+    const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, d);
+    const struct vmoe_matrix pooled_2 = vmoe_float_matrix(buffers->pooled_2, d);
+    const struct vmoe_matrix *hidden = &buffers->map_hidden;
+    const struct vmoe_heads_call heads = { &query, 0, &key_value, &value, &pooled_2 };
 
-    vmoe_linear_run(encoder->kernels, encoder->team, &project_query);
-    vmoe_linear_run(encoder->kernels, encoder->team, &project);
-    vmoe_attention_run(encoder, &attend);
-    vmoe_linear_run(encoder->kernels, encoder->team, &out);
+    run_linear(encoder, &map->query, &probe, 1, &query, VMOE_IDENTITY, VMOE_STORE_F32);
+    run_linear(encoder, &map->key_value, &normed, images * info->tokens, &key_value, VMOE_IDENTITY,
+               VMOE_STORE_F32);
+    vmoe_heads_run(encoder, &heads);
+    run_linear(encoder, &map->out, &pooled_2, images, &pooled, VMOE_IDENTITY, VMOE_STORE_F32);
     vmoe_team_run(encoder->team, images, norm_pooled, encoder);
-    vmoe_mlp_run(encoder, &mlp);
+    run_linear(encoder, &map->mlp.fc1, &pooled_2, images, hidden,
+               info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF, VMOE_STORE_F32);
+    run_linear(encoder, &map->mlp.fc2, hidden, images, &pooled, VMOE_IDENTITY, VMOE_ADD_F32);
 }
 
 static void pool(struct vmoe_encoder *encoder)
 {
     const vmoe_info *info = encoder->info;
-    size_t tokens = encoder->images * info->tokens;
+    const struct vmoe_matrix normed = vmoe_float_matrix(encoder->buffers.normed, info->width);
 
-    if (info->classifier == VMOE_CLASSIFIER_TOKEN && encoder->trace.show == NULL) {
-        vmoe_team_run(encoder->team, encoder->images, pool_token, encoder);
-        return;
+    if (!vmoe_config_reads_class_tokens(info) || encoder->trace.show != NULL) {
+        vmoe_norm(encoder, &encoder->weights->norm, &normed);
+        vmoe_trace_show(encoder, "norm", 0, &normed, encoder->images * encoder->tokens,
+                        info->width);
     }
-    vmoe_norm_tokens(encoder, &encoder->weights->norm);
-    vmoe_trace_show(encoder, "norm", 0, encoder->buffers.y, tokens, info->width, info->width);
     if (info->classifier == VMOE_CLASSIFIER_TOKEN)
         vmoe_team_run(encoder->team, encoder->images, pool_token, encoder);
     else if (info->classifier == VMOE_CLASSIFIER_GAP)
@@ -106,27 +117,18 @@ void vmoe_head(struct vmoe_encoder *encoder)
 {
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    struct vmoe_linear_call pre_logits = { .layer = &encoder->weights->pre_logits,
-                                           .rows = encoder->images,
-                                           .a = buffers->pooled,
-                                           .lda = info->width,
-                                           .out = buffers->features,
-                                           .ldo = info->features,
-                                           .activation = VMOE_LINEAR_TANH };
-    struct vmoe_linear_call head = { .layer = &encoder->weights->head,
-                                     .rows = encoder->images,
-                                     .a = buffers->features,
-                                     .lda = info->features,
-                                     .out = buffers->logits,
-                                     .ldo = info->classes };
+    const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, info->width);
+    const struct vmoe_matrix features = vmoe_float_matrix(buffers->features, info->features);
+    const struct vmoe_matrix logits = vmoe_float_matrix(buffers->logits, info->classes);
 
     pool(encoder);
-    vmoe_trace_show(encoder, "pooled", 0, buffers->pooled, encoder->images, info->width,
-                    info->width);
+    vmoe_trace_show(encoder, "pooled", 0, &pooled, encoder->images, info->width);
     if (info->pre_logits != 0)
-        vmoe_linear_run(encoder->kernels, encoder->team, &pre_logits);
+        run_linear(encoder, &encoder->weights->pre_logits, &pooled, encoder->images, &features,
+                   VMOE_TANH_OF, VMOE_STORE_F32);
     else
         memcpy(buffers->features, buffers->pooled,
                encoder->images * info->width * sizeof(float));
-    vmoe_linear_run(encoder->kernels, encoder->team, &head);
+    run_linear(encoder, &encoder->weights->head, &features, encoder->images, &logits,
+               VMOE_IDENTITY, VMOE_STORE_F32);
 }

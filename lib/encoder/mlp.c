@@ -1,78 +1,126 @@
-/* An MLP over some of the tokens: the dense one over all, an expert over those it was given. */
+/*
+ * MLPs: the dense one over all tokens of the stream, or the experts, each over the tokens it was
+ * given.  Rows go through both layers in waves; a wave of few tokens has the rows of many experts,
+ * so that all threads find enough to do between two layers.
+ */
 #include <string.h>
 
 #include "encoder/encoder.h"
 
-/* Rows of a gather that make one task. */
-#define GATHER_ROWS 32u
+/* Rows that are copied or made narrow by one task. */
+#define TASK_ROWS 16u
 
-struct gather {
-    const int32_t *indices;
-    const float *from;
-    float *to;
-    size_t rows, width;
+/* Rows begin .. begin + rows - 1 of a call. */
+struct wave {
+    const struct vmoe_encoder *encoder;
+    const struct vmoe_mlp_call *call;
+    size_t begin, rows;
 };
+
+static size_t task_end(const struct wave *wave, size_t begin)
+{
+    return wave->rows - begin < TASK_ROWS ? wave->rows : begin + TASK_ROWS;
+}
 
 static void gather_rows(void *context, size_t task, uint32_t thread)
 {
-    const struct gather *gather = context;
-    size_t begin = task * GATHER_ROWS;
-    size_t end = begin + GATHER_ROWS < gather->rows ? begin + GATHER_ROWS : gather->rows;
+    const struct wave *wave = context;
+    const struct vmoe_matrix *from = wave->call->in, *to = &wave->encoder->buffers.gathered;
+    const size_t begin = task * TASK_ROWS;
 
     (void)thread;
-    for (size_t r = begin; r < end; r++)
-        memcpy(gather->to + r * gather->width,
-               gather->from + (size_t)gather->indices[r] * gather->width,
-               gather->width * sizeof(float));
+    for (size_t r = begin; r < task_end(wave, begin); r++) {
+        const size_t index = (size_t)wave->call->indices[wave->begin + r];
+
+        memcpy(vmoe_matrix_row(to, r), vmoe_matrix_row(from, index), from->stride);
+        if (from->quants != NULL)
+            to->quants[r] = from->quants[index];
+    }
 }
 
-/* Rows begin .. begin + rows - 1 of a call. */
-static void run_rows(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call, size_t begin,
-                     size_t rows)
+static void narrow_rows(void *context, size_t task, uint32_t thread)
 {
-    const vmoe_info *info = encoder->info;
+    const struct wave *wave = context;
+    const struct vmoe_buffers *buffers = &wave->encoder->buffers;
+    const size_t begin = task * TASK_ROWS;
+
+    (void)thread;
+    for (size_t r = begin; r < task_end(wave, begin); r++)
+        vmoe_matrix_convert(wave->encoder->kernels, &buffers->hidden_wide, &buffers->hidden, r,
+                          wave->encoder->info->mlp);
+}
+
+static void for_rows(struct wave *wave, vmoe_team_task task)
+{
+    vmoe_team_run(wave->encoder->team, (wave->rows + TASK_ROWS - 1) / TASK_ROWS, task, wave);
+}
+
+/* Which rows of the wave belong to which MLP; `second` chooses among its layers. */
+static size_t list_parts(const struct wave *wave, bool second)
+{
+    const struct vmoe_mlp_call *call = wave->call;
+    struct vmoe_linear_part *parts = wave->encoder->buffers.parts;
+    const size_t end = wave->begin + wave->rows;
+    size_t count = 0;
+
+    for (size_t i = 0; i < call->count; i++) {
+        const size_t first = call->offsets[i] > wave->begin ? call->offsets[i] : wave->begin;
+        const size_t last = call->offsets[i + 1] < end ? call->offsets[i + 1] : end;
+
+        if (first < last)
+            parts[count++] = (struct vmoe_linear_part){
+                second ? &call->mlps[i].fc2 : &call->mlps[i].fc1, first - wave->begin, last - first
+            };
+    }
+    return count;
+}
+
+static void run_wave(struct wave *wave)
+{
+    const struct vmoe_encoder *encoder = wave->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    size_t d = info->width;
-    struct vmoe_linear_call first = { .layer = &call->mlp->fc1,
-                                      .rows = rows,
-                                      .a = call->in + begin * d,
-                                      .lda = d,
-                                      .out = buffers->hidden,
-                                      .ldo = buffers->hidden_stride,
-                                      .activation = info->gelu == VMOE_GELU_ERF
-                                                        ? VMOE_LINEAR_GELU_ERF
-                                                        : VMOE_LINEAR_GELU_TANH };
-    struct vmoe_linear_call second = { .layer = &call->mlp->fc2,
-                                       .rows = rows,
+    const struct vmoe_mlp_call *call = wave->call;
+    const struct vmoe_matrix *wide = &buffers->hidden_wide;
+    const size_t stride = encoder->info->width * sizeof(float);
+    struct vmoe_linear_call first = {
+        .parts = buffers->parts,
+        .a = vmoe_matrix_from(call->in, wave->begin),
+        .out = wide->data,
+        .ldo = wide->stride,
+        .activation = encoder->info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF,
+        .store = wide->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32
+    };
+    struct vmoe_linear_call second = { .parts = buffers->parts,
                                        .a = buffers->hidden,
-                                       .lda = buffers->hidden_stride,
-                                       .out = call->out,
-                                       .ldo = d,
-                                       .add = true };
+                                       .out = (uint8_t *)call->out + wave->begin * stride,
+                                       .ldo = stride,
+                                       .store = VMOE_ADD_F32 };
 
     if (call->indices != NULL) {
-        struct gather gather = { call->indices + begin, call->in, buffers->gathered, rows, d };
-
-        vmoe_team_run(encoder->team, (rows + GATHER_ROWS - 1) / GATHER_ROWS, gather_rows, &gather);
+        for_rows(wave, gather_rows);
         first.a = buffers->gathered;
-        second.out_rows = call->indices + begin;
-    } else {
-        second.out = call->out + begin * d;
+        second.out = call->out;
+        second.out_rows = call->indices + wave->begin;
+        second.factors = call->factors + wave->begin;
     }
-    if (call->factors != NULL)
-        second.out_factors = call->factors + begin;
+    first.count = list_parts(wave, false);
     vmoe_linear_run(encoder->kernels, encoder->team, &first);
+    if (wide->type != buffers->hidden.type)
+        for_rows(wave, narrow_rows);
+    second.count = list_parts(wave, true);
     vmoe_linear_run(encoder->kernels, encoder->team, &second);
 }
 
 void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call)
 {
-    size_t blocks = (call->rows + VMOE_MLP_ROWS - 1) / VMOE_MLP_ROWS;
+    const size_t rows = call->offsets[call->count];
+    const size_t waves = (rows + VMOE_MLP_ROWS - 1) / VMOE_MLP_ROWS;
 
-    /* Blocks of nearly equal size, so that the last one is not a poor use of the weights. */
-    for (size_t i = 0; i < blocks; i++) {
-        size_t begin = call->rows * i / blocks;
+    /* Waves of nearly equal size, so that the last one is not a poor use of the weights. */
+    for (size_t i = 0; i < waves; i++) {
+        struct wave wave = { encoder, call, rows * i / waves, 0 };
 
-        run_rows(encoder, call, begin, call->rows * (i + 1) / blocks - begin);
+        wave.rows = rows * (i + 1) / waves - wave.begin;
+        run_wave(&wave);
     }
 }

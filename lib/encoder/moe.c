@@ -9,28 +9,33 @@
 #include "routing/routing.h"
 #include "runtime/cpu.h"
 
-/* Tokens whose gates make one task. */
-#define GATE_TOKENS 32u
-
 struct layer {
     struct vmoe_encoder *encoder;
     const struct vmoe_block *block;
     size_t tokens; /* of the slice */
+    bool class_only; /* only class tokens have a part in the result */
 };
 
+/* y = LayerNorm(x), and from the same float32 rows the gates and the choice of some tokens. */
 static void run_gates(void *context, size_t task, uint32_t thread)
 {
     const struct layer *layer = context;
     const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
+    const struct vmoe_norm *norm = &layer->block->norm_1;
     size_t d = encoder->info->width, experts = encoder->info->experts;
     size_t picks = encoder->dial.picks;
-    size_t begin = task * GATE_TOKENS;
-    size_t count = layer->tokens - begin < GATE_TOKENS ? layer->tokens - begin : GATE_TOKENS;
+    size_t begin = task * VMOE_NORM_TOKENS, left = layer->tokens - begin;
+    size_t count = left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS;
     float *gates = buffers->gates + begin * experts;
+    float *rows = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
-    (void)thread;
-    vmoe_route_gates(count, d, experts, buffers->y + begin * d, d, layer->block->router, gates);
+    for (size_t i = 0; i < count; i++) {
+        encoder->kernels->layer_norm(d, encoder->x + (begin + i) * d, VMOE_LAYER_NORM_EPSILON,
+                                     norm->scale, norm->bias, rows + i * d);
+        vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
+    }
+    vmoe_route_gates(count, d, experts, rows, d, layer->block->router, gates);
     vmoe_route_choose(count, experts, picks, gates, buffers->choice + begin * picks);
 }
 
@@ -61,17 +66,27 @@ static void follow_routes(const struct vmoe_encoder *encoder, const int16_t *rou
     }
 }
 
-/* Lists the tokens of each expert: offsets, rows, factors. */
-static void list_rows(const struct vmoe_encoder *encoder, size_t tokens)
+/* True for the pairs that are computed: they have a slot, and the result depends on them. */
+static bool counts(const struct layer *layer, size_t pair)
 {
+    const struct vmoe_encoder *encoder = layer->encoder;
+
+    return encoder->buffers.slot[pair] >= 0 &&
+           (!layer->class_only || pair / encoder->dial.picks % encoder->info->tokens == 0);
+}
+
+/* Lists the tokens that each expert computes: offsets, rows, factors. */
+static void list_rows(const struct layer *layer)
+{
+    const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     size_t experts = encoder->info->experts, picks = encoder->dial.picks;
     uint64_t *offsets = buffers->offsets, total = 0;
 
     /* offsets[e + 1] counts, then becomes the place of the next token of expert e, then its end. */
     memset(offsets, 0, (experts + 1) * sizeof *offsets);
-    for (size_t i = 0; i < tokens * picks; i++)
-        if (buffers->slot[i] >= 0)
+    for (size_t i = 0; i < layer->tokens * picks; i++)
+        if (counts(layer, i))
             offsets[buffers->choice[i] + 1]++;
     for (size_t e = 0; e < experts; e++) {
         uint64_t count = offsets[e + 1];
@@ -79,36 +94,44 @@ static void list_rows(const struct vmoe_encoder *encoder, size_t tokens)
         offsets[e + 1] = total;
         total += count;
     }
-    for (size_t i = 0; i < tokens * picks; i++) {
+    for (size_t i = 0; i < layer->tokens * picks; i++) {
         size_t expert = (size_t)buffers->choice[i], token = i / picks;
 
-        if (buffers->slot[i] < 0)
+        if (!counts(layer, i))
             continue;
         buffers->rows[offsets[expert + 1]] = (int32_t)token;
         buffers->factors[offsets[expert + 1]++] = buffers->gates[token * experts + expert];
     }
 }
 
-static void count_layer(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer, size_t tokens)
+static void count_layer(const struct layer *layer, uint32_t block, uint32_t number)
 {
+    struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     struct vmoe_tally *tally = &encoder->tally;
     size_t experts = encoder->info->experts, picks = encoder->dial.picks;
-    uint64_t assigned = tokens * picks, processed = buffers->offsets[experts], untouched = 0;
+    uint64_t assigned = layer->tokens * picks, processed = 0, untouched = 0;
 
-    for (size_t t = 0; t < tokens; t++) {
+    for (size_t t = 0; t < layer->tokens; t++) {
         size_t kept = 0;
 
-        for (size_t k = 0; k < picks; k++)
-            kept += buffers->slot[t * picks + k] >= 0;
+        for (size_t i = t * picks; i < (t + 1) * picks; i++) {
+            const bool slot = buffers->slot[i] >= 0;
+
+            kept += slot;
+            if (slot && tally->load != NULL)
+                tally->load[number * experts + (size_t)buffers->choice[i]]++;
+        }
+        processed += kept;
         untouched += kept == 0;
     }
     tally->assigned += assigned;
     tally->processed += processed;
     tally->dropped += assigned - processed;
     tally->untouched += untouched;
+    tally->computed += buffers->offsets[experts];
     if (tally->layers != NULL) {
-        vmoe_layer_report *report = &tally->layers[layer];
+        vmoe_layer_report *report = &tally->layers[number];
 
         report->layer = block;
         report->assigned += assigned;
@@ -116,66 +139,59 @@ static void count_layer(struct vmoe_encoder *encoder, uint32_t block, uint32_t l
         report->dropped += assigned - processed;
         report->untouched += untouched;
     }
-    for (size_t e = 0; e < experts; e++) {
-        uint64_t load = buffers->offsets[e + 1] - buffers->offsets[e];
-
-        if (load != 0)
-            tally->used[layer * experts + e] = 1;
-        if (tally->load != NULL)
-            tally->load[layer * experts + e] += load;
-    }
+    for (size_t e = 0; e < experts; e++)
+        if (buffers->offsets[e + 1] != buffers->offsets[e])
+            tally->used[number * experts + e] = 1;
     if (tally->routes != NULL) {
-        int16_t *routes = tally->routes + (layer * encoder->call_images + encoder->first_image) *
+        int16_t *routes = tally->routes + (number * encoder->call_images + encoder->first_image) *
                                               encoder->info->tokens * picks;
 
-        for (size_t i = 0; i < tokens * picks; i++)
+        for (size_t i = 0; i < layer->tokens * picks; i++)
             routes[i] = (int16_t)(buffers->slot[i] >= 0 ? buffers->choice[i]
                                                         : -1 - buffers->choice[i]);
     }
 }
 
-static void plan(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer, size_t tokens)
+static void plan(struct layer *layer, uint32_t block, uint32_t number)
 {
-    struct layer context = { encoder, &encoder->weights->blocks[block], tokens };
+    struct vmoe_encoder *encoder = layer->encoder;
     size_t picks = encoder->dial.picks;
 
-    vmoe_team_run(encoder->team, (tokens + GATE_TOKENS - 1) / GATE_TOKENS, run_gates, &context);
+    vmoe_team_run(encoder->team, (layer->tokens + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS,
+                  run_gates, layer);
     if (encoder->forced != NULL)
         follow_routes(encoder,
-                      encoder->forced + (layer * encoder->call_images + encoder->first_image) *
+                      encoder->forced + (number * encoder->call_images + encoder->first_image) *
                                             encoder->info->tokens * picks,
-                      tokens * picks);
+                      layer->tokens * picks);
     else
-        vmoe_team_run(encoder->team, tokens / encoder->dial.group_tokens, assign_group, &context);
-    list_rows(encoder, tokens);
-    count_layer(encoder, block, layer, tokens);
+        vmoe_team_run(encoder->team, layer->tokens / encoder->dial.group_tokens, assign_group,
+                      layer);
+    list_rows(layer);
+    count_layer(layer, block, number);
 }
 
-void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer)
+void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *weights = &encoder->weights->blocks[block];
-    size_t tokens = encoder->images * encoder->info->tokens;
+    const struct vmoe_matrix gates = vmoe_float_matrix(buffers->gates, encoder->info->experts);
+    const struct vmoe_mlp_call call = { .mlps = weights->mlps,
+                                        .offsets = buffers->offsets,
+                                        .count = encoder->info->experts,
+                                        .in = &buffers->y,
+                                        .out = encoder->x,
+                                        .indices = buffers->rows,
+                                        .factors = buffers->factors };
+    struct layer layer = { encoder, weights, encoder->images * encoder->tokens,
+                           vmoe_ends_in_class_tokens(encoder, block) };
     double begin = vmoe_cpu_seconds(), middle;
 
-    vmoe_norm_tokens(encoder, &weights->norm_1);
-    vmoe_trace_show(encoder, "norm_1", block, buffers->y, tokens, encoder->info->width,
-                    encoder->info->width);
-    plan(encoder, block, layer, tokens);
-    vmoe_trace_show(encoder, "gates", block, buffers->gates, tokens, encoder->info->experts,
-                    encoder->info->experts);
+    plan(&layer, block, number);
+    vmoe_trace_show(encoder, "norm_1", block, &buffers->y, layer.tokens, encoder->info->width);
+    vmoe_trace_show(encoder, "gates", block, &gates, layer.tokens, encoder->info->experts);
     middle = vmoe_cpu_seconds();
-    for (uint32_t e = 0; e < encoder->info->experts; e++) {
-        size_t first = buffers->offsets[e];
-        struct vmoe_mlp_call call = { .mlp = &weights->mlps[e],
-                                      .rows = buffers->offsets[e + 1] - first,
-                                      .in = buffers->y,
-                                      .out = buffers->x,
-                                      .indices = buffers->rows + first,
-                                      .factors = buffers->factors + first };
-
-        vmoe_mlp_run(encoder, &call);
-    }
+    vmoe_mlp_run(encoder, &call);
     encoder->seconds[VMOE_STAGE_ROUTING] += middle - begin;
     encoder->seconds[VMOE_STAGE_EXPERTS] += vmoe_cpu_seconds() - middle;
 }

@@ -18,6 +18,7 @@
 #define PARTS (LANES / WIDTH)
 
 typedef uint32_t vec_bits __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t vec_int __attribute__((vector_size(4 * WIDTH)));
 
 /* ---- Functions of one vector ---------------------------------------------------------------- */
 
@@ -133,23 +134,17 @@ static inline float *pad(float padded[LANES], size_t n, const float *x, float va
     return padded;
 }
 
-#define MAP(name, function)                                                                        \
-    static void name(size_t n, float *x)                                                           \
-    {                                                                                              \
-        float rest[LANES];                                                                         \
-                                                                                                   \
-        for (; n >= WIDTH; n -= WIDTH, x += WIDTH)                                                 \
-            store(x, function(load(x)));                                                           \
-        if (n > 0) {                                                                               \
-            store(rest, function(load(pad(rest, n, x, 0.0f))));                                    \
-            memcpy(x, rest, n * sizeof *x);                                                        \
-        }                                                                                          \
-    }
+static void sigmoid(size_t n, float *x)
+{
+    float rest[LANES];
 
-MAP(gelu_tanh, gelu_tanh_of)
-MAP(gelu_erf, gelu_erf_of)
-MAP(tanh_map, tanh_of)
-MAP(sigmoid, sigmoid_of)
+    for (; n >= WIDTH; n -= WIDTH, x += WIDTH)
+        store(x, sigmoid_of(load(x)));
+    if (n > 0) {
+        store(rest, sigmoid_of(load(pad(rest, n, x, 0.0f))));
+        memcpy(x, rest, n * sizeof *x);
+    }
+}
 
 /* ---- Reductions in 16 lanes ----------------------------------------------------------------- */
 

@@ -21,35 +21,98 @@
  * layout serves every instruction set and a panel is one sequential stream.  For int8 a column has
  * a float32 scale, stored apart: W[k][n] = scale[n] * int8[k][n].
  *
+ * ROWS.  What a product multiplies with weights are rows of float32, bfloat16 or int8 numbers.  An
+ * int8 row is unsigned and has a scale and a zero of its own: x = scale * (q - zero).  The buffers of
+ * bfloat16 and int8 rows are padded: a row is finite up to a multiple of VMOE_ROW_BYTES, and there
+ * are readable rows up to a multiple of VMOE_ROW_COUNT, so that a kernel may load whole tiles.  Of
+ * float32 rows exactly k values are read.
+ *
  * CONTRACTS.  Kernels neither allocate nor start threads nor touch globals.  Within one table a
  * result depends only on the values that go into it, never on its position: an element of a matrix
- * product is the sum over k = 0, 1, ... K-1 in that order in one accumulator, whatever the number
- * of rows in the call; a reduction over a row uses 16 lanes, element i in lane i % 16, that are
- * added pairwise at the end (8 apart, 4 apart, 2 apart, 1 apart).
+ * product is a sum over k in one fixed order, whatever the number of rows and panels in the call
+ * (for float32 rows k = 0, 1, ... K-1 in one accumulator; int8 sums are exact); a reduction over a
+ * row uses 16 lanes, element i in lane i % 16, that are added pairwise at the end (8 apart, 4
+ * apart, 2 apart, 1 apart).
  */
 #ifndef VMOE_KERNELS_KERNELS_H
 #define VMOE_KERNELS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <vmoe.h>
 
-#define VMOE_PANEL 32u       /* columns of a panel */
-#define VMOE_TILE_ROWS_MAX 16u /* most rows that any table's gemm takes at once */
+#define VMOE_PANEL 32u     /* columns of a panel */
+#define VMOE_ROW_BYTES 64u /* narrow rows are padded to a multiple of this ... */
+#define VMOE_ROW_COUNT 16u /* ... and their number to a multiple of this */
+#define VMOE_ATTEND_ROWS 32u /* most queries that an attend kernel takes at once */
+
+/* How an int8 row stands for real numbers. */
+struct vmoe_quant {
+    float scale;
+    int32_t zero;
+};
+
+enum vmoe_finish {
+    VMOE_IDENTITY = 0,
+    VMOE_GELU_TANH_OF,
+    VMOE_GELU_ERF_OF,
+    VMOE_TANH_OF
+};
+
+enum vmoe_store {
+    VMOE_STORE_F32 = 0, /* out = y */
+    VMOE_ADD_F32,       /* out += y */
+    VMOE_STORE_BF16     /* out = y, rounded, and zeros up to a whole panel */
+};
 
 /*
- * tile[r * 32 + c] = sum over k of a[r * lda + k] * panel[k][c], for r < rows and c < 32.  There
- * are 1..tile_rows rows.  Of the K values of a row of `a`, exactly `k` are read.  For int8 the
- * column scales are not applied.
+ * A product of some rows with some neighbouring panels of one matrix, and what becomes of it:
+ *
+ *     y[r][c] = factors[r] * activation(scale[c] * sum over k of a[r][k] * w[k][c] + bias[c])
+ *
+ * goes to row out_rows[r] (NULL: r) of `out`.  Strides are in bytes.
  */
-typedef void (*vmoe_gemm_kernel)(size_t rows, size_t k, const float *a, size_t lda,
-                                 const void *panel, float *tile);
+struct vmoe_product {
+    size_t rows, k, columns;
+    const void *a;
+    size_t lda;
+    const struct vmoe_quant *quants; /* of the rows, if they are int8 */
+    const void *panels;
+    size_t panel_bytes;
+    const float *scale;  /* (columns) of int8 weights, else NULL */
+    const int32_t *sums; /* (columns) of the int8 weights of a column; for int8 rows */
+    const float *bias;   /* (columns), or NULL */
+    uint32_t activation; /* vmoe_finish */
+    uint32_t store;      /* vmoe_store */
+    void *out;
+    size_t ldo;
+    const int32_t *out_rows; /* or NULL */
+    const float *factors;    /* or NULL: 1 */
+    const void *next;        /* the panel that will be wanted after these, or NULL */
+};
+
+/*
+ * Attention of one head: out = softmax(q k' * factor) v over all tokens.  q, k, v and out are of one
+ * type, F32 or BF16, with strides in bytes; narrow q, k and v are padded like rows, and the columns
+ * up to the padding may be those of other heads.  `out` receives exactly `width` columns.
+ */
+struct vmoe_attend {
+    size_t queries, tokens, width;
+    float factor;
+    const void *q, *k, *v;
+    size_t ldq, ldkv;
+    void *out;
+    size_t ldo;
+    void *scratch; /* vmoe_attend_bytes, aligned to a cache line */
+};
 
 struct vmoe_kernels {
     uint32_t isa;
-    uint32_t tile_rows;       /* rows that gemm takes at once */
-    vmoe_gemm_kernel gemm[4]; /* by vmoe_precision of the panel: F32, BF16, INT8 */
-
+    /* By the vmoe_precision of the rows and of the panels; NULL if the table has no such kernel. */
+    void (*product[4][4])(const struct vmoe_product *product);
+    /* By the vmoe_precision of q, k, v and out; NULL likewise. */
+    void (*attend[4])(const struct vmoe_attend *attend);
     /*
      * y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + bias[i] with the biased
      * variance; y may be x.
@@ -60,12 +123,17 @@ struct vmoe_kernels {
      * x[i] = exp(factor * (x[i] - max)) for i < n; returns their sum.  -inf and NaN give 0 and NaN.
      */
     float (*softmax)(size_t n, float factor, float *x);
-    /* x[i] = activation(x[i]) in place. */
-    void (*gelu_tanh)(size_t n, float *x);
-    void (*gelu_erf)(size_t n, float *x);
-    void (*tanh)(size_t n, float *x);
+    /* x[i] = sigmoid(x[i]) in place. */
     void (*sigmoid)(size_t n, float *x);
+    /* To a narrow row with its padding: to nearest, ties to even. */
+    void (*to_bf16)(size_t n, const float *x, uint16_t *y);
+    struct vmoe_quant (*to_int8)(size_t n, const float *x, uint8_t *y);
+    /* The same from bfloat16. */
+    struct vmoe_quant (*bf16_to_int8)(size_t n, const uint16_t *x, uint8_t *y);
 };
+
+/* Scratch of an attend kernel for q, k and v of a type, the same for every table. */
+uint64_t vmoe_attend_bytes(uint32_t type, uint64_t tokens, uint64_t width);
 
 /* The table of an ISA that is compiled in, or NULL.  The caller has checked vmoe_cpu_has. */
 const struct vmoe_kernels *vmoe_kernels_for(uint32_t isa);
@@ -75,6 +143,7 @@ extern const struct vmoe_kernels vmoe_kernels_ref;
 #if defined(__x86_64__)
 extern const struct vmoe_kernels vmoe_kernels_avx2;
 extern const struct vmoe_kernels vmoe_kernels_avx512;
+extern const struct vmoe_kernels vmoe_kernels_amx;
 #endif
 
 #endif

@@ -1,41 +1,29 @@
 /*
- * The loops around gemm.  A task is a block of rows, small enough to stay in the second-level
- * cache, times a range of panels; each panel meets all tiles of the block in turn, so it is fetched
- * from memory once for many rows.  An element is computed in one way whatever the cut, so the
- * number of threads does not show in the result.
+ * The cut.  A task is a block of rows of one part, small enough to stay in the second-level cache,
+ * times a range of panels.  Each panel meets the whole block in turn, so it is fetched from memory
+ * once for many rows.  An element is computed in one way whatever the cut, so the number of threads
+ * does not show in the result.
  */
 #include "kernels/linear.h"
 
+#include <string.h>
+
 #include "kernels/pack.h"
 
-#define BLOCK_BYTES ((size_t)768 << 10) /* of `a` in a block of rows, about */
-#define TASK_WORK ((size_t)1 << 18)     /* multiplications that are worth a task */
-#define TASKS_OF_A_THREAD 8u            /* enough for threads that are unequally fast */
-
-typedef void map(size_t n, float *x);
-
-/* `count` things cut into `parts` ranges whose lengths differ by at most one. */
-struct split {
-    size_t count, parts;
-};
+#define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
+#define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
+#define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
+#define TASKS_OF_A_THREAD 8u             /* enough for threads that are unequally fast */
 
 struct job {
     const struct vmoe_linear_call *call;
-    vmoe_gemm_kernel gemm;
-    map *activation; /* NULL: none */
+    void (*product)(const struct vmoe_product *product);
     size_t panel_bytes;
-    struct split tiles;  /* rows into tiles */
-    struct split blocks; /* tiles into blocks */
-    struct split ranges; /* panels into ranges */
+    size_t panels, ranges; /* panels are cut into ranges */
+    size_t block_rows;
+    size_t blocks; /* of all parts together */
+    bool ordered;  /* a task works through all blocks, because their results meet */
 };
-
-static size_t begin_of(struct split split, size_t part)
-{
-    const size_t whole = split.count / split.parts;
-    const size_t rest = split.count % split.parts;
-
-    return part * whole + (part < rest ? part : rest);
-}
 
 static size_t smaller(size_t a, size_t b)
 {
@@ -47,118 +35,224 @@ static size_t divide_up(size_t a, size_t b)
     return (a + b - 1) / b;
 }
 
-/* Column scale, bias and activation, in place. */
-static void finish_tile(const struct job *job, size_t rows, size_t column, size_t columns,
-                        float *tile)
+/* ---- Rows ----------------------------------------------------------------------------------- */
+
+static size_t bytes_of(uint32_t type)
 {
-    const struct vmoe_linear *layer = job->call->layer;
-    const float *bias = layer->bias + column;
-    const float *scale = layer->precision == VMOE_PRECISION_INT8 ? layer->scale + column : NULL;
-
-    for (size_t r = 0; r < rows; r++) {
-        float *value = tile + r * VMOE_PANEL;
-
-        if (scale != NULL)
-            for (size_t c = 0; c < columns; c++)
-                value[c] *= scale[c];
-        for (size_t c = 0; c < columns; c++)
-            value[c] += bias[c];
-    }
-    if (job->activation != NULL)
-        job->activation(rows * VMOE_PANEL, tile);
+    return type == VMOE_PRECISION_INT8 ? 1 : type == VMOE_PRECISION_BF16 ? 2 : 4;
 }
 
-static void store_tile(const struct vmoe_linear_call *call, size_t row, size_t rows, size_t column,
-                       size_t columns, const float *tile)
+/*
+ * Rows a multiple of 1 KiB apart share few sets of the first-level cache, and a matrix kernel reads
+ * a dozen of them side by side.
+ */
+size_t vmoe_matrix_stride(uint32_t type, size_t n)
 {
-    for (size_t r = row; r < row + rows; r++, tile += VMOE_PANEL) {
-        const size_t to = call->out_rows != NULL ? (size_t)call->out_rows[r] : r;
-        const float factor = call->out_factors != NULL ? call->out_factors[r] : 1.0f;
-        float *out = call->out + to * call->ldo + column;
+    const size_t bytes = divide_up(n * bytes_of(type), VMOE_ROW_BYTES) * VMOE_ROW_BYTES;
 
-        if (call->add)
-            for (size_t c = 0; c < columns; c++)
-                out[c] += tile[c] * factor;
-        else
-            for (size_t c = 0; c < columns; c++)
-                out[c] = tile[c] * factor;
+    return bytes % 1024 == 0 ? bytes + VMOE_ROW_BYTES : bytes;
+}
+
+struct vmoe_matrix vmoe_matrix_from(const struct vmoe_matrix *rows, size_t r)
+{
+    struct vmoe_matrix from = *rows;
+
+    from.data = vmoe_matrix_row(rows, r);
+    from.quants = rows->quants != NULL ? rows->quants + r : NULL;
+    return from;
+}
+
+struct vmoe_matrix vmoe_matrix_columns(const struct vmoe_matrix *rows, size_t c)
+{
+    struct vmoe_matrix columns = *rows;
+
+    columns.data = (uint8_t *)rows->data + c * bytes_of(rows->type);
+    return columns;
+}
+
+void vmoe_matrix_set(const struct vmoe_kernels *kernels, const struct vmoe_matrix *rows, size_t r,
+                   size_t n, const float *values)
+{
+    switch (rows->type) {
+    case VMOE_PRECISION_INT8:
+        rows->quants[r] = kernels->to_int8(n, values, vmoe_matrix_row(rows, r));
+        return;
+    case VMOE_PRECISION_BF16:
+        kernels->to_bf16(n, values, vmoe_matrix_row(rows, r));
+        return;
+    default:
+        memcpy(vmoe_matrix_row(rows, r), values, n * sizeof *values);
+        return;
     }
 }
 
+void vmoe_matrix_convert(const struct vmoe_kernels *kernels, const struct vmoe_matrix *from,
+                       const struct vmoe_matrix *to, size_t r, size_t n)
+{
+    if (from->type == VMOE_PRECISION_F32)
+        vmoe_matrix_set(kernels, to, r, n, vmoe_matrix_row(from, r));
+    else
+        to->quants[r] = kernels->bf16_to_int8(n, vmoe_matrix_row(from, r), vmoe_matrix_row(to, r));
+}
+
+uint32_t vmoe_matrix_type(const struct vmoe_kernels *kernels, uint32_t least, uint32_t panels)
+{
+    uint32_t type = least;
+
+    while (type > VMOE_PRECISION_F32 && kernels->product[type][panels] == NULL)
+        type--;
+    return type;
+}
+
+struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t first, uint32_t n)
+{
+    struct vmoe_linear columns = *layer;
+
+    columns.panels = (const uint8_t *)layer->panels + vmoe_pack_bytes(layer->precision, layer->k, first);
+    columns.scale = layer->scale != NULL ? layer->scale + first : NULL;
+    columns.sum = layer->sum != NULL ? layer->sum + first : NULL;
+    columns.bias = layer->bias + first;
+    columns.n = n;
+    return columns;
+}
+
+/* ---- Tasks ---------------------------------------------------------------------------------- */
+
+static size_t blocks_of(const struct job *job, const struct vmoe_linear_part *part)
+{
+    return divide_up(part->rows, job->block_rows);
+}
+
+static const uint8_t *panel_at(const struct job *job, const struct vmoe_linear *layer, size_t panel)
+{
+    return (const uint8_t *)layer->panels + panel * job->panel_bytes;
+}
+
+/* Block `block` of a part with a range of panels. */
+static void run_block(const struct job *job, const struct vmoe_linear_part *part, size_t block,
+                      size_t range, const void *next)
+{
+    const struct vmoe_linear_call *call = job->call;
+    const struct vmoe_linear *layer = part->layer;
+    const size_t first = part->first + block * job->block_rows;
+    const struct vmoe_matrix a = vmoe_matrix_from(&call->a, first);
+    const size_t panel = job->panels * range / job->ranges;
+    const size_t column = panel * VMOE_PANEL;
+    const size_t end = job->panels * (range + 1) / job->ranges * VMOE_PANEL;
+    const size_t width = call->store == VMOE_STORE_BF16 ? 2 : 4;
+    const size_t out_first = call->out_rows != NULL ? 0 : first;
+    const struct vmoe_product product = {
+        .rows = smaller(job->block_rows, part->first + part->rows - first),
+        .k = layer->k,
+        .columns = smaller(layer->n, end) - column,
+        .a = a.data,
+        .lda = a.stride,
+        .quants = a.quants,
+        .panels = panel_at(job, layer, panel),
+        .panel_bytes = job->panel_bytes,
+        .scale = layer->precision == VMOE_PRECISION_INT8 ? layer->scale + column : NULL,
+        .sums = layer->sum != NULL ? layer->sum + column : NULL,
+        .bias = layer->bias + column,
+        .activation = call->activation,
+        .store = call->store,
+        .out = (uint8_t *)call->out + out_first * call->ldo + column * width,
+        .ldo = call->ldo,
+        .out_rows = call->out_rows != NULL ? call->out_rows + first : NULL,
+        .factors = call->factors != NULL ? call->factors + first : NULL,
+        .next = next,
+    };
+
+    job->product(&product);
+}
+
+/* All blocks with one range of panels, in order. */
+static void run_range(void *context, size_t range, uint32_t thread)
+{
+    const struct job *job = context;
+    const struct vmoe_linear_part *part = job->call->parts;
+    const size_t first_panel = job->panels * range / job->ranges;
+
+    (void)thread;
+    for (size_t i = 0; i < job->call->count; i++)
+        for (size_t block = 0, blocks = blocks_of(job, &part[i]); block < blocks; block++) {
+            const bool last = block + 1 == blocks;
+            const struct vmoe_linear *next =
+                !last ? part[i].layer : i + 1 < job->call->count ? part[i + 1].layer : NULL;
+
+            run_block(job, &part[i], block, range,
+                      next != NULL ? panel_at(job, next, first_panel) : NULL);
+        }
+}
+
+/* One block with one range of panels. */
 static void run_task(void *context, size_t task, uint32_t thread)
 {
     const struct job *job = context;
-    const struct vmoe_linear_call *call = job->call;
-    const struct vmoe_linear *layer = call->layer;
-    const size_t block = task / job->ranges.parts;
-    const size_t range = task % job->ranges.parts;
-    const size_t tile_end = begin_of(job->blocks, block + 1);
-    const size_t panel_end = begin_of(job->ranges, range + 1);
-    _Alignas(64) float tile[VMOE_TILE_ROWS_MAX * VMOE_PANEL];
+    const struct vmoe_linear_part *part = job->call->parts;
+    const struct vmoe_linear_part *end = part + job->call->count;
+    const size_t range = task % job->ranges;
+    size_t block = task / job->ranges, blocks;
+    const void *next;
 
     (void)thread;
-    for (size_t p = begin_of(job->ranges, range); p < panel_end; p++) {
-        const uint8_t *panel = (const uint8_t *)layer->panels + p * job->panel_bytes;
-        const size_t column = p * VMOE_PANEL;
-        const size_t columns = smaller(layer->n - column, VMOE_PANEL);
-
-        for (size_t t = begin_of(job->blocks, block); t < tile_end; t++) {
-            const size_t row = begin_of(job->tiles, t);
-            const size_t rows = begin_of(job->tiles, t + 1) - row;
-
-            job->gemm(rows, layer->k, call->a + row * call->lda, call->lda, panel, tile);
-            finish_tile(job, rows, column, columns, tile);
-            store_tile(call, row, rows, column, columns, tile);
-        }
-    }
-}
-
-static map *activation_of(const struct vmoe_kernels *kernels, uint32_t activation)
-{
-    switch (activation) {
-    case VMOE_LINEAR_GELU_TANH:
-        return kernels->gelu_tanh;
-    case VMOE_LINEAR_GELU_ERF:
-        return kernels->gelu_erf;
-    case VMOE_LINEAR_TANH:
-        return kernels->tanh;
-    default:
-        return NULL;
-    }
+    for (; block >= (blocks = blocks_of(job, part)); part++)
+        block -= blocks;
+    if (range + 1 < job->ranges)
+        next = panel_at(job, part->layer, job->panels * (range + 1) / job->ranges);
+    else if (block + 1 < blocks)
+        next = part->layer->panels;
+    else
+        next = part + 1 < end ? part[1].layer->panels : NULL;
+    run_block(job, part, block, range, next);
 }
 
 /* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */
-static void cut(struct job *job, size_t tile_rows, uint32_t threads)
+static void cut(struct job *job, uint32_t threads)
 {
-    const struct vmoe_linear *layer = job->call->layer;
-    const size_t rows = job->call->rows;
-    const size_t tiles = divide_up(rows, tile_rows);
-    const size_t panels = divide_up(layer->n, VMOE_PANEL);
-    const size_t tile_bytes = tile_rows * layer->k * sizeof(float);
-    const size_t fitting = divide_up(tiles, BLOCK_BYTES / tile_bytes + 1);
-    const size_t worthwhile = rows * layer->k * layer->n / TASK_WORK + 1;
-    const size_t tasks = threads == 1 ? 1 : smaller(worthwhile, threads * TASKS_OF_A_THREAD);
-    const size_t ranges = smaller(panels, divide_up(tasks, fitting));
-    const size_t blocks = smaller(tiles, divide_up(tasks, ranges));
+    const struct vmoe_linear_call *call = job->call;
+    const struct vmoe_linear *layer = call->parts[0].layer;
+    const size_t row_bytes = layer->k * bytes_of(call->a.type);
+    const size_t fitting = (BLOCK_BYTES / row_bytes / BLOCK_STEP + 1) * BLOCK_STEP;
+    size_t rows = 0, most = 0, worthwhile, tasks;
 
-    job->tiles = (struct split){ rows, tiles };
-    job->blocks = (struct split){ tiles, blocks > fitting ? blocks : fitting };
-    job->ranges = (struct split){ panels, ranges };
+    for (size_t i = 0; i < call->count; i++) {
+        rows += call->parts[i].rows;
+        most = call->parts[i].rows > most ? call->parts[i].rows : most;
+    }
+    worthwhile = rows * layer->k * layer->n / TASK_WORK + 1;
+    tasks = threads == 1 ? 1 : smaller(worthwhile, threads * TASKS_OF_A_THREAD);
+    /* Blocks of the longest part are of nearly equal size. */
+    job->block_rows = divide_up(divide_up(most, divide_up(most, fitting)), BLOCK_STEP) * BLOCK_STEP;
+    job->ordered = call->out_rows != NULL && call->count > 1;
+    job->ranges = smaller(job->panels, job->ordered
+                                           ? tasks
+                                           : divide_up(tasks, divide_up(rows, job->block_rows)));
+    if (!job->ordered && job->ranges == job->panels) {
+        const size_t wanted = divide_up(rows, divide_up(tasks, job->ranges));
+
+        job->block_rows = smaller(job->block_rows, divide_up(wanted, BLOCK_STEP) * BLOCK_STEP);
+    }
+    for (size_t i = 0; i < call->count; i++)
+        job->blocks += blocks_of(job, &call->parts[i]);
 }
 
 void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
                      const struct vmoe_linear_call *call)
 {
-    const struct vmoe_linear *layer = call->layer;
-    struct job job = {
-        .call = call,
-        .gemm = kernels->gemm[layer->precision],
-        .activation = activation_of(kernels, call->activation),
-        .panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL),
-    };
+    const struct vmoe_linear *layer = call->count != 0 ? call->parts[0].layer : NULL;
+    struct job job = { .call = call };
+    size_t rows = 0;
 
-    if (call->rows == 0)
+    for (size_t i = 0; i < call->count; i++)
+        rows += call->parts[i].rows;
+    if (rows == 0)
         return;
-    cut(&job, kernels->tile_rows, vmoe_team_threads(team));
-    vmoe_team_run(team, job.blocks.parts * job.ranges.parts, run_task, &job);
+    job.product = kernels->product[call->a.type][layer->precision];
+    job.panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL);
+    job.panels = divide_up(layer->n, VMOE_PANEL);
+    cut(&job, vmoe_team_threads(team));
+    if (job.ordered)
+        vmoe_team_run(team, job.ranges, run_range, &job);
+    else
+        vmoe_team_run(team, job.blocks * job.ranges, run_task, &job);
 }

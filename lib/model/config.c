@@ -62,6 +62,11 @@ uint32_t vmoe_config_first_patch(const vmoe_info *info)
     return info->classifier == VMOE_CLASSIFIER_TOKEN ? 1 : 0;
 }
 
+bool vmoe_config_reads_class_tokens(const vmoe_info *info)
+{
+    return info->classifier == VMOE_CLASSIFIER_TOKEN;
+}
+
 uint32_t vmoe_config_patch_values(const vmoe_info *info)
 {
     return info->patch_size * info->patch_size * 3;

@@ -5,6 +5,7 @@
 #ifndef VMOE_MODEL_CONFIG_H
 #define VMOE_MODEL_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <vmoe.h>
 
@@ -32,6 +33,12 @@ vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocess
  */
 uint32_t vmoe_config_patches(const vmoe_info *info);
 uint32_t vmoe_config_first_patch(const vmoe_info *info);
+
+/*
+ * True if the head reads the class token of each image and nothing else, so that the last block need
+ * not compute the other tokens to their end.
+ */
+bool vmoe_config_reads_class_tokens(const vmoe_info *info);
 
 /* Floats of a flattened patch. */
 uint32_t vmoe_config_patch_values(const vmoe_info *info);

@@ -77,8 +77,7 @@ static void emit_linear(struct walk *walk, const char *name, uint32_t role, uint
     emit(walk, name, ".bias", role, VMOE_PART_BIAS, VMOE_PRECISION_F32, 1, columns);
 }
 
-/* The two ends of a model lose most by int8 and weigh little, so they are kept in bfloat16. */
-static uint32_t end_precision(const vmoe_info *info)
+uint32_t vmoe_tensor_end_precision(const vmoe_info *info)
 {
     return info->precision == VMOE_PRECISION_INT8 ? VMOE_PRECISION_BF16 : info->precision;
 }
@@ -112,7 +111,7 @@ static void walk_block(struct walk *walk, uint32_t block)
 static void walk_head(struct walk *walk)
 {
     const vmoe_info *info = walk->info;
-    uint32_t d = info->width, precision = end_precision(info);
+    uint32_t d = info->width, precision = vmoe_tensor_end_precision(info);
 
     emit_norm(walk, "norm", VMOE_ROLE_NORM_SCALE, VMOE_ROLE_NORM_BIAS);
     if (info->classifier == VMOE_CLASSIFIER_MAP) {
@@ -134,7 +133,7 @@ static void walk_model(struct walk *walk)
     const vmoe_info *info = walk->info;
 
     walk->expert = -1;
-    emit_linear(walk, "embedding", VMOE_ROLE_EMBEDDING, end_precision(info),
+    emit_linear(walk, "embedding", VMOE_ROLE_EMBEDDING, vmoe_tensor_end_precision(info),
                 vmoe_config_patch_values(info), info->width);
     if (info->classifier == VMOE_CLASSIFIER_TOKEN)
         emit_array(walk, "cls", VMOE_ROLE_CLS, 1, info->width);

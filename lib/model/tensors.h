@@ -67,6 +67,12 @@ struct vmoe_tensor {
     uint64_t bytes; /* as the kernels read it */
 };
 
+/*
+ * The precision of the embedding and the head.  The two ends of a model lose most by int8 and weigh
+ * little, so they are kept in bfloat16 then.
+ */
+uint32_t vmoe_tensor_end_precision(const vmoe_info *info);
+
 /* How many tensors there are.  The info has passed vmoe_config_complete. */
 uint64_t vmoe_tensor_count(const vmoe_info *info);
 

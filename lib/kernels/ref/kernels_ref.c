@@ -4,6 +4,7 @@
  * a time, which fit the registers of every instruction set.
  */
 #include "kernels/kernels.h"
+#include "kernels/pack.h"
 
 #include <string.h>
 
@@ -11,11 +12,11 @@
 
 #define WIDTH 4u
 typedef float vec __attribute__((vector_size(16)));
-typedef int32_t vec_int __attribute__((vector_size(16)));
+typedef int32_t vec_mask __attribute__((vector_size(16)));
 
-static inline vec choose(vec_int mask, vec a, vec b)
+static inline vec choose(vec_mask mask, vec a, vec b)
 {
-    return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
+    return (vec)((mask & (vec_mask)a) | (~mask & (vec_mask)b));
 }
 
 static inline vec larger(vec a, vec b)
@@ -28,7 +29,7 @@ static inline vec smaller(vec a, vec b)
     return choose(a < b, a, b);
 }
 
-#include "kernels/elementwise.h"
+#include "kernels/product.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
@@ -102,34 +103,39 @@ static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
 }
 
-static void gemm_f32(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                     float *tile)
+#define PRODUCT(name, precision, group)                                                            \
+    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
+                            void *tile)                                                            \
+    {                                                                                              \
+        gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile);                      \
+    }                                                                                              \
+    static void product_##name(const struct vmoe_product *p)                                       \
+    {                                                                                              \
+        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
+    }
+
+PRODUCT(f32, VMOE_PRECISION_F32, 1)
+PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
+PRODUCT(int8, VMOE_PRECISION_INT8, 4)
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+#define ATTEND_ROWS TILE_ROWS
+
+static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
 {
-    gemm(VMOE_PRECISION_F32, 1, rows, k, a, lda, panel, tile);
+    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
 }
 
-static void gemm_bf16(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                      float *tile)
-{
-    gemm(VMOE_PRECISION_BF16, 2, rows, k, a, lda, panel, tile);
-}
-
-static void gemm_int8(size_t rows, size_t k, const float *a, size_t lda, const void *panel,
-                      float *tile)
-{
-    gemm(VMOE_PRECISION_INT8, 4, rows, k, a, lda, panel, tile);
-}
+#include "kernels/attend.h"
 
 const struct vmoe_kernels vmoe_kernels_ref = {
     .isa = VMOE_ISA_REF,
-    .tile_rows = TILE_ROWS,
-    .gemm = { [VMOE_PRECISION_F32] = gemm_f32,
-              [VMOE_PRECISION_BF16] = gemm_bf16,
-              [VMOE_PRECISION_INT8] = gemm_int8 },
+    .product[VMOE_PRECISION_F32] = { [VMOE_PRECISION_F32] = product_f32,
+                                     [VMOE_PRECISION_BF16] = product_bf16,
+                                     [VMOE_PRECISION_INT8] = product_int8 },
+    .attend[VMOE_PRECISION_F32] = attend_f32,
     .layer_norm = layer_norm,
     .softmax = softmax,
-    .gelu_tanh = gelu_tanh,
-    .gelu_erf = gelu_erf,
-    .tanh = tanh_map,
     .sigmoid = sigmoid,
 };

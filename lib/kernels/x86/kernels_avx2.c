@@ -4,10 +4,9 @@
  * one for a value of `a` and one to spare.
  */
 #include "kernels/kernels.h"
+#include "kernels/pack.h"
 
 #include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
@@ -16,7 +15,7 @@
 #define smaller(a, b) _mm256_min_ps(a, b)
 typedef __m256 vec;
 
-#include "kernels/elementwise.h"
+#include "kernels/product.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
@@ -35,7 +34,7 @@ typedef __m256 vec;
         if (r < (rows))
 
 /* sum[r] += a[r] * (left, right), one row of a half of the panel. */
-INLINE void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256 right,
+ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256 right,
                     __m256 sum[TILE_ROWS][2])
 {
     FOR_ROWS(r, rows) {
@@ -47,7 +46,7 @@ INLINE void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256
 }
 
 /* Row j of the group that half a line holds. */
-INLINE __m256 widen(uint32_t precision, const uint8_t *line, size_t j)
+ALWAYS __m256 widen(uint32_t precision, const uint8_t *line, size_t j)
 {
     const __m256i bits = _mm256_loadu_si256((const __m256i *)(const void *)line);
 
@@ -65,7 +64,7 @@ INLINE __m256 widen(uint32_t precision, const uint8_t *line, size_t j)
 }
 
 /* The first `count` rows of the group at `line`. */
-INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
+ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
                       const uint8_t *line, __m256 sum[TILE_ROWS][2])
 {
 #pragma GCC unroll 4
@@ -75,7 +74,7 @@ INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float
                     widen(precision, line + LINE_BYTES / 2, j), sum);
 }
 
-INLINE void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
                       size_t lda, const uint8_t *line, float *tile)
 {
     __m256 sum[TILE_ROWS][2];
@@ -100,7 +99,7 @@ INLINE void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
     }
 }
 
-INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
                  size_t lda, const uint8_t *panel, float *tile)
 {
     gemm_half(precision, group, rows, k, a, lda, panel, tile);
@@ -115,35 +114,48 @@ INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
         gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
     }
 
-#define GEMM(name, precision, group)                                                               \
-    ROWS(name, precision, group, 1) ROWS(name, precision, group, 2)                                \
-    ROWS(name, precision, group, 3) ROWS(name, precision, group, 4)                                \
-    ROWS(name, precision, group, 5) ROWS(name, precision, group, 6)                                \
-    static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
-                     float *tile)                                                                  \
+#define PRODUCT(name, precision, group)                                                            \
+    ROWS(gemm_##name, precision, group, 1) ROWS(gemm_##name, precision, group, 2)                  \
+    ROWS(gemm_##name, precision, group, 3) ROWS(gemm_##name, precision, group, 4)                  \
+    ROWS(gemm_##name, precision, group, 5) ROWS(gemm_##name, precision, group, 6)                  \
+    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
+                            void *tile)                                                            \
     {                                                                                              \
         static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
-            name##_1, name##_2, name##_3, name##_4, name##_5, name##_6                             \
+            gemm_##name##_1, gemm_##name##_2, gemm_##name##_3, gemm_##name##_4, gemm_##name##_5,   \
+            gemm_##name##_6                                                                        \
         };                                                                                         \
                                                                                                    \
-        by_rows[rows - 1](k, a, lda, panel, tile);                                                 \
+        by_rows[rows - 1](k, a, lda / sizeof(float), panel, tile);                                 \
+    }                                                                                              \
+    static void product_##name(const struct vmoe_product *p)                                       \
+    {                                                                                              \
+        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
     }
 /* clang-format on */
 
-GEMM(gemm_f32, VMOE_PRECISION_F32, 1)
-GEMM(gemm_bf16, VMOE_PRECISION_BF16, 2)
-GEMM(gemm_int8, VMOE_PRECISION_INT8, 4)
+PRODUCT(f32, VMOE_PRECISION_F32, 1)
+PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
+PRODUCT(int8, VMOE_PRECISION_INT8, 4)
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+#define ATTEND_ROWS TILE_ROWS
+
+static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
+{
+    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
+}
+
+#include "kernels/attend.h"
 
 const struct vmoe_kernels vmoe_kernels_avx2 = {
     .isa = VMOE_ISA_AVX2,
-    .tile_rows = TILE_ROWS,
-    .gemm = { [VMOE_PRECISION_F32] = gemm_f32,
-              [VMOE_PRECISION_BF16] = gemm_bf16,
-              [VMOE_PRECISION_INT8] = gemm_int8 },
+    .product[VMOE_PRECISION_F32] = { [VMOE_PRECISION_F32] = product_f32,
+                                     [VMOE_PRECISION_BF16] = product_bf16,
+                                     [VMOE_PRECISION_INT8] = product_int8 },
+    .attend[VMOE_PRECISION_F32] = attend_f32,
     .layer_norm = layer_norm,
     .softmax = softmax,
-    .gelu_tanh = gelu_tanh,
-    .gelu_erf = gelu_erf,
-    .tanh = tanh_map,
     .sigmoid = sigmoid,
 };

@@ -3,10 +3,10 @@
  * once; what remains are two registers for a row of the panel and two for values of `a`.
  */
 #include "kernels/kernels.h"
+#include "kernels/pack.h"
+#include "kernels/x86/avx512.h"
 
 #include <immintrin.h>
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
@@ -15,7 +15,8 @@
 #define smaller(a, b) _mm512_min_ps(a, b)
 typedef __m512 vec;
 
-#include "kernels/elementwise.h"
+#include "kernels/product.h"
+#include "kernels/x86/transpose.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
@@ -40,7 +41,7 @@ typedef __m512 vec;
         if (r < (rows))
 
 /* sum[r] += a[r] * (left, right), one row of the panel. */
-INLINE void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
+ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
                     __m512 sum[TILE_ROWS][2])
 {
     FOR_ROWS(r, rows) {
@@ -52,7 +53,7 @@ INLINE void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512
 }
 
 /* Row j of the group that a line holds. */
-INLINE __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
+ALWAYS __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
 {
     const __m512i bits = _mm512_loadu_si512(line);
 
@@ -70,7 +71,7 @@ INLINE __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
 }
 
 /* The first `count` rows of the group at `line`. */
-INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
+ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
                       const uint8_t *line, __m512 sum[TILE_ROWS][2])
 {
 #pragma GCC unroll 4
@@ -80,7 +81,7 @@ INLINE void add_group(uint32_t precision, size_t count, size_t rows, const float
                     widen(precision, line + TILE_BYTES, j), sum);
 }
 
-INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
                  size_t lda, const void *panel, float *tile)
 {
     const uint8_t *line = panel;
@@ -114,40 +115,77 @@ INLINE void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
         gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
     }
 
-#define GEMM(name, precision, group)                                                               \
-    ROWS(name, precision, group, 1) ROWS(name, precision, group, 2)                                \
-    ROWS(name, precision, group, 3) ROWS(name, precision, group, 4)                                \
-    ROWS(name, precision, group, 5) ROWS(name, precision, group, 6)                                \
-    ROWS(name, precision, group, 7) ROWS(name, precision, group, 8)                                \
-    ROWS(name, precision, group, 9) ROWS(name, precision, group, 10)                               \
-    ROWS(name, precision, group, 11) ROWS(name, precision, group, 12)                              \
-    ROWS(name, precision, group, 13) ROWS(name, precision, group, 14)                              \
-    static void name(size_t rows, size_t k, const float *a, size_t lda, const void *panel,         \
-                     float *tile)                                                                  \
+#define PRODUCT(name, precision, group)                                                            \
+    ROWS(gemm_##name, precision, group, 1) ROWS(gemm_##name, precision, group, 2)                  \
+    ROWS(gemm_##name, precision, group, 3) ROWS(gemm_##name, precision, group, 4)                  \
+    ROWS(gemm_##name, precision, group, 5) ROWS(gemm_##name, precision, group, 6)                  \
+    ROWS(gemm_##name, precision, group, 7) ROWS(gemm_##name, precision, group, 8)                  \
+    ROWS(gemm_##name, precision, group, 9) ROWS(gemm_##name, precision, group, 10)                 \
+    ROWS(gemm_##name, precision, group, 11) ROWS(gemm_##name, precision, group, 12)                \
+    ROWS(gemm_##name, precision, group, 13) ROWS(gemm_##name, precision, group, 14)                \
+    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
+                            void *tile)                                                            \
     {                                                                                              \
         static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
-            name##_1, name##_2, name##_3, name##_4, name##_5, name##_6, name##_7,                  \
-            name##_8, name##_9, name##_10, name##_11, name##_12, name##_13, name##_14              \
+            gemm_##name##_1, gemm_##name##_2, gemm_##name##_3, gemm_##name##_4, gemm_##name##_5,   \
+            gemm_##name##_6, gemm_##name##_7, gemm_##name##_8, gemm_##name##_9, gemm_##name##_10,  \
+            gemm_##name##_11, gemm_##name##_12, gemm_##name##_13, gemm_##name##_14                 \
         };                                                                                         \
                                                                                                    \
-        by_rows[rows - 1](k, a, lda, panel, tile);                                                 \
+        by_rows[rows - 1](k, a, lda / sizeof(float), panel, tile);                                 \
+    }                                                                                              \
+    void vmoe_avx512_product_##name(const struct vmoe_product *p)                                  \
+    {                                                                                              \
+        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
     }
 /* clang-format on */
 
-GEMM(gemm_f32, VMOE_PRECISION_F32, 1)
-GEMM(gemm_bf16, VMOE_PRECISION_BF16, 2)
-GEMM(gemm_int8, VMOE_PRECISION_INT8, 4)
+PRODUCT(f32, VMOE_PRECISION_F32, 1)
+PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
+PRODUCT(int8, VMOE_PRECISION_INT8, 4)
 
-const struct vmoe_kernels vmoe_kernels_avx512 = {
-    .isa = VMOE_ISA_AVX512,
-    .tile_rows = TILE_ROWS,
-    .gemm = { [VMOE_PRECISION_F32] = gemm_f32,
-              [VMOE_PRECISION_BF16] = gemm_bf16,
-              [VMOE_PRECISION_INT8] = gemm_int8 },
-    .layer_norm = layer_norm,
-    .softmax = softmax,
-    .gelu_tanh = gelu_tanh,
-    .gelu_erf = gelu_erf,
-    .tanh = tanh_map,
-    .sigmoid = sigmoid,
-};
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+#define ATTEND_ROWS TILE_ROWS
+#define product_f32 vmoe_avx512_product_f32
+
+/* 16 dimensions of 16 keys at a time; what is beyond the keys and their width is zero. */
+static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
+{
+    const size_t panels = (tokens + VMOE_PANEL - 1) / VMOE_PANEL;
+
+    for (size_t p = 0; p < panels; p++)
+        for (size_t i = 0; i < width; i += LINES)
+            for (size_t half = 0; half < 2; half++, packed += TILE_BYTES / sizeof *packed) {
+                const size_t first = p * VMOE_PANEL + half * LINES;
+
+                transpose_16(first < tokens ? tokens - first : 0, width - i,
+                             keys + first * (stride / sizeof *keys) + i, stride, packed,
+                             LINE_BYTES);
+            }
+}
+
+#include "kernels/attend.h"
+
+void vmoe_avx512_attend(const struct vmoe_attend *attend)
+{
+    attend_f32(attend);
+}
+
+void vmoe_avx512_layer_norm(size_t n, const float *x, float epsilon, const float *scale,
+                            const float *bias, float *y)
+{
+    layer_norm(n, x, epsilon, scale, bias, y);
+}
+
+float vmoe_avx512_softmax(size_t n, float factor, float *x)
+{
+    return softmax(n, factor, x);
+}
+
+void vmoe_avx512_sigmoid(size_t n, float *x)
+{
+    sigmoid(n, x);
+}
+
+const struct vmoe_kernels vmoe_kernels_avx512 = { .isa = VMOE_ISA_AVX512, VMOE_AVX512_KERNELS };

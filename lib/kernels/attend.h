@@ -1,0 +1,62 @@
+/*
+ * Attention of one head in float32, put together from the table's own product and softmax.  The file
+ * of a table includes this text after it has defined ATTEND_ROWS, the queries that see all keys at
+ * once, so that the softmax is exact, and pack_keys.
+ */
+#ifndef VMOE_KERNELS_ATTEND_H
+#define VMOE_KERNELS_ATTEND_H
+
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+#include "runtime/memory.h"
+
+static void attend_f32(const struct vmoe_attend *call)
+{
+    const size_t stride = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL;
+    struct vmoe_arena arena = {
+        .base = call->scratch,
+        .size = vmoe_attend_bytes(VMOE_PRECISION_F32, call->tokens, call->width)
+    };
+    float *keys =
+        vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, call->tokens));
+    float *values =
+        vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, call->width));
+    float *scores = vmoe_arena_take(&arena, ATTEND_ROWS * stride, sizeof(float));
+    float inverse[ATTEND_ROWS];
+    struct vmoe_product score = {
+        .k = call->width,
+        .columns = stride,
+        .lda = call->ldq,
+        .panels = keys,
+        .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, VMOE_PANEL),
+        .out = scores,
+        .ldo = stride * sizeof(float)
+    };
+    struct vmoe_product mix = {
+        .k = call->tokens,
+        .columns = call->width,
+        .a = scores,
+        .lda = stride * sizeof(float),
+        .panels = values,
+        .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL),
+        .ldo = call->ldo,
+        .factors = inverse
+    };
+
+    pack_keys(call->width, call->tokens, call->k, call->ldkv, keys);
+    vmoe_pack(VMOE_PRECISION_F32, call->tokens, call->width, call->v, call->ldkv / sizeof(float), 1,
+              values, NULL);
+    for (size_t done = 0; done < call->queries; done += score.rows) {
+        const size_t left = call->queries - done;
+
+        score.rows = mix.rows = left < ATTEND_ROWS ? left : ATTEND_ROWS;
+        score.a = (const uint8_t *)call->q + done * call->ldq;
+        mix.out = (uint8_t *)call->out + done * call->ldo;
+        product_f32(&score);
+        for (size_t r = 0; r < score.rows; r++)
+            inverse[r] = 1.0f / softmax(call->tokens, call->factor, scores + r * stride);
+        product_f32(&mix);
+    }
+}
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * Rows of float32 to int8 rows.  The file of a table includes this text after elementwise.h.  A row
+ * covers 0 and everything between its smallest and its largest value, so the zero is exact and
+ * values that are never negative lose no range.
+ */
+#ifndef VMOE_KERNELS_NARROW_H
+#define VMOE_KERNELS_NARROW_H
+
+#include "kernels/elementwise.h"
+#include "kernels/kernels.h"
+
+/* What a row has to cover.  `bad` is 0, or NaN if a value is not finite. */
+struct span {
+    vec low, high, bad;
+};
+
+static inline void widen_span(struct span *span, vec x)
+{
+    span->low = smaller(x, span->low);
+    span->high = larger(x, span->high);
+    span->bad += x - x;
+}
+
+static inline struct vmoe_quant quant_of(const struct span *span)
+{
+    float low[WIDTH], high[WIDTH], bad[WIDTH];
+    float least = 0.0f, most = 0.0f, sum = 0.0f, scale;
+
+    store(low, span->low);
+    store(high, span->high);
+    store(bad, span->bad);
+    for (size_t i = 0; i < WIDTH; i++) {
+        least = low[i] < least ? low[i] : least;
+        most = high[i] > most ? high[i] : most;
+        sum += bad[i];
+    }
+    scale = (most - least) / 255.0f;
+    if (!(scale >= FLT_MIN))
+        scale = 1.0f; /* nothing but zeros, or as good as */
+    /* A row that is not finite has no scale either, and so are its products. */
+    return (struct vmoe_quant){ scale + sum, (int32_t)(-least / scale + 0.5f) };
+}
+
+/* 16 values to their numbers. */
+static inline void store_int8(const float *x, float inverse, float zero, uint8_t *y)
+{
+    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer in the low bits */
+
+    FOR_PARTS(p) {
+        const vec q = at_most(255.0f, at_least(0.0f, load(x + p * WIDTH) * inverse + zero));
+        const vec_bits bits = (vec_bits)(q + round) & 0xffu;
+        typedef uint8_t bytes __attribute__((vector_size(WIDTH)));
+        const bytes narrow = __builtin_convertvector(bits, bytes);
+
+        memcpy(y + p * WIDTH, &narrow, sizeof narrow);
+    }
+}
+
+static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
+{
+    struct span span = { { 0 }, { 0 }, { 0 } };
+    float rest[LANES];
+    struct vmoe_quant quant;
+    float inverse;
+    size_t i;
+
+    for (i = 0; i + WIDTH <= n; i += WIDTH)
+        widen_span(&span, load(x + i));
+    if (i < n)
+        widen_span(&span, load(pad(rest, n - i, x + i, 0.0f)));
+    quant = quant_of(&span);
+    inverse = 1.0f / quant.scale;
+    for (i = 0; i + LANES <= n; i += LANES)
+        store_int8(x + i, inverse, (float)quant.zero, y + i);
+    if (i < n) {
+        store_int8(pad(rest, n - i, x + i, 0.0f), inverse, (float)quant.zero, y + i);
+        i += LANES;
+    }
+    for (; i % VMOE_ROW_BYTES != 0; i += LANES)
+        memset(y + i, 0, LANES);
+    return quant;
+}
+
+#endif

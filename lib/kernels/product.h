@@ -1,0 +1,176 @@
+/*
+ * What every table does with the sums of a product.  The file of a table includes this text after
+ * elementwise.h and, if it makes bfloat16 rows, after it has defined STORE_BF16(to, vector).  A tile
+ * of sums has a panel's 32 columns and as many rows as the table's gemm takes; while it is in the
+ * first-level cache each row is scaled, biased, activated and stored in one pass.
+ */
+#ifndef VMOE_KERNELS_PRODUCT_H
+#define VMOE_KERNELS_PRODUCT_H
+
+#include "kernels/elementwise.h"
+#include "kernels/kernels.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define PANEL_PARTS (VMOE_PANEL / WIDTH)
+#define FOR_PANEL(i) _Pragma("GCC unroll 8") for (size_t i = 0; i < PANEL_PARTS; i++)
+
+/* ---- The columns of one panel --------------------------------------------------------------- */
+
+/* Their constants, filled up to a whole panel. */
+struct side {
+    float scale[VMOE_PANEL], bias[VMOE_PANEL];
+    int32_t sums[VMOE_PANEL];
+    size_t column, columns;
+};
+
+static inline void side_of(const struct vmoe_product *p, size_t column, struct side *side)
+{
+    const size_t left = p->columns - column;
+
+    side->column = column;
+    side->columns = left < VMOE_PANEL ? left : VMOE_PANEL;
+    for (size_t c = 0; c < VMOE_PANEL; c++) {
+        const bool real = c < side->columns;
+
+        side->scale[c] = real && p->scale != NULL ? p->scale[column + c] : 1.0f;
+        side->bias[c] = real && p->bias != NULL ? p->bias[column + c] : 0.0f;
+        side->sums[c] = real && p->sums != NULL ? p->sums[column + c] : 0;
+    }
+}
+
+/* ---- One row of sums ------------------------------------------------------------------------ */
+
+#ifndef GELU_TANH
+#define GELU_TANH gelu_tanh_of
+#define GELU_ERF gelu_erf_of
+#endif
+
+ALWAYS vec activated(uint32_t activation, vec x)
+{
+    switch (activation) {
+    case VMOE_GELU_TANH_OF:
+        return GELU_TANH(x);
+    case VMOE_GELU_ERF_OF:
+        return GELU_ERF(x);
+    case VMOE_TANH_OF:
+        return tanh_of(x);
+    default:
+        return x;
+    }
+}
+
+/* The sums of int8 rows are integers, from which the row's zero has to be taken out. */
+ALWAYS vec sums_of(const struct side *side, bool integers, struct vmoe_quant quant,
+                   const void *tile, size_t i)
+{
+    const float *from = (const float *)tile + i * WIDTH;
+    vec_bits bits, sums;
+
+    if (!integers)
+        return load(from);
+    memcpy(&bits, from, sizeof bits);
+    memcpy(&sums, side->sums + i * WIDTH, sizeof sums);
+    return __builtin_convertvector((vec_int)(bits - sums * (uint32_t)quant.zero), vec) *
+           quant.scale;
+}
+
+ALWAYS void store_row(const struct vmoe_product *p, const struct side *side, size_t row,
+                      const vec y[PANEL_PARTS])
+{
+    const size_t to = p->out_rows != NULL ? (size_t)p->out_rows[row] : row;
+    uint8_t *line = (uint8_t *)p->out + to * p->ldo;
+    float *out = (float *)(void *)line + side->column;
+    float rest[VMOE_PANEL];
+
+#ifdef STORE_BF16
+    if (p->store == VMOE_STORE_BF16) {
+        FOR_PANEL(i)
+            STORE_BF16((uint16_t *)(void *)line + side->column + i * WIDTH, y[i]);
+        return;
+    }
+#endif
+    if (side->columns == VMOE_PANEL) {
+        FOR_PANEL(i) {
+            float *const at = out + i * WIDTH;
+
+            if (p->store == VMOE_ADD_F32)
+                store(at, load(at) + y[i]);
+            else
+                store(at, y[i]);
+        }
+        return;
+    }
+    FOR_PANEL(i)
+        store(rest + i * WIDTH, y[i]);
+    for (size_t c = 0; c < side->columns; c++)
+        out[c] = p->store == VMOE_ADD_F32 ? out[c] + rest[c] : rest[c];
+}
+
+/* Row `row` of the product, whose sums begin at `tile`. */
+ALWAYS void finish_row(const struct vmoe_product *p, const struct side *side, uint32_t activation,
+                       bool integers, const void *tile, size_t row)
+{
+    const struct vmoe_quant quant = integers ? p->quants[row] : (struct vmoe_quant){ 1.0f, 0 };
+    const float factor = p->factors != NULL ? p->factors[row] : 1.0f;
+    vec y[PANEL_PARTS];
+
+    FOR_PANEL(i) {
+        const vec sum = sums_of(side, integers, quant, tile, i);
+
+        y[i] = sum * load(side->scale + i * WIDTH) + load(side->bias + i * WIDTH);
+        y[i] = activated(activation, y[i]) * factor;
+    }
+    store_row(p, side, row, y);
+}
+
+/* ---- Panels and tiles ----------------------------------------------------------------------- */
+
+/* The sums of up to tile_rows rows with one panel, of 4 bytes each. */
+typedef void gemm_tile(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
+                       void *tile);
+
+#define FINISH_ROWS(activation)                                                                    \
+    for (size_t r = 0; r < rows; r++)                                                              \
+    finish_row(p, side, activation, integers, tile + r * VMOE_PANEL, row + r)
+
+static inline void finish_tile(const struct vmoe_product *p, const struct side *side,
+                               const bool integers, const float *tile, size_t row, size_t rows)
+{
+    switch (p->activation) {
+    case VMOE_GELU_TANH_OF:
+        FINISH_ROWS(VMOE_GELU_TANH_OF);
+        return;
+    case VMOE_GELU_ERF_OF:
+        FINISH_ROWS(VMOE_GELU_ERF_OF);
+        return;
+    case VMOE_TANH_OF:
+        FINISH_ROWS(VMOE_TANH_OF);
+        return;
+    default:
+        FINISH_ROWS(VMOE_IDENTITY);
+        return;
+    }
+}
+
+/* Each panel meets all rows, in tiles of nearly equal size. */
+ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t tile_rows,
+                        const bool integers)
+{
+    const size_t tiles = (p->rows + tile_rows - 1) / tile_rows;
+    const uint8_t *panel = p->panels;
+    _Alignas(64) float tile[16 * VMOE_PANEL];
+    _Alignas(64) struct side side;
+
+    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+        side_of(p, column, &side);
+        for (size_t t = 0; t < tiles; t++) {
+            const size_t row = p->rows * t / tiles;
+            const size_t rows = p->rows * (t + 1) / tiles - row;
+
+            gemm(rows, p->k, (const uint8_t *)p->a + row * p->lda, p->lda, panel, tile);
+            finish_tile(p, &side, integers, tile, row, rows);
+        }
+    }
+}
+
+#endif
