@@ -28,7 +28,7 @@ static const char usage[] =
     "    --keep FILE                   only write the model, to this file\n"
     "  the call:\n"
     "    -K N  -C RATIO  --priority vanilla|max|sum  --group N|all\n"
-    "    --batch N  --threads N  --isa ref|avx2|avx512  --repeat N\n"
+    "    --batch N  --threads N  --isa ref|avx2|avx512|amx  --repeat N\n"
     "Options are taken in their order, so what follows --preset changes it.\n";
 
 enum placement { MOE_AS_IT_IS, MOE_EVERY_2, MOE_LAST_2, MOE_NONE };
@@ -75,6 +75,7 @@ static const struct word dtypes[] = { { "f32", VMOE_PRECISION_F32 },
 static const struct word isas[] = { { "ref", VMOE_ISA_REF },
                                     { "avx2", VMOE_ISA_AVX2 },
                                     { "avx512", VMOE_ISA_AVX512 },
+                                    { "amx", VMOE_ISA_AMX },
                                     { NULL, 0 } };
 static const struct word priorities[] = { { "vanilla", VMOE_PRIORITY_VANILLA },
                                           { "max", VMOE_PRIORITY_BPR_MAX },

@@ -324,7 +324,8 @@ typedef enum vmoe_isa {
     VMOE_ISA_DEFAULT = 0,
     VMOE_ISA_REF = 1, /* portable C */
     VMOE_ISA_AVX2 = 2,
-    VMOE_ISA_AVX512 = 3
+    VMOE_ISA_AVX512 = 3,
+    VMOE_ISA_AMX = 4 /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
 } vmoe_isa;
 
 #define VMOE_GROUP_ALL UINT32_MAX
@@ -582,7 +583,7 @@ VMOE_API vmoe_status vmoe_import(const char *source, const char *destination,
 
 /* ---- The machine and the limits ------------------------------------------------------------- */
 
-/* The name of an ISA as the command line spells it ("ref", "avx2", "avx512"), or NULL. */
+/* The name of an ISA as the command line spells it ("ref", "avx2", "avx512", "amx"), or NULL. */
 VMOE_API const char *vmoe_isa_name(uint32_t isa);
 
 /* 1 if this machine can run it.  VMOE_ISA_DEFAULT asks nothing and answers 1. */

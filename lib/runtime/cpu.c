@@ -2,6 +2,7 @@
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #include "runtime/cpu.h"
 
@@ -17,6 +18,16 @@
 /* Bits of XCR0: the register state that the operating system saves. */
 #define XCR0_AVX 0x06u
 #define XCR0_AVX512 0xe6u
+#define XCR0_TILES 0x60000u
+
+/* CPUID 7: EDX of subleaf 0 for BF16, tiles and INT8 of AMX, EAX of subleaf 1 for AVX512_BF16. */
+#define LEAF7_AMX (1u << 22 | 1u << 24 | 1u << 25)
+#define LEAF7_AVX512_VNNI (1u << 11) /* ECX of subleaf 0 */
+#define LEAF71_AVX512_BF16 (1u << 5)
+
+/* arch_prctl: ask for a part of the register state that is not everybody's; tile data is one. */
+#define REQUEST_STATE 0x1023
+#define TILE_DATA 18
 
 static uint32_t xcr0(void)
 {
@@ -26,18 +37,36 @@ static uint32_t xcr0(void)
     return low;
 }
 
+/*
+ * Linux refuses where the hypervisor gives no tiles, or where an alternate signal stack is too
+ * small for a frame with them.
+ */
+static bool tiles_are_permitted(void)
+{
+#if defined(__linux__) && defined(__x86_64__)
+    return syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 bool vmoe_cpu_has(uint32_t isa)
 {
     unsigned a, b, c, d;
-    unsigned leaf1c, leaf7b = 0;
+    unsigned leaf1c, leaf7b = 0, leaf7c = 0, leaf7d = 0, leaf71a = 0;
     bool avx2, avx512;
 
     if (isa == VMOE_ISA_REF)
         return true;
     if (!__get_cpuid(1, &a, &b, &leaf1c, &d) || !(leaf1c & bit_OSXSAVE))
         return false;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
         leaf7b = b;
+        leaf7c = c;
+        leaf7d = d;
+        if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+            leaf71a = a;
+    }
     avx2 = (leaf1c & bit_AVX) && (leaf1c & bit_FMA) && (leaf7b & bit_AVX2) &&
            (xcr0() & XCR0_AVX) == XCR0_AVX;
     avx512 = avx2 && (leaf7b & bit_AVX512F) && (leaf7b & bit_AVX512BW) && (leaf7b & bit_AVX512DQ) &&
@@ -47,6 +76,10 @@ bool vmoe_cpu_has(uint32_t isa)
         return avx2;
     case VMOE_ISA_AVX512:
         return avx512;
+    case VMOE_ISA_AMX:
+        return avx512 && (leaf7c & LEAF7_AVX512_VNNI) && (leaf71a & LEAF71_AVX512_BF16) &&
+               (leaf7d & LEAF7_AMX) == LEAF7_AMX && (xcr0() & XCR0_TILES) == XCR0_TILES &&
+               tiles_are_permitted();
     default:
         return false;
     }

@@ -6,7 +6,11 @@
 #include <stdint.h>
 #include <vmoe.h>
 
-/* True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86). */
+/*
+ * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86).  Linux
+ * lets a process use tiles only after it asked for them, so the question for AMX asks; the process
+ * then keeps the permission.
+ */
 bool vmoe_cpu_has(uint32_t isa);
 
 /* CPUs that this process may run on, at least 1. */

@@ -163,19 +163,23 @@ void vmoe_team_destroy(struct vmoe_team *team)
 }
 
 /*
- * Starts one worker with all signals blocked, so that the host's handlers run on the host's
- * threads.
+ * Starts one worker with signals blocked, so that the host's handlers run on the host's threads.
+ * What an instruction raises stays open: blocked, it would end the process without the handler of
+ * a host that reports crashes.
  */
 static int start_worker(struct worker *worker)
 {
+    static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP };
     pthread_attr_t attributes;
-    sigset_t all, before;
+    sigset_t blocked, before;
     int failed;
 
     if (pthread_attr_init(&attributes) != 0)
         return -1;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
+        sigdelset(&blocked, raised[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     failed = pthread_attr_setstacksize(&attributes, STACK_BYTES) != 0 ||
              pthread_create(&worker->thread, &attributes, worker_main, worker) != 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
