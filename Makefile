@@ -50,7 +50,10 @@ SHARED := $(BUILD)/libvmoe.so.$(VERSION)
 
 # The suffix of a kernel file chooses its instruction set; nothing else is compiled above the baseline.
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
-$(BUILD)/%_avx512.o: ISA := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+$(BUILD)/%_avx512.o: ISA := $(AVX512)
+$(BUILD)/%_vnni.o: ISA := $(AVX512) -mavx512vnni
+$(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
 
 all: lib tools ## the library and the vmoe command
 .PHONY: all

@@ -325,7 +325,8 @@ typedef enum vmoe_isa {
     VMOE_ISA_REF = 1, /* portable C */
     VMOE_ISA_AVX2 = 2,
     VMOE_ISA_AVX512 = 3,
-    VMOE_ISA_AMX = 4 /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
+    VMOE_ISA_AVX512_VNNI = 4, /* with products of int8 */
+    VMOE_ISA_AMX = 5 /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
 } vmoe_isa;
 
 #define VMOE_GROUP_ALL UINT32_MAX

@@ -12,7 +12,7 @@
 
 static void attend_f32(const struct vmoe_attend *call)
 {
-    const size_t stride = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL;
+    const size_t stride = vmoe_attend_stride(call->tokens);
     struct vmoe_arena arena = {
         .base = call->scratch,
         .size = vmoe_attend_bytes(VMOE_PRECISION_F32, call->tokens, call->width)
@@ -21,22 +21,22 @@ static void attend_f32(const struct vmoe_attend *call)
         vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, call->tokens));
     float *values =
         vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, call->width));
-    float *scores = vmoe_arena_take(&arena, ATTEND_ROWS * stride, sizeof(float));
+    uint8_t *scores = vmoe_arena_take(&arena, ATTEND_ROWS, stride);
     float inverse[ATTEND_ROWS];
     struct vmoe_product score = {
         .k = call->width,
-        .columns = stride,
+        .columns = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL,
         .lda = call->ldq,
         .panels = keys,
         .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, VMOE_PANEL),
         .out = scores,
-        .ldo = stride * sizeof(float)
+        .ldo = stride
     };
     struct vmoe_product mix = {
         .k = call->tokens,
         .columns = call->width,
         .a = scores,
-        .lda = stride * sizeof(float),
+        .lda = stride,
         .panels = values,
         .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL),
         .ldo = call->ldo,
@@ -54,7 +54,8 @@ static void attend_f32(const struct vmoe_attend *call)
         mix.out = (uint8_t *)call->out + done * call->ldo;
         product_f32(&score);
         for (size_t r = 0; r < score.rows; r++)
-            inverse[r] = 1.0f / softmax(call->tokens, call->factor, scores + r * stride);
+            inverse[r] = 1.0f / softmax(call->tokens, call->factor,
+                                        (float *)(void *)(scores + r * stride));
         product_f32(&mix);
     }
 }

@@ -14,20 +14,31 @@ const struct vmoe_kernels *vmoe_kernels_for(uint32_t isa)
         return &vmoe_kernels_avx2;
     case VMOE_ISA_AVX512:
         return &vmoe_kernels_avx512;
+    case VMOE_ISA_AVX512_VNNI:
+        return &vmoe_kernels_vnni;
+    case VMOE_ISA_AMX:
+        return &vmoe_kernels_amx;
 #endif
     default:
         return NULL;
     }
 }
 
-/* Packed keys and values, and what one block of queries needs at a time. */
+size_t vmoe_attend_stride(size_t tokens)
+{
+    const size_t bytes = (tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL * sizeof(float);
+
+    return bytes % 1024 == 0 ? bytes + VMOE_ROW_BYTES : bytes;
+}
+
+/* Packed keys and values, and scores of the queries that are under way. */
 uint64_t vmoe_attend_bytes(uint32_t type, uint64_t tokens, uint64_t width)
 {
-    const uint64_t stride = (tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL;
     struct vmoe_arena arena = { 0 };
 
     vmoe_arena_take(&arena, 1, vmoe_pack_bytes(type, width, tokens));
     vmoe_arena_take(&arena, 1, vmoe_pack_bytes(type, tokens, width));
-    vmoe_arena_take(&arena, VMOE_ATTEND_ROWS * stride, sizeof(float));
+    vmoe_arena_take(&arena, type == VMOE_PRECISION_BF16 ? 96 : 16,
+                    vmoe_attend_stride((size_t)tokens));
     return arena.used;
 }

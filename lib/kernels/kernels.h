@@ -45,7 +45,6 @@
 #define VMOE_PANEL 32u     /* columns of a panel */
 #define VMOE_ROW_BYTES 64u /* narrow rows are padded to a multiple of this ... */
 #define VMOE_ROW_COUNT 16u /* ... and their number to a multiple of this */
-#define VMOE_ATTEND_ROWS 32u /* most queries that an attend kernel takes at once */
 
 /* How an int8 row stands for real numbers. */
 struct vmoe_quant {
@@ -132,6 +131,9 @@ struct vmoe_kernels {
     struct vmoe_quant (*bf16_to_int8)(size_t n, const uint16_t *x, uint8_t *y);
 };
 
+/* Bytes from row to row of scores, float32 and padded to whole panels. */
+size_t vmoe_attend_stride(size_t tokens);
+
 /* Scratch of an attend kernel for q, k and v of a type, the same for every table. */
 uint64_t vmoe_attend_bytes(uint32_t type, uint64_t tokens, uint64_t width);
 
@@ -143,6 +145,7 @@ extern const struct vmoe_kernels vmoe_kernels_ref;
 #if defined(__x86_64__)
 extern const struct vmoe_kernels vmoe_kernels_avx2;
 extern const struct vmoe_kernels vmoe_kernels_avx512;
+extern const struct vmoe_kernels vmoe_kernels_vnni;
 extern const struct vmoe_kernels vmoe_kernels_amx;
 #endif
 

@@ -1,13 +1,13 @@
 /*
- * Rows of float32 to int8 rows.  The file of a table includes this text after elementwise.h.  A row
+ * Rows of float32 to int8 rows.  The file of a table includes this text after vector.h.  A row
  * covers 0 and everything between its smallest and its largest value, so the zero is exact and
  * values that are never negative lose no range.
  */
 #ifndef VMOE_KERNELS_NARROW_H
 #define VMOE_KERNELS_NARROW_H
 
-#include "kernels/elementwise.h"
 #include "kernels/kernels.h"
+#include "kernels/vector.h"
 
 /* What a row has to cover.  `bad` is 0, or NaN if a value is not finite. */
 struct span {

@@ -1,14 +1,14 @@
 /*
  * What every table does with the sums of a product.  The file of a table includes this text after
- * elementwise.h and, if it makes bfloat16 rows, after it has defined STORE_BF16(to, vector).  A tile
+ * vector.h and, if it makes bfloat16 rows, after it has defined STORE_BF16(to, vector).  A tile
  * of sums has a panel's 32 columns and as many rows as the table's gemm takes; while it is in the
  * first-level cache each row is scaled, biased, activated and stored in one pass.
  */
 #ifndef VMOE_KERNELS_PRODUCT_H
 #define VMOE_KERNELS_PRODUCT_H
 
-#include "kernels/elementwise.h"
 #include "kernels/kernels.h"
+#include "kernels/vector.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
 #define PANEL_PARTS (VMOE_PANEL / WIDTH)

@@ -76,6 +76,8 @@ bool vmoe_cpu_has(uint32_t isa)
         return avx2;
     case VMOE_ISA_AVX512:
         return avx512;
+    case VMOE_ISA_AVX512_VNNI:
+        return avx512 && (leaf7c & LEAF7_AVX512_VNNI);
     case VMOE_ISA_AMX:
         return avx512 && (leaf7c & LEAF7_AVX512_VNNI) && (leaf71a & LEAF71_AVX512_BF16) &&
                (leaf7d & LEAF7_AMX) == LEAF7_AMX && (xcr0() & XCR0_TILES) == XCR0_TILES &&

@@ -29,6 +29,7 @@ static inline vec smaller(vec a, vec b)
     return choose(a < b, a, b);
 }
 
+#include "kernels/elementwise.h"
 #include "kernels/product.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */

@@ -15,6 +15,7 @@
 #define smaller(a, b) _mm256_min_ps(a, b)
 typedef __m256 vec;
 
+#include "kernels/elementwise.h"
 #include "kernels/product.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
@@ -106,27 +107,21 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
-/* A function for each number of rows, chosen from a table. */
 /* clang-format off */
-#define ROWS(name, precision, group, rows)                                                         \
-    static void name##_##rows(size_t k, const float *a, size_t lda, const void *panel, float *tile)\
-    {                                                                                              \
-        gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
-    }
+#define ROWS(rows, precision, group)                                                               \
+    case rows:                                                                                     \
+        gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile);                      \
+        return;
 
+/* Code for each number of rows. */
 #define PRODUCT(name, precision, group)                                                            \
-    ROWS(gemm_##name, precision, group, 1) ROWS(gemm_##name, precision, group, 2)                  \
-    ROWS(gemm_##name, precision, group, 3) ROWS(gemm_##name, precision, group, 4)                  \
-    ROWS(gemm_##name, precision, group, 5) ROWS(gemm_##name, precision, group, 6)                  \
     static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
                             void *tile)                                                            \
     {                                                                                              \
-        static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
-            gemm_##name##_1, gemm_##name##_2, gemm_##name##_3, gemm_##name##_4, gemm_##name##_5,   \
-            gemm_##name##_6                                                                        \
-        };                                                                                         \
-                                                                                                   \
-        by_rows[rows - 1](k, a, lda / sizeof(float), panel, tile);                                 \
+        switch (rows) {                                                                            \
+            ROWS(1, precision, group) ROWS(2, precision, group) ROWS(3, precision, group)          \
+            ROWS(4, precision, group) ROWS(5, precision, group) ROWS(6, precision, group)          \
+        }                                                                                          \
     }                                                                                              \
     static void product_##name(const struct vmoe_product *p)                                       \
     {                                                                                              \

@@ -15,30 +15,12 @@
 #define smaller(a, b) _mm512_min_ps(a, b)
 typedef __m512 vec;
 
+#include "kernels/elementwise.h"
 #include "kernels/product.h"
+#include "kernels/x86/register_tile.h"
 #include "kernels/x86/transpose.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
-
-#define TILE_ROWS 14u
-#define LINES 16u /* of a tile, two of which are a block */
-#define LINE_BYTES 64u
-#define TILE_BYTES (LINES * LINE_BYTES)
-
-/*
- * Bytes ahead in the panel that are brought into the first and the second level.  A panel from
- * memory needs both: the first level alone cannot have enough lines under way.
- */
-#define NEAR TILE_BYTES
-#define FAR (8 * TILE_BYTES)
-#define PREFETCH(address, level)                                                                   \
-    _mm_prefetch((const char *)(address), level),                                                  \
-        _mm_prefetch((const char *)(address) + TILE_BYTES, level)
-
-/* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
-#define FOR_ROWS(r, rows)                                                                          \
-    _Pragma("GCC unroll 14") for (size_t r = 0; r < TILE_ROWS; r++)                                \
-        if (r < (rows))
 
 /* sum[r] += a[r] * (left, right), one row of the panel. */
 ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
@@ -93,8 +75,7 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     for (; k >= group; k -= lines * group) {
         lines = k / group < LINES ? k / group : LINES;
         for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
-            PREFETCH(line + NEAR, _MM_HINT_T0);
-            PREFETCH(line + FAR, _MM_HINT_T1);
+            PREFETCH_LINE(line);
             add_group(precision, group, rows, a, lda, line, sum);
         }
         if (lines == LINES)
@@ -107,38 +88,17 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
 }
 
-/* A function for each number of rows, chosen from a table. */
-/* clang-format off */
-#define ROWS(name, precision, group, rows)                                                         \
-    static void name##_##rows(size_t k, const float *a, size_t lda, const void *panel, float *tile)\
-    {                                                                                              \
-        gemm(precision, group, rows, k, a, lda, panel, tile);                                      \
-    }
-
+/* Code for each number of rows. */
 #define PRODUCT(name, precision, group)                                                            \
-    ROWS(gemm_##name, precision, group, 1) ROWS(gemm_##name, precision, group, 2)                  \
-    ROWS(gemm_##name, precision, group, 3) ROWS(gemm_##name, precision, group, 4)                  \
-    ROWS(gemm_##name, precision, group, 5) ROWS(gemm_##name, precision, group, 6)                  \
-    ROWS(gemm_##name, precision, group, 7) ROWS(gemm_##name, precision, group, 8)                  \
-    ROWS(gemm_##name, precision, group, 9) ROWS(gemm_##name, precision, group, 10)                 \
-    ROWS(gemm_##name, precision, group, 11) ROWS(gemm_##name, precision, group, 12)                \
-    ROWS(gemm_##name, precision, group, 13) ROWS(gemm_##name, precision, group, 14)                \
     static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
                             void *tile)                                                            \
     {                                                                                              \
-        static void (*const by_rows[])(size_t, const float *, size_t, const void *, float *) = {   \
-            gemm_##name##_1, gemm_##name##_2, gemm_##name##_3, gemm_##name##_4, gemm_##name##_5,   \
-            gemm_##name##_6, gemm_##name##_7, gemm_##name##_8, gemm_##name##_9, gemm_##name##_10,  \
-            gemm_##name##_11, gemm_##name##_12, gemm_##name##_13, gemm_##name##_14                 \
-        };                                                                                         \
-                                                                                                   \
-        by_rows[rows - 1](k, a, lda / sizeof(float), panel, tile);                                 \
+        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
     }                                                                                              \
     void vmoe_avx512_product_##name(const struct vmoe_product *p)                                  \
     {                                                                                              \
         run_product(p, gemm_##name, TILE_ROWS, false);                                             \
     }
-/* clang-format on */
 
 PRODUCT(f32, VMOE_PRECISION_F32, 1)
 PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
@@ -159,7 +119,7 @@ static void pack_keys(size_t width, size_t tokens, const float *keys, size_t str
             for (size_t half = 0; half < 2; half++, packed += TILE_BYTES / sizeof *packed) {
                 const size_t first = p * VMOE_PANEL + half * LINES;
 
-                transpose_16(first < tokens ? tokens - first : 0, width - i,
+                transpose_16(first < tokens ? tokens - first : 0, 4 * (width - i),
                              keys + first * (stride / sizeof *keys) + i, stride, packed,
                              LINE_BYTES);
             }

@@ -7,20 +7,20 @@
 #include <stdint.h>
 
 /*
- * out[i][j] = in[j][i] for i, j < 16, where in[j][i] counts as 0 for j >= rows or i >= columns and
- * is not read then.  Strides are in bytes; `out` is aligned.
+ * out[i][j] = in[j][i] for i, j < 16.  Of the 64 bytes of a row of `in`, what is beyond `bytes`, and
+ * rows from `rows` on, count as 0 and are not read.  Strides are in bytes; `out` is aligned.
  */
-static inline void transpose_16(size_t rows, size_t columns, const void *in, size_t stride,
-                                void *out, size_t out_stride)
+static inline void transpose_16(size_t rows, size_t bytes, const void *in, size_t stride, void *out,
+                                size_t out_stride)
 {
-    const __mmask16 mask = columns >= 16 ? 0xffff : (__mmask16)((1u << columns) - 1u);
+    const __mmask64 mask = bytes >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << bytes) - 1;
     const uint8_t *from = in;
     uint8_t *to = out;
     __m512i a[16], b[16];
 
 #pragma GCC unroll 16
     for (size_t j = 0; j < 16; j++)
-        a[j] = j < rows ? _mm512_maskz_loadu_epi32(mask, from + j * stride) : _mm512_setzero_si512();
+        a[j] = j < rows ? _mm512_maskz_loadu_epi8(mask, from + j * stride) : _mm512_setzero_si512();
     /* Pairs, fours and eights of rows change places, lane by lane and then across lanes. */
 #pragma GCC unroll 8
     for (size_t j = 0; j < 16; j += 2) {

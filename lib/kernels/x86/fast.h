@@ -1,0 +1,55 @@
+/*
+ * Exponentials for results that will be rounded to bfloat16 or less: their relative error is below
+ * 2^-12, against 2^-9 of the rounding.
+ */
+#ifndef VMOE_KERNELS_X86_FAST_H
+#define VMOE_KERNELS_X86_FAST_H
+
+#include <immintrin.h>
+
+/* 2^x: a cubic for the fraction, fitted for the least relative error (7.5e-5). */
+static inline __m512 fast_exp2(__m512 x)
+{
+    const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 p = _mm512_set1_ps(0.0780245215f);
+
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.226067156f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.695833564f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.999925196f));
+    return _mm512_scalef_ps(p, x);
+}
+
+/* z / (1 + 2^-q) */
+static inline __m512 fast_gate(__m512 z, __m512 q)
+{
+    const __m512 e = fast_exp2(_mm512_sub_ps(_mm512_setzero_ps(), q));
+
+    return _mm512_mul_ps(z, _mm512_rcp14_ps(_mm512_add_ps(e, _mm512_set1_ps(1.0f))));
+}
+
+/* The GELUs of elementwise.h with their sigmoid in powers of two; constants times log2 e. */
+static inline __m512 fast_gelu_tanh(__m512 x)
+{
+    const __m512 z = _mm512_max_ps(_mm512_set1_ps(-9.9f), x);
+    const __m512 q = _mm512_fmadd_ps(_mm512_mul_ps(z, z), _mm512_set1_ps(0.10294324f),
+                                     _mm512_set1_ps(2.3022082f));
+
+    return fast_gate(z, _mm512_mul_ps(z, q));
+}
+
+static inline __m512 fast_gelu_erf(__m512 x)
+{
+    const __m512 z = _mm512_max_ps(_mm512_set1_ps(-7.0f), x);
+    const __m512 square = _mm512_mul_ps(z, z);
+    __m512 q = _mm512_set1_ps(5.2099055e-9f);
+
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(-3.85044856e-7f));
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(1.14524277e-5f));
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(-1.59389394e-4f));
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(-9.55929938e-5f));
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(0.104838582f));
+    q = _mm512_fmadd_ps(q, square, _mm512_set1_ps(2.30220723f));
+    return fast_gate(z, _mm512_mul_ps(z, q));
+}
+
+#endif
