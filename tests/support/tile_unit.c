@@ -79,9 +79,10 @@ broken(const struct instruction *in, const char *format, ...)
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
-    for (unsigned i = 0; unit.config.palette != 0 && i < TILES; i++)
-        fprintf(stderr, "tiles: tmm%u has %u rows of %u bytes\n", i, unit.config.rows[i],
-                unit.config.row_bytes[i]);
+    for (unsigned i = 0; i < TILES; i++)
+        if (unit.config.rows[i] != 0)
+            fprintf(stderr, "tiles: tmm%u has %u rows of %u bytes\n", i, unit.config.rows[i],
+                    unit.config.row_bytes[i]);
     fflush(stderr);
     abort();
 }
