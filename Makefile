@@ -187,7 +187,7 @@ check-asan-run: deps
 	@sh tests/run.sh $(TESTS:%="%") "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
 
 # The tests that have more than one thread; the others only take long.
-TSAN_TESTS := $(addprefix $(BUILD)/tests/test_,determinism calls memory results linear)
+TSAN_TESTS := $(addprefix $(BUILD)/tests/test_,determinism calls memory results linear tiles)
 check-tsan: ## the tests with threads under ThreadSanitizer (4 minutes)
 	$(MAKE) CONFIG=tsan check-tsan-run
 check-tsan-run: deps

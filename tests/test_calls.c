@@ -2,15 +2,21 @@
  * A call among others: it can be watched and cancelled, called from within another, given its
  * images in three ways; and it leaves the host's floating-point state as it was, whatever that is.
  */
+#define _GNU_SOURCE
 #include <fenv.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 
+#include "runtime/cpu.h"
+#include "runtime/team.h"
 #include "support/answer.h"
 #include "support/call.h"
 #include "support/forge.h"
@@ -484,6 +490,58 @@ static void cost_and_preprocessing_do_not_use_the_state_either(void **unused)
     }
 }
 
+/* ---- Signals -------------------------------------------------------------------------------- */
+
+#define SECONDS 30.0
+
+struct meeting {
+    atomic_uint arrived;
+    sigset_t blocked[2]; /* by thread */
+};
+
+/* Two tasks that wait for each other, so that each has its thread. */
+static void meet(void *context, size_t task, uint32_t thread)
+{
+    struct meeting *meeting = context;
+    const double start = vmoe_cpu_seconds();
+
+    (void)task;
+    pthread_sigmask(SIG_SETMASK, NULL, &meeting->blocked[thread]);
+    atomic_fetch_add(&meeting->arrived, 1);
+    while (atomic_load(&meeting->arrived) < 2 && vmoe_cpu_seconds() - start < SECONDS)
+        sched_yield();
+}
+
+/* The host's handlers run on the host's threads, except where an instruction asks for them. */
+static void workers_block_all_signals_but_those_of_instructions(void **unused)
+{
+    static const int open[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP };
+    static const int closed[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGCHLD, SIGPROF };
+    struct meeting meeting = { 0 };
+    struct vmoe_team *team;
+    sigset_t before, blocked;
+    vmoe_error error;
+
+    (void)unused;
+    /* What the starting thread blocks is its own matter. */
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGSEGV);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    assert_int_equal(vmoe_team_resize(team, 2, &error), VMOE_OK);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    vmoe_team_run(team, 2, meet, &meeting);
+    vmoe_team_destroy(team);
+    assert_int_equal(atomic_load(&meeting.arrived), 2);
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
+        assert_int_equal(sigismember(&meeting.blocked[1], open[i]), 0);
+    for (size_t i = 0; i < sizeof closed / sizeof closed[0]; i++) {
+        assert_int_equal(sigismember(&meeting.blocked[1], closed[i]), 1);
+        assert_int_equal(sigismember(&meeting.blocked[0], closed[i]),
+                         sigismember(&before, closed[i]));
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
@@ -501,6 +559,7 @@ int main(void)
         TEST(a_failing_call_leaves_the_state_as_it_was),
         TEST(a_trapping_host_is_not_trapped),
         TEST(cost_and_preprocessing_do_not_use_the_state_either),
+        TEST(workers_block_all_signals_but_those_of_instructions),
     };
 
     return cmocka_run_group_tests_name("calls", tests, make_many, free_many);

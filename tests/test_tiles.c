@@ -93,7 +93,8 @@ static void load(unsigned tile, const void *rows, size_t stride)
     switch (tile) {
 #define LOAD(n) \
     case n: \
-        __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n : : "r"(rows), "r"(stride) : "memory"); \
+        __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n \
+                         : : "r"(rows), "r"(stride) : "memory"); \
         break;
         FOR_EACH_TILE(LOAD)
     }
@@ -104,7 +105,8 @@ static void store(unsigned tile, void *rows, size_t stride)
     switch (tile) {
 #define STORE(n) \
     case n: \
-        __asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" : : "r"(rows), "r"(stride) : "memory"); \
+        __asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" \
+                         : : "r"(rows), "r"(stride) : "memory"); \
         break;
         FOR_EACH_TILE(STORE)
     }
@@ -146,10 +148,19 @@ static struct config same_shapes(unsigned rows, unsigned row_bytes)
     return config;
 }
 
-/* For cmocka, before each test. */
+/* For cmocka, before each test.  The emulation has two ways: by signals alone, and by jumps. */
+static int start_with_signals(void **state)
+{
+    (void)state;
+    tiles_change_code(false);
+    tiles_emulate();
+    return 0;
+}
+
 static int start(void **state)
 {
     (void)state;
+    tiles_change_code(true);
     tiles_emulate();
     return 0;
 }
@@ -252,8 +263,8 @@ static void *kept_stack, *kept_frame;
     X(3, "rdx", "rbx", 4, "", 0, "") \
     X(4, "rbx", "rdx", 8, "", 0, "") \
     X(5, "rsp", "rsi", 1, "", 0, "") \
-    X(6, "rsp", "rdi", 2, "5", 5, "") \
-    X(7, "rsp", "r15", 8, "500", 500, "") \
+    X(6, "rsp", "rdi", 2, "8", 8, "") \
+    X(7, "rsp", "r15", 8, "504", 504, "") \
     X(8, "rbp", "rsi", 1, "", 0, "") \
     X(9, "rbp", "r8", 4, "-128", -128, "") \
     X(10, "rsi", "rbp", 1, "127", 127, "") \
@@ -437,7 +448,8 @@ static void loads_and_stores_stay_inside_their_rows(void **state)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const struct config config = same_shapes(7, 13);
-    uint8_t *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    uint8_t *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, flags, -1, 0);
     uint8_t *at = pages + page - 7 * 13;
 
     (void)state;
@@ -941,7 +953,7 @@ static void other_illegal_instructions_stay_illegal(void **state)
 
 static pthread_barrier_t barrier;
 
-/* Configures, waits for the others to have done so too, and multiplies.  The answer is the errors. */
+/* Configures, waits for the others to have done so too, and multiplies; answers the errors. */
 static void *multiply_in_thread(void *argument)
 {
     struct operands *o = argument;
@@ -1039,6 +1051,54 @@ static void a_team_works_with_tiles(void **state)
     free(by);
 }
 
+#define FRESH 200
+
+/*
+ * Code that no thread has executed before, so that all of them meet each instruction at once.  Of
+ * so many, some begin at every distance from a border of 64 bytes.
+ */
+static void *multiply_fresh(void *argument)
+{
+    struct operands *o = argument;
+    const struct config config = product_shapes(o);
+    uint8_t found[16][64];
+
+    memcpy(found, o->c, sizeof found);
+    configure(&config);
+    load(0, o->c, 64);
+    load(1, o->a, 64);
+    load(2, o->b, 64);
+    pthread_barrier_wait(&barrier);
+    __asm__ volatile(".rept %c0\n\ttdpbuud %%tmm2, %%tmm1, %%tmm0\n\t.endr" : : "i"(FRESH)
+                     : "memory");
+    store(0, found, 64);
+    release();
+    for (unsigned i = 0; i < FRESH; i++)
+        multiply_plainly(UUD, o);
+    return memcmp(found, o->c, sizeof found) != 0 ? o : NULL;
+}
+
+static void threads_may_meet_an_instruction_together(void **state)
+{
+    pthread_t threads[THREADS];
+    struct operands o[THREADS];
+
+    (void)state;
+    skip_without_tiles();
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (unsigned i = 0; i < THREADS; i++) {
+        shape_randomly(&o[i]);
+        assert_int_equal(pthread_create(&threads[i], NULL, multiply_fresh, &o[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        void *wrong;
+
+        assert_int_equal(pthread_join(threads[i], &wrong), 0);
+        assert_null(wrong);
+    }
+    pthread_barrier_destroy(&barrier);
+}
+
 /* ---- Counts --------------------------------------------------------------------------------- */
 
 static void instructions_are_counted(void **state)
@@ -1082,31 +1142,38 @@ static void instructions_are_counted(void **state)
     assert_int_equal(after.tdpbf16ps - before.tdpbf16ps, 5);
 }
 
-#define TILE_TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define FOR_EACH_TEST(X) \
+    X(a_configuration_is_read_back_and_zeroes_the_tiles) \
+    X(a_configuration_may_stand_beside_the_code) \
+    X(every_form_of_an_address_is_understood) \
+    X(every_shape_is_loaded_and_stored) \
+    X(loads_and_stores_stay_inside_their_rows) \
+    X(products_of_bytes_wrap_around) \
+    X(products_of_bf16_have_the_order_and_roundings_of_the_manual) \
+    X(products_of_any_bf16_flush_denormals_and_keep_nan_and_infinity) \
+    X(a_denormal_sum_is_flushed) \
+    X(products_do_not_depend_on_the_rounding_mode) \
+    X(other_registers_keep_their_values) \
+    X(broken_rules_end_the_process) \
+    X(other_illegal_instructions_stay_illegal) \
+    X(threads_have_their_own_tiles) \
+    X(threads_may_meet_an_instruction_together) \
+    X(a_team_works_with_tiles) \
+    X(instructions_are_counted)
+
+#define TEST_WITH_SIGNALS(name) \
+    { #name " (signals)", name, start_with_signals, stop, NULL },
+#define TEST_WITH_JUMPS(name) { #name, name, start, stop, NULL },
+#else
+#define FOR_EACH_TEST(X)
 #endif
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_library_has_amx_where_there_are_tiles),
-#if defined(__x86_64__) && defined(__linux__)
-        TILE_TEST(a_configuration_is_read_back_and_zeroes_the_tiles),
-        TILE_TEST(a_configuration_may_stand_beside_the_code),
-        TILE_TEST(every_form_of_an_address_is_understood),
-        TILE_TEST(every_shape_is_loaded_and_stored),
-        TILE_TEST(loads_and_stores_stay_inside_their_rows),
-        TILE_TEST(products_of_bytes_wrap_around),
-        TILE_TEST(products_of_bf16_have_the_order_and_roundings_of_the_manual),
-        TILE_TEST(products_of_any_bf16_flush_denormals_and_keep_nan_and_infinity),
-        TILE_TEST(a_denormal_sum_is_flushed),
-        TILE_TEST(products_do_not_depend_on_the_rounding_mode),
-        TILE_TEST(other_registers_keep_their_values),
-        TILE_TEST(broken_rules_end_the_process),
-        TILE_TEST(other_illegal_instructions_stay_illegal),
-        TILE_TEST(threads_have_their_own_tiles),
-        TILE_TEST(a_team_works_with_tiles),
-        TILE_TEST(instructions_are_counted),
-#endif
+        FOR_EACH_TEST(TEST_WITH_SIGNALS)
+        FOR_EACH_TEST(TEST_WITH_JUMPS)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

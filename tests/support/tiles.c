@@ -1,6 +1,14 @@
 /*
- * The tile unit in software, from the pseudo-code of Intel's manual.  A signal costs far more than
- * an instruction, so instructions that follow each other are executed in one.
+ * Finds the tile instructions.  The first time one is met it raises SIGILL, which takes longer than
+ * a hundred instructions, so its place is given a jump to a stub that calls the tile unit directly:
+ *
+ *     place: tdpbf16ps ...  becomes  place: jmp stub     stub: lea -128(%rsp), %rsp
+ *                                                              call save_and_execute
+ *                                                              lea 128(%rsp), %rsp
+ *                                                              jmp place + length
+ *
+ * All of them have at least the five bytes of a jump.  Where the system does not let code be
+ * changed, the signal does the work every time.
  */
 #define _GNU_SOURCE
 #include "support/tiles.h"
@@ -22,435 +30,215 @@ bool tiles_available(void)
 }
 
 #if defined(__x86_64__) && defined(__linux__)
-#include <immintrin.h>
+#include <linux/membarrier.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
-#define TILES 8u
-#define ROWS 16u
-#define ROW_BYTES 64u
+#include "support/tile_unit.h"
 
-/* In the order of struct tiles_counts. */
-enum kind {
-    LDTILECFG, STTILECFG, TILERELEASE, TILEZERO,
-    TILELOADD, TILELOADDT1, TILESTORED,
-    TDPBSSD, TDPBSUD, TDPBUSD, TDPBUUD, TDPBF16PS,
-    KINDS
-};
+#define JUMP_BYTES 5u
+#define STUBS 2048u
+#define STUB_BYTES 32u
+#define PAGE ((uintptr_t)4096)
 
-static const char *const names[KINDS] = { "ldtilecfg",   "sttilecfg", "tilerelease", "tilezero",
-                                          "tileloadd",   "tileloaddt1", "tilestored", "tdpbssd",
-                                          "tdpbsud",     "tdpbusd",   "tdpbuud",     "tdpbf16ps" };
-
-_Static_assert(sizeof(struct tiles_counts) == KINDS * sizeof(uint64_t), "a count for each kind");
-
-struct tile {
-    _Alignas(64) uint8_t row[ROWS][ROW_BYTES];
-};
-
-/* The 64 bytes of LDTILECFG and STTILECFG. */
-struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[TILES], reserved_row_bytes[TILES];
-    uint8_t rows[TILES], reserved_rows[TILES];
-};
-
-_Static_assert(sizeof(struct tile_config) == 64, "as the instructions read it");
-
-/* Bytes of a row and rows outside a tile's shape are zero at all times. */
-static _Thread_local struct {
-    struct tile tiles[TILES];
-    struct tile_config config; /* palette 0: not configured, all zero */
-} unit;
-
-static atomic_uint_fast64_t counts[KINDS];
 static atomic_bool emulating;
 static struct sigaction fallback; /* what SIGILL does for other instructions */
 
-struct instruction {
-    enum kind kind;
-    unsigned tile, a, b; /* destination (or the tile that is stored) and the two factors */
-    uint8_t *memory;     /* operand, for a tile its row 0 */
-    int64_t stride;      /* bytes from row to row */
-    const uint8_t *code;
-    size_t length;
+/* ---- Stubs ---------------------------------------------------------------------------------- */
+
+/* In the program's own data, so that a jump reaches them from its code. */
+static _Alignas(4096) uint8_t stubs[STUBS][STUB_BYTES];
+static struct place {
+    uint64_t at;
+    uint8_t code[TILE_CODE_MAX]; /* what was there */
+} places[STUBS];
+static atomic_uint used;
+static atomic_flag changing = ATOMIC_FLAG_INIT;
+static bool can_change;
+static atomic_bool may_change = true;
+
+/* What save_and_execute has on the stack, from the last push to the first. */
+struct frame {
+    int64_t registers[16];
+    uint64_t flags;
+    uint64_t stub; /* where it returns to */
 };
 
-/* ---- Rules ---------------------------------------------------------------------------------- */
-
-/* Ends the process: on a machine with AMX the instruction would have raised #UD or #GP. */
-__attribute__((format(printf, 2, 3), noreturn)) static void
-broken(const struct instruction *in, const char *format, ...)
-{
-    va_list arguments;
-
-    fprintf(stderr, "\ntiles: %s at %p", names[in->kind], (const void *)in->code);
-    if (in->kind >= TDPBSSD)
-        fprintf(stderr, " (tmm%u += tmm%u * tmm%u)", in->tile, in->a, in->b);
-    else if (in->kind >= TILEZERO)
-        fprintf(stderr, " (tmm%u)", in->tile);
-    fputs(": ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    for (unsigned i = 0; unit.config.palette != 0 && i < TILES; i++)
-        fprintf(stderr, "tiles: tmm%u has %u rows of %u bytes\n", i, unit.config.rows[i],
-                unit.config.row_bytes[i]);
-    fflush(stderr);
-    abort();
-}
-
-static void check_tile(const struct instruction *in, unsigned tile)
-{
-    if (unit.config.palette == 0)
-        broken(in, "the tiles are not configured");
-    if (unit.config.rows[tile] == 0)
-        broken(in, "tmm%u has no shape in the configuration", tile);
-}
-
-static bool any_byte(const void *bytes, size_t n)
-{
-    const uint8_t *p = bytes;
-
-    while (n > 0 && p[n - 1] == 0)
-        n--;
-    return n != 0;
-}
-
-static void check_config(const struct instruction *in, const struct tile_config *config)
-{
-    if (config->palette > 1)
-        broken(in, "there is no palette %u", config->palette);
-    if (config->palette == 0)
-        return;
-    /* Legal, but it is for interrupted loads; a program that sets it has made a mistake. */
-    if (config->start_row != 0)
-        broken(in, "it starts at row %u", config->start_row);
-    if (any_byte(config->reserved, sizeof config->reserved) ||
-        any_byte(config->reserved_row_bytes, sizeof config->reserved_row_bytes) ||
-        any_byte(config->reserved_rows, sizeof config->reserved_rows))
-        broken(in, "a reserved byte is not zero");
-    for (unsigned i = 0; i < TILES; i++) {
-        if (config->rows[i] > ROWS || config->row_bytes[i] > ROW_BYTES)
-            broken(in, "tmm%u is to have %u rows of %u bytes", i, config->rows[i],
-                   config->row_bytes[i]);
-        if ((config->rows[i] == 0) != (config->row_bytes[i] == 0))
-            broken(in, "tmm%u is to have rows or bytes, but not both", i);
-    }
-}
-
-static void check_product(const struct instruction *in)
-{
-    const struct tile_config *config = &unit.config;
-
-    check_tile(in, in->tile);
-    check_tile(in, in->a);
-    check_tile(in, in->b);
-    if (in->tile == in->a || in->tile == in->b || in->a == in->b)
-        broken(in, "a tile is named twice");
-    if (config->row_bytes[in->tile] % 4 != 0 || config->row_bytes[in->a] % 4 != 0 ||
-        config->row_bytes[in->b] % 4 != 0)
-        broken(in, "the bytes of a row are not a multiple of 4");
-    if (config->rows[in->tile] != config->rows[in->a])
-        broken(in, "tmm%u and tmm%u differ in rows", in->tile, in->a);
-    if (config->row_bytes[in->tile] != config->row_bytes[in->b])
-        broken(in, "tmm%u and tmm%u differ in bytes", in->tile, in->b);
-    if (config->row_bytes[in->a] / 4u != config->rows[in->b])
-        broken(in, "a row of tmm%u has other than 4 bytes for each row of tmm%u", in->a, in->b);
-}
-
-/* ---- Products ------------------------------------------------------------------------------- */
-
-/* Every dword of a row of `a` meets a row of `b`: `depth` of them. */
-struct product {
-    struct tile *c;
-    const struct tile *a, *b;
-    unsigned rows, depth;
-    uint16_t columns; /* a bit for each dword of a row of c */
-};
-
-#define WIDE __attribute__((target("avx512f,avx512bw"), noinline))
+void save_and_execute(void);
+__attribute__((used)) void tiles_execute_frame(struct frame *frame);
 
 /*
- * Bytes are widened to 16 bits, so that one instruction multiplies and adds two of the four
- * products of a dword; sums of two never overflow, and all further ones wrap around.
+ * Saves everything that a function may change: XSAVE's area, with room for all of AVX-512 (0xe7)
+ * and a header of zeros, stands below the frame.  The stub has left the red zone alone.
  */
-WIDE static void multiply_bytes(const struct product *p, bool a_signed, bool b_signed)
+__asm__(".text\n"
+        ".type save_and_execute, @function\n"
+        "save_and_execute:\n\t"
+        "pushfq\n\t"
+        "push %r15\n\tpush %r14\n\tpush %r13\n\tpush %r12\n\t"
+        "push %r11\n\tpush %r10\n\tpush %r9\n\tpush %r8\n\t"
+        "push %rdi\n\tpush %rsi\n\tpush %rbp\n\tpush %rsp\n\t"
+        "push %rbx\n\tpush %rdx\n\tpush %rcx\n\tpush %rax\n\t"
+        "mov %rsp, %rdi\n\t"
+        "mov %rsp, %rbx\n\t"
+        "sub $2816, %rsp\n\t"
+        "and $-64, %rsp\n\t"
+        "xor %edx, %edx\n\t"
+        "mov %rdx, 512(%rsp)\n\tmov %rdx, 520(%rsp)\n\tmov %rdx, 528(%rsp)\n\t"
+        "mov %rdx, 536(%rsp)\n\tmov %rdx, 544(%rsp)\n\tmov %rdx, 552(%rsp)\n\t"
+        "mov %rdx, 560(%rsp)\n\tmov %rdx, 568(%rsp)\n\t"
+        "mov $0xe7, %eax\n\t"
+        "xsave64 (%rsp)\n\t"
+        "cld\n\t"
+        "call tiles_execute_frame\n\t"
+        "mov $0xe7, %eax\n\t"
+        "xor %edx, %edx\n\t"
+        "xrstor64 (%rsp)\n\t"
+        "mov %rbx, %rsp\n\t"
+        "pop %rax\n\tpop %rcx\n\tpop %rdx\n\tpop %rbx\n\t"
+        "lea 8(%rsp), %rsp\n\tpop %rbp\n\tpop %rsi\n\tpop %rdi\n\t"
+        "pop %r8\n\tpop %r9\n\tpop %r10\n\tpop %r11\n\t"
+        "pop %r12\n\tpop %r13\n\tpop %r14\n\tpop %r15\n\t"
+        "popfq\n\t"
+        "ret\n"
+        ".size save_and_execute, . - save_and_execute\n");
+
+void tiles_execute_frame(struct frame *frame)
 {
-    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    __m512i b[ROWS][2];
+    const struct place *place = &places[(frame->stub - (uintptr_t)stubs) / STUB_BYTES];
 
-    for (unsigned k = 0; k < p->depth; k++)
-        for (unsigned half = 0; half < 2; half++) {
-            const __m256i bytes = _mm256_load_si256((const void *)(p->b->row[k] + 32 * half));
+    atomic_load(&used); /* the place was written before it was counted */
+    frame->registers[4] = (int64_t)((uintptr_t)(frame + 1) + 128);
+    tile_unit_execute(place->code, place->at, frame->registers);
+}
 
-            b[k][half] = b_signed ? _mm512_cvtepi8_epi16(bytes) : _mm512_cvtepu8_epi16(bytes);
-        }
-    for (unsigned r = 0; r < p->rows; r++) {
-        __m512i low = _mm512_setzero_si512(), high = low, sum;
-        _Alignas(64) int64_t a[ROWS];
+/* Writes a jump (E9) or a call (E8) to `target`. */
+static void put_jump(uint8_t *code, uint8_t opcode, uintptr_t target)
+{
+    const int32_t distance = (int32_t)(target - ((uintptr_t)code + JUMP_BYTES));
 
-        for (unsigned half = 0; half < 2; half++) {
-            const __m256i bytes = _mm256_load_si256((const void *)(p->a->row[r] + 32 * half));
+    code[0] = opcode;
+    memcpy(code + 1, &distance, sizeof distance);
+}
 
-            _mm512_store_si512(a + 8 * half, a_signed ? _mm512_cvtepi8_epi16(bytes)
-                                                      : _mm512_cvtepu8_epi16(bytes));
-        }
-        for (unsigned k = 0; k < p->depth; k++) {
-            const __m512i four = _mm512_set1_epi64(a[k]);
+static void write_stub(unsigned i, uintptr_t next)
+{
+    static const uint8_t down[] = { 0x48, 0x8d, 0x64, 0x24, 0x80 };
+    static const uint8_t up[] = { 0x48, 0x8d, 0xa4, 0x24, 0x80, 0x00, 0x00, 0x00 };
+    uint8_t *stub = stubs[i];
 
-            low = _mm512_add_epi32(low, _mm512_madd_epi16(b[k][0], four));
-            high = _mm512_add_epi32(high, _mm512_madd_epi16(b[k][1], four));
-        }
-        sum = _mm512_add_epi32(_mm512_permutex2var_epi32(low, even, high),
-                               _mm512_permutex2var_epi32(low, odd, high));
-        sum = _mm512_add_epi32(sum, _mm512_load_si512(p->c->row[r]));
-        _mm512_store_si512(p->c->row[r], _mm512_maskz_mov_epi32(p->columns, sum));
-    }
+    memcpy(stub, down, sizeof down);
+    put_jump(stub + sizeof down, 0xe8, (uintptr_t)save_and_execute);
+    memcpy(stub + sizeof down + JUMP_BYTES, up, sizeof up);
+    put_jump(stub + sizeof down + JUMP_BYTES + sizeof up, 0xe9, next);
+}
+
+/* All threads see the code that was written so far before they execute any more. */
+static void synchronize(void)
+{
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
+}
+
+static bool has_place(uint64_t at)
+{
+    for (unsigned i = 0; i < atomic_load(&used); i++)
+        if (places[i].at == at)
+            return true;
+    return false;
+}
+
+static bool make_writable(const uint8_t *code)
+{
+    const uintptr_t first = (uintptr_t)code & ~(PAGE - 1);
+    const uintptr_t last = ((uintptr_t)code + JUMP_BYTES - 1) & ~(PAGE - 1);
+
+    return mprotect((void *)first, last - first + PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) == 0;
+}
+
+/* In assembly, because ThreadSanitizer has no records for writes to code. */
+static void write_first_byte(uint8_t *code, uint8_t value)
+{
+    __asm__ volatile("movb %1, (%0)" : : "r"(code), "q"(value) : "memory");
+}
+
+static void write_distance(uint8_t *code, int32_t value)
+{
+    __asm__ volatile("movl %1, 1(%0)" : : "r"(code), "r"(value) : "memory");
 }
 
 /*
- * Even and odd products have a sum each; their sum is added to the destination.  A bfloat16 is the
- * upper half of a float.
+ * While the jump is half written, its first byte begins no instruction, so that who comes by raises
+ * the signal and waits for the lock.
  */
-WIDE static void multiply_bf16(const struct product *p)
+static void write_place(uint8_t *code, size_t length, int32_t distance)
 {
-    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
-    __m512 b[ROWS][2];
+    const unsigned i = atomic_load(&used);
 
-    for (unsigned k = 0; k < p->depth; k++) {
-        const __m512i pairs = _mm512_load_si512(p->b->row[k]);
+    places[i].at = (uintptr_t)code;
+    memcpy(places[i].code, code, length);
+    write_stub(i, (uintptr_t)code + length);
+    atomic_store(&used, i + 1);
+    synchronize();
+    write_first_byte(code, 0x06);
+    synchronize();
+    write_distance(code, distance);
+    synchronize();
+    write_first_byte(code, 0xe9);
+    synchronize();
+}
 
-        b[k][0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-        b[k][1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, upper));
-    }
-    for (unsigned r = 0; r < p->rows; r++) {
-        __m512 even = _mm512_setzero_ps(), odd = even, sum;
+/* True if there is a jump now, from here or from another thread; false if `code` is as it was. */
+static bool change_place(uint8_t *code)
+{
+    bool changed = false;
 
-        for (unsigned k = 0; k < p->depth; k++) {
-            uint32_t pair;
+    while (atomic_flag_test_and_set(&changing))
+        continue;
+    if (has_place((uintptr_t)code)) {
+        changed = true;
+    } else if (can_change && atomic_load(&may_change) && atomic_load(&used) < STUBS) {
+        const uintptr_t stub = (uintptr_t)stubs[atomic_load(&used)];
+        const int64_t distance = (int64_t)(stub - ((uintptr_t)code + JUMP_BYTES));
+        const size_t length = tile_unit_length(code);
 
-            memcpy(&pair, p->a->row[r] + 4 * k, sizeof pair);
-            even = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32((int)(pair << 16))),
-                                   b[k][0], even);
-            odd = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_set1_epi32((int)(pair & 0xffff0000u))),
-                                  b[k][1], odd);
+        if (length != 0 && distance == (int32_t)distance && make_writable(code)) {
+            write_place(code, length, (int32_t)distance);
+            changed = true;
         }
-        sum = _mm512_add_ps(_mm512_load_ps(p->c->row[r]), _mm512_add_ps(even, odd));
-        _mm512_store_ps(p->c->row[r], _mm512_maskz_mov_ps(p->columns, sum));
     }
-}
-
-static void multiply(const struct instruction *in)
-{
-    /* All exceptions masked, round to nearest, flush to zero, denormals are zero. */
-    static const unsigned tile_float = 0x9fc0u;
-    struct product product;
-    unsigned before;
-
-    check_product(in);
-    product.c = &unit.tiles[in->tile];
-    product.a = &unit.tiles[in->a];
-    product.b = &unit.tiles[in->b];
-    product.rows = unit.config.rows[in->tile];
-    product.depth = unit.config.rows[in->b];
-    product.columns = (uint16_t)((1u << unit.config.row_bytes[in->tile] / 4) - 1);
-    if (in->kind != TDPBF16PS) {
-        multiply_bytes(&product, in->kind == TDPBSSD || in->kind == TDPBSUD,
-                       in->kind == TDPBSSD || in->kind == TDPBUSD);
-        return;
-    }
-    before = _mm_getcsr();
-    _mm_setcsr(tile_float);
-    multiply_bf16(&product);
-    _mm_setcsr(before);
-}
-
-/* ---- The other instructions ----------------------------------------------------------------- */
-
-static void load_config(const struct instruction *in)
-{
-    struct tile_config config;
-
-    memcpy(&config, in->memory, sizeof config);
-    check_config(in, &config);
-    memset(&unit, 0, sizeof unit);
-    if (config.palette != 0)
-        unit.config = config;
-}
-
-static void load_tile(const struct instruction *in)
-{
-    struct tile *tile = &unit.tiles[in->tile];
-    const uint8_t *row = in->memory;
-
-    check_tile(in, in->tile);
-    for (unsigned r = 0; r < unit.config.rows[in->tile]; r++, row += in->stride)
-        memcpy(tile->row[r], row, unit.config.row_bytes[in->tile]);
-}
-
-static void store_tile(const struct instruction *in)
-{
-    const struct tile *tile = &unit.tiles[in->tile];
-    uint8_t *row = in->memory;
-
-    check_tile(in, in->tile);
-    for (unsigned r = 0; r < unit.config.rows[in->tile]; r++, row += in->stride)
-        memcpy(row, tile->row[r], unit.config.row_bytes[in->tile]);
-}
-
-static void execute(const struct instruction *in)
-{
-    switch (in->kind) {
-    case LDTILECFG:
-        load_config(in);
-        break;
-    case STTILECFG:
-        memcpy(in->memory, &unit.config, sizeof unit.config);
-        break;
-    case TILERELEASE:
-        memset(&unit, 0, sizeof unit);
-        break;
-    case TILEZERO:
-        check_tile(in, in->tile);
-        memset(&unit.tiles[in->tile], 0, sizeof unit.tiles[in->tile]);
-        break;
-    case TILELOADD:
-    case TILELOADDT1:
-        load_tile(in);
-        break;
-    case TILESTORED:
-        store_tile(in);
-        break;
-    default:
-        multiply(in);
-        break;
-    }
-    atomic_fetch_add_explicit(&counts[in->kind], 1, memory_order_relaxed);
-}
-
-/* ---- Decoding ------------------------------------------------------------------------------- */
-
-/* A VEX prefix of three bytes: C4, ~R ~X ~B and the map, W ~vvvv L and pp. */
-struct vex {
-    unsigned r, x, b, v, pp; /* not inverted */
-};
-
-/* In the order of the numbers that instructions have for them. */
-static const uint8_t gregs[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-                                   REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                   REG_R12, REG_R13, REG_R14, REG_R15 };
-
-static int64_t displacement(const uint8_t *code, size_t bytes)
-{
-    int32_t wide;
-
-    if (bytes == 0)
-        return 0;
-    if (bytes == 1)
-        return (int8_t)*code;
-    memcpy(&wide, code, sizeof wide);
-    return wide;
-}
-
-/* The operand in memory of the ModRM byte at code[4]; false if it is not one for this kind. */
-static bool decode_memory(struct instruction *in, const struct vex *vex, const greg_t *registers)
-{
-    const unsigned mod = in->code[4] >> 6, rm = in->code[4] & 7;
-    const bool has_sib = rm == 4;
-    const unsigned sib = has_sib ? in->code[5] : 0;
-    const unsigned index = (sib >> 3 & 7) | vex->x << 3;
-    const unsigned base = (has_sib ? sib & 7 : rm) | vex->b << 3;
-    const size_t at = has_sib ? 6 : 5;
-    const bool no_base = mod == 0 && (base & 7) == 5;
-    const size_t bytes = mod == 1 ? 1 : mod == 2 || no_base ? 4 : 0;
-    int64_t address = displacement(in->code + at, bytes), offset = 0;
-
-    in->length = at + bytes;
-    if (!no_base)
-        address += registers[gregs[base]];
-    else if (!has_sib)
-        address += (int64_t)(uintptr_t)(in->code + in->length);
-    if (has_sib && index != 4)
-        offset = (int64_t)((uint64_t)registers[gregs[index]] << (sib >> 6));
-    /* For tiles the index is what separates the rows. */
-    if (in->kind == LDTILECFG || in->kind == STTILECFG)
-        address += offset;
-    else
-        in->stride = offset;
-    in->memory = (uint8_t *)(uintptr_t)address;
-    return has_sib || in->kind == LDTILECFG || in->kind == STTILECFG;
-}
-
-/* The kind by opcode, prefix pp, and whether ModRM names memory; KINDS if there is none. */
-static enum kind find_kind(unsigned opcode, unsigned pp, unsigned modrm)
-{
-    static const enum kind loads[4] = { KINDS, TILELOADDT1, TILESTORED, TILELOADD };
-    static const enum kind products[4] = { TDPBUUD, TDPBUSD, TDPBSUD, TDPBSSD };
-    const bool memory = modrm < 0xc0;
-
-    if (opcode == 0x49 && memory && (modrm >> 3 & 7) == 0 && pp < 2)
-        return pp == 0 ? LDTILECFG : STTILECFG;
-    if (opcode == 0x49 && modrm == 0xc0 && pp == 0)
-        return TILERELEASE;
-    if (opcode == 0x49 && !memory && (modrm & 7) == 0 && pp == 3)
-        return TILEZERO;
-    if (opcode == 0x4b && memory)
-        return loads[pp];
-    if (opcode == 0x5e && !memory)
-        return products[pp];
-    if (opcode == 0x5c && !memory && pp == 2)
-        return TDPBF16PS;
-    return KINDS;
-}
-
-/* Bytes are looked at one after the other: behind another instruction a page may end. */
-static bool decode(const uint8_t *code, const greg_t *registers, struct instruction *in)
-{
-    struct vex vex;
-    unsigned first, second, modrm;
-
-    if (code[0] != 0xc4 || (code[1] & 0x1f) != 2 || (code[2] & 0x84) != 0)
-        return false;
-    first = code[1] ^ 0xffu;
-    second = code[2] ^ 0xffu;
-    vex = (struct vex){ .r = first >> 7, .x = first >> 6 & 1, .b = first >> 5 & 1,
-                        .v = second >> 3 & 15, .pp = code[2] & 3u };
-    modrm = code[4];
-    *in = (struct instruction){ .kind = find_kind(code[3], vex.pp, modrm), .code = code,
-                                .tile = modrm >> 3 & 7, .a = modrm & 7, .b = vex.v, .length = 5 };
-    if (in->kind == KINDS || vex.r != 0 || vex.v > (in->kind >= TDPBSSD ? 7u : 0u))
-        return false;
-    if (modrm < 0xc0)
-        return decode_memory(in, &vex, registers);
-    return vex.x == 0 && vex.b == 0;
+    atomic_flag_clear(&changing);
+    return changed;
 }
 
 /* ---- The signal ----------------------------------------------------------------------------- */
 
 static void on_illegal_instruction(int number, siginfo_t *info, void *context)
 {
-    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    struct instruction in;
-    bool executed = false;
+    static const uint8_t order[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                       REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                       REG_R12, REG_R13, REG_R14, REG_R15 };
+    greg_t *from = ((ucontext_t *)context)->uc_mcontext.gregs;
+    uint8_t *code = (uint8_t *)(uintptr_t)from[REG_RIP];
+    int64_t registers[16];
+    size_t length;
 
     (void)number;
     (void)info;
-    while (decode((const uint8_t *)(uintptr_t)registers[REG_RIP], registers, &in)) {
-        execute(&in);
-        registers[REG_RIP] += (greg_t)in.length;
-        executed = true;
-    }
+    /* If so, the jump is executed next. */
+    if (change_place(code))
+        return;
+    for (unsigned i = 0; i < 16; i++)
+        registers[i] = from[order[i]];
+    length = tile_unit_execute(code, (uintptr_t)code, registers);
+    from[REG_RIP] += (greg_t)length;
     /* Somebody else's: it happens again, as if there were no emulation. */
-    if (!executed)
+    if (length == 0)
         sigaction(SIGILL, &fallback, NULL);
 }
 
@@ -486,6 +274,11 @@ void tiles_emulate(void)
     if (__real_vmoe_cpu_has(VMOE_ISA_AMX) || !__real_vmoe_cpu_has(VMOE_ISA_AVX512) ||
         !__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni"))
         return;
+    if (!atomic_load(&emulating))
+        can_change = sysconf(_SC_PAGESIZE) == (long)PAGE &&
+                     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0,
+                             0) == 0 &&
+                     mprotect(stubs, sizeof stubs, PROT_READ | PROT_WRITE | PROT_EXEC) == 0;
     take_signal();
     atomic_store(&emulating, true);
 }
@@ -495,15 +288,9 @@ bool tiles_emulated(void)
     return atomic_load(&emulating);
 }
 
-struct tiles_counts tiles_counts(void)
+void tiles_change_code(bool change)
 {
-    struct tiles_counts now;
-    uint64_t values[KINDS];
-
-    for (unsigned i = 0; i < KINDS; i++)
-        values[i] = atomic_load_explicit(&counts[i], memory_order_relaxed);
-    memcpy(&now, values, sizeof now);
-    return now;
+    atomic_store(&may_change, change);
 }
 #else
 void tiles_emulate(void)
@@ -515,8 +302,8 @@ bool tiles_emulated(void)
     return false;
 }
 
-struct tiles_counts tiles_counts(void)
+void tiles_change_code(bool change)
 {
-    return (struct tiles_counts){ 0 };
+    (void)change;
 }
 #endif

@@ -1,8 +1,8 @@
 /*
- * AMX on machines without it.  Once asked to, SIGILL's handler executes the tile instructions in
- * software, to the bit, on tiles that belong to the thread; and vmoe_cpu_has, which the test
- * programs link through a wrapper, answers that the machine has AMX.  The rules of the instructions
- * are checked: breaking one ends the process with a sentence that names the instruction.
+ * AMX on machines without it.  Once asked to, a handler of SIGILL has the tile instructions
+ * executed in software, to the bit, on tiles that belong to the thread; and vmoe_cpu_has, which the
+ * test programs link through a wrapper, answers that the machine has AMX.  The rules of the
+ * instructions are checked: breaking one ends the process with a sentence that names it.
  */
 #ifndef VMOE_TESTS_TILES_H
 #define VMOE_TESTS_TILES_H
@@ -21,6 +21,12 @@ bool tiles_available(void);
 
 /* True if it is the emulation; only then the counts below grow. */
 bool tiles_emulated(void);
+
+/*
+ * The emulation replaces the instructions that it meets by jumps, which is some 20 times faster
+ * than a signal each time.  False leaves all further code as it is.
+ */
+void tiles_change_code(bool change);
 
 /* Instructions that were emulated in all threads so far. */
 struct tiles_counts {
