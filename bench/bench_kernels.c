@@ -3,7 +3,7 @@
  * with weights that stay in the caches ("hot") and weights that come from memory ("cold": more than
  * 300 MB of them in turn), and the element-wise operations.
  *
- *     bench_kernels [--isa ref|avx2|avx512] [--threads N] [--quick]
+ *     bench_kernels [--isa NAME] [--threads N] [--rows N] [--gelu] [--quick]
  *
  * A shared machine is quiet only at times: trust the best of several runs, and compare only what
  * was measured in the same minute.
@@ -30,21 +30,24 @@
 
 #define COLD_BYTES ((uint64_t)320 << 20)
 #define MAX_SAMPLES 400u
-#define ROWS_MAX 577u
-#define K_MAX 3072u
-#define N_MAX 3072u
-#define LD (K_MAX + 16u) /* no multiple of 4 KB, so that rows do not share cache sets */
+#define ROWS_MAX (1576u + VMOE_ROW_COUNT)
+#define K_MAX 5120u
+#define N_MAX 5120u
 
-static const char *const isa_names[] = { "default", "ref", "avx2", "avx512" };
 static const char *const precision_names[] = { "auto", "f32", "bf16", "int8" };
 
 struct bench {
     double seconds; /* for one figure */
     uint32_t isa;   /* 0: all */
     uint32_t threads;
+    size_t rows_only; /* 0: all */
+    uint32_t activation;
     struct vmoe_team *team;
     uint8_t *pool; /* COLD_BYTES and one more matrix */
     float *a, *out, *source, *scales, *bias;
+    void *rows;
+    int32_t *sums;
+    struct vmoe_quant *quants;
 };
 
 struct figure {
@@ -86,13 +89,19 @@ static struct figure measure(double seconds, void (*work)(void *context, size_t 
     return figure;
 }
 
-/* ---- The peak ------------------------------------------------------------------------------- */
+/* ---- Peaks ---------------------------------------------------------------------------------- */
 
 #define PEAK_STEPS 4000
 #define PEAK_CHAINS 12 /* with factor and term, 14 of 16 registers */
 
+/* What a core can do at most with rows of a type, in multiplications and additions a second. */
+struct peak {
+    void (*work)(void *context, size_t i);
+    double operations; /* of one work */
+};
+
 #if defined(__x86_64__)
-/* Independent chains of multiply-adds; `flop` of the first lane keeps them alive. */
+/* Independent chains of multiply-adds; `out` keeps them alive. */
 #define PEAK(name, isa, type, set, madd, store, lanes)                                             \
     __attribute__((target(isa))) static void name(void *context, size_t i)                         \
     {                                                                                              \
@@ -113,22 +122,86 @@ PEAK(peak_ref, "sse2", __m128, _mm_set1_ps, MUL_ADD, _mm_storeu_ps, 4)
 PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps, 8)
 PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps, 16)
 
-static void print_peak(const struct bench *bench, uint32_t isa)
+__attribute__((target("avx512f,avx512vnni"))) static void peak_vnni(void *context, size_t i)
 {
-    void (*const work[])(void *, size_t) = { NULL, peak_ref, peak_avx2, peak_avx512 };
-    const double flop = 2.0 * PEAK_STEPS * PEAK_CHAINS * (double)(2u << isa);
-    const struct figure figure = measure(4 * bench->seconds, work[isa], bench->out);
+    __m512i chain[PEAK_CHAINS], factor = _mm512_set1_epi8((char)(i & 1));
+    float *out = context;
 
-    printf("%s: multiply-add peak of one core: %.0f / %.0f GFLOP/s\n", isa_names[isa],
-           flop / figure.best * 1e-9, flop / figure.median * 1e-9);
+    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] = _mm512_set1_epi32(c);
+    for (int step = 0; step < PEAK_STEPS; step++)
+        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =
+            _mm512_dpbusd_epi32(chain[c], factor, factor);
+    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++)
+        _mm512_storeu_si512(out + c * 16, chain[c]);
 }
-#else
-static void print_peak(const struct bench *bench, uint32_t isa)
+
+/*
+ * A product of 32 rows and one panel that both stay in the first-level cache: the tile unit with its
+ * loads, on random data.  On zeros it is faster than on anything that is ever multiplied.
+ */
+#define TILE_PEAK_STEPS 8u
+#define TILE_PEAK_CALLS 64u
+
+static void peak_tiles(void *context, size_t i)
 {
-    (void)bench;
-    printf("%s\n", isa_names[isa]);
+    struct vmoe_product *product = context;
+
+    (void)i;
+    for (size_t call = 0; call < TILE_PEAK_CALLS; call++)
+        vmoe_kernels_amx.product[product->quants != NULL ? VMOE_PRECISION_INT8
+                                                         : VMOE_PRECISION_BF16]
+                                [product->quants != NULL ? VMOE_PRECISION_INT8
+                                                         : VMOE_PRECISION_BF16](product);
+}
+
+static struct peak peak_of(uint32_t isa, uint32_t rows)
+{
+    const double steps = 2.0 * PEAK_STEPS * PEAK_CHAINS;
+    const double tiles = 2.0 * TILE_PEAK_CALLS * 32 * VMOE_PANEL * TILE_PEAK_STEPS;
+
+    if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_BF16)
+        return (struct peak){ peak_tiles, tiles * 32 };
+    if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_INT8)
+        return (struct peak){ peak_tiles, tiles * 64 };
+    if (rows == VMOE_PRECISION_INT8)
+        return (struct peak){ peak_vnni, steps * 64 };
+    if (isa == VMOE_ISA_REF)
+        return (struct peak){ peak_ref, steps * 4 };
+    return isa == VMOE_ISA_AVX2 ? (struct peak){ peak_avx2, steps * 8 }
+                                : (struct peak){ peak_avx512, steps * 16 };
 }
 #endif
+
+/* Operations a second, or 0 where nobody wrote a probe. */
+static double measure_peak(const struct bench *bench, uint32_t isa, uint32_t rows)
+{
+#if defined(__x86_64__)
+    struct peak peak = peak_of(isa, rows);
+    struct vmoe_product product = { .rows = 32,
+                                    .columns = VMOE_PANEL,
+                                    .a = bench->a,
+                                    .panels = bench->source,
+                                    .out = bench->out,
+                                    .ldo = VMOE_PANEL * sizeof(float) };
+    bool tiles = peak.work == peak_tiles;
+    struct figure figure;
+
+    product.k = TILE_PEAK_STEPS * (rows == VMOE_PRECISION_INT8 ? 64 : 32);
+    product.lda = TILE_PEAK_STEPS * 64;
+    if (rows == VMOE_PRECISION_INT8) {
+        product.quants = bench->quants;
+        product.scale = bench->bias;
+        product.sums = bench->sums;
+    }
+    figure = measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
+    return peak.operations / figure.best;
+#else
+    (void)bench;
+    (void)isa;
+    (void)rows;
+    return 0.0;
+#endif
+}
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
@@ -136,6 +209,7 @@ struct product {
     const struct vmoe_kernels *kernels;
     struct vmoe_team *team;
     struct vmoe_linear layer;
+    struct vmoe_linear_part part;
     struct vmoe_linear_call call;
     const uint8_t *pool;
     uint64_t bytes; /* of a matrix */
@@ -150,13 +224,14 @@ static void run_product(void *context, size_t i)
     vmoe_linear_run(product->kernels, product->team, &product->call);
 }
 
-static void print_product(const struct bench *bench, struct product *product, size_t rows)
+static void print_product(const struct bench *bench, struct product *product, size_t rows,
+                          double peak)
 {
     const uint64_t copies = COLD_BYTES / product->bytes + 1;
     const double flop = 2.0 * (double)rows * product->layer.k * product->layer.n;
     vmoe_error error;
 
-    product->call.rows = rows;
+    product->part.rows = rows;
     printf("%4zu x %4u x %4u |", rows, product->layer.k, product->layer.n);
     for (uint32_t threads = 1; threads <= bench->threads; threads *= 2) {
         if (vmoe_team_resize(bench->team, threads, &error) != VMOE_OK) {
@@ -168,41 +243,123 @@ static void print_product(const struct bench *bench, struct product *product, si
 
             product->copies = cold ? (size_t)copies : 1;
             figure = measure(bench->seconds, run_product, product);
-            printf(" %7.1f /%7.1f |", flop / figure.best * 1e-9, flop / figure.median * 1e-9);
+            printf(" %7.1f /%7.1f", flop / figure.best * 1e-9, flop / figure.median * 1e-9);
+            if (peak > 0)
+                printf(" %3.0f %%", 100.0 * flop / figure.best / peak / threads);
+            printf(" |");
         }
     }
     printf("\n");
     fflush(stdout);
 }
 
-static void print_products(const struct bench *bench, const struct vmoe_kernels *kernels,
-                           uint32_t precision)
+/* Rows of a type; values of padding are like the others. */
+static struct vmoe_matrix rows_of(const struct bench *bench, const struct vmoe_kernels *kernels,
+                                  uint32_t type, size_t k)
 {
-    static const uint32_t shapes[][2] = {
-        { 768, 768 }, { 768, 2304 }, { 768, 3072 }, { 3072, 768 }, { 512, 2048 }
-    };
-    static const size_t rows[] = { 1, 12, 50, 197, 577 };
+    struct vmoe_matrix rows = { .type = type,
+                                .data = bench->rows,
+                                .stride = vmoe_matrix_stride(type, k),
+                                .quants = bench->quants };
 
-    printf("\n%s, %s weights, GFLOP/s, best / median:\n", isa_names[kernels->isa],
-           precision_names[precision]);
+    for (size_t r = 0; r < ROWS_MAX; r++)
+        vmoe_matrix_set(kernels, &rows, r, k, bench->a + r % 64 * k);
+    return rows;
+}
+
+static void print_products(const struct bench *bench, const struct vmoe_kernels *kernels,
+                           uint32_t type, uint32_t precision)
+{
+    static const uint32_t shapes[][2] = { { 512, 1536 },  { 512, 2048 },  { 2048, 512 },
+                                          { 768, 768 },   { 768, 2304 },  { 768, 3072 },
+                                          { 3072, 768 },  { 1280, 5120 }, { 5120, 1280 } };
+    static const size_t rows[] = { 1, 12, 50, 197, 577, 1576 };
+    const double peak = measure_peak(bench, kernels->isa, type);
+
+    printf("\n%s, %s rows, %s weights, GFLOP/s, best / median, %% of %.0f:\n",
+           vmoe_isa_name(kernels->isa), precision_names[type], precision_names[precision],
+           peak * 1e-9);
     printf("rows x    k x    n |");
     for (uint32_t threads = 1; threads <= bench->threads; threads *= 2)
-        printf(" %3u threads, hot |            cold  |", threads);
+        printf(" %3u threads, hot       |            cold       |", threads);
     printf("\n");
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         const uint32_t k = shapes[s][0], n = shapes[s][1];
         struct product product = { .kernels = kernels, .team = bench->team, .pool = bench->pool };
 
-        product.layer = (struct vmoe_linear){ .scale = bench->scales, .bias = bench->bias,
-                                              .k = k, .n = n, .precision = precision };
-        product.call = (struct vmoe_linear_call){ .layer = &product.layer, .a = bench->a,
-                                                  .lda = LD, .out = bench->out, .ldo = N_MAX };
+        product.layer = (struct vmoe_linear){ .scale = bench->scales, .sum = bench->sums,
+                                              .bias = bench->bias, .k = k, .n = n,
+                                              .precision = precision };
+        product.part.layer = &product.layer;
+        product.call = (struct vmoe_linear_call){ .parts = &product.part, .count = 1,
+                                                  .a = rows_of(bench, kernels, type, k),
+                                                  .out = bench->out, .ldo = n * sizeof(float),
+                                                  .activation = bench->activation };
         product.bytes = vmoe_pack_bytes(precision, k, n);
         vmoe_pack(precision, k, n, bench->source, n, 1, bench->pool, bench->scales);
         for (uint64_t copy = 1; copy <= COLD_BYTES / product.bytes; copy++)
             memcpy(bench->pool + copy * product.bytes, bench->pool, product.bytes);
         for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
-            print_product(bench, &product, rows[r]);
+            if (bench->rows_only == 0 || bench->rows_only == rows[r])
+                print_product(bench, &product, rows[r], peak);
+    }
+}
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+struct heads {
+    const struct vmoe_kernels *kernels;
+    struct vmoe_attend attend;
+    uint32_t type;
+    size_t count;
+};
+
+static void run_heads(void *context, size_t i)
+{
+    struct heads *heads = context;
+    struct vmoe_attend attend = heads->attend;
+    const size_t bytes = attend.width * (heads->type == VMOE_PRECISION_BF16 ? 2 : 4);
+
+    (void)i;
+    for (size_t h = 0; h < heads->count; h++) {
+        heads->kernels->attend[heads->type](&attend);
+        attend.q = (const uint8_t *)attend.q + bytes;
+        attend.k = (const uint8_t *)attend.k + bytes;
+        attend.v = (const uint8_t *)attend.v + bytes;
+        attend.out = (uint8_t *)attend.out + bytes;
+    }
+}
+
+static void print_attention(const struct bench *bench, const struct vmoe_kernels *kernels)
+{
+    static const size_t shapes[][3] = { { 50, 8, 64 }, { 197, 12, 64 }, { 577, 12, 64 },
+                                        { 257, 16, 80 } };
+
+    for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_BF16; type++) {
+        if (kernels->attend[type] == NULL)
+            continue;
+        printf("%s, attention in %s, us a layer on one core:", vmoe_isa_name(kernels->isa),
+               precision_names[type]);
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            const size_t tokens = shapes[s][0], d = shapes[s][1] * shapes[s][2];
+            const struct vmoe_matrix qkv = rows_of(bench, kernels, type, 3 * d);
+            const struct vmoe_matrix k = vmoe_matrix_columns(&qkv, d);
+            const struct vmoe_matrix v = vmoe_matrix_columns(&qkv, 2 * d);
+            struct heads heads = { kernels, { 0 }, type, shapes[s][1] };
+            struct figure figure;
+
+            heads.attend = (struct vmoe_attend){ .queries = tokens, .tokens = tokens,
+                                                 .width = shapes[s][2], .factor = 0.125f,
+                                                 .q = qkv.data, .k = k.data, .v = v.data,
+                                                 .ldq = qkv.stride, .ldkv = qkv.stride,
+                                                 .out = bench->out,
+                                                 .ldo = vmoe_matrix_stride(type, d),
+                                                 .scratch = bench->pool };
+            figure = measure(bench->seconds, run_heads, &heads);
+            printf("  %zu x %zu x %zu %.0f / %.0f", tokens, shapes[s][1], shapes[s][2],
+                   figure.best * 1e6, figure.median * 1e6);
+        }
+        printf("\n");
     }
 }
 
@@ -212,48 +369,52 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
 
 struct element_wise {
     const struct vmoe_kernels *kernels;
-    const float *in, *scale, *bias;
-    float *x;
+    const struct bench *bench;
     int operation;
 };
 
 static void run_element_wise(void *context, size_t i)
 {
     const struct element_wise *job = context;
+    const struct bench *bench = job->bench;
 
     (void)i;
     switch (job->operation) {
     case 0:
-        job->kernels->layer_norm(ROW, job->in, 1e-6f, job->scale, job->bias, job->x);
+        job->kernels->layer_norm(ROW, bench->a, 1e-6f, bench->a, bench->bias, bench->out);
         return;
     case 1:
-        job->kernels->softmax(ROW, 1.0f, job->x);
+        job->kernels->softmax(ROW, 1.0f, bench->out);
         return;
     case 2:
-        job->kernels->gelu_tanh(ROW, job->x);
+        job->kernels->sigmoid(ROW, bench->out);
         return;
     case 3:
-        job->kernels->gelu_erf(ROW, job->x);
+        job->kernels->to_bf16(ROW, bench->a, bench->rows);
         return;
     case 4:
-        job->kernels->tanh(ROW, job->x);
+        job->kernels->to_int8(ROW, bench->a, bench->rows);
         return;
     default:
-        job->kernels->sigmoid(ROW, job->x);
+        job->kernels->bf16_to_int8(ROW, (const uint16_t *)bench->a, bench->rows);
         return;
     }
 }
 
 static void print_element_wise(const struct bench *bench, const struct vmoe_kernels *kernels)
 {
-    static const char *const names[] = { "layer_norm", "softmax", "gelu_tanh",
-                                         "gelu_erf",   "tanh",    "sigmoid" };
-    struct element_wise job = { kernels, bench->a, bench->a, bench->a, bench->out, 0 };
+    static const char *const names[] = { "layer_norm", "softmax", "sigmoid",
+                                         "to_bf16",    "to_int8", "bf16_to_int8" };
+    const bool has[] = { true, true, true, kernels->to_bf16 != NULL, kernels->to_int8 != NULL,
+                         kernels->bf16_to_int8 != NULL };
+    struct element_wise job = { kernels, bench, 0 };
 
-    printf("\n%s, ns for a row of %u:", isa_names[kernels->isa], ROW);
+    printf("\n%s, ns for a row of %u:", vmoe_isa_name(kernels->isa), ROW);
     for (job.operation = 0; job.operation < 6; job.operation++) {
         struct figure figure;
 
+        if (!has[job.operation])
+            continue;
         memcpy(bench->out, bench->a, ROW * sizeof *bench->out);
         figure = measure(bench->seconds, run_element_wise, &job);
         printf("  %s %.0f / %.0f", names[job.operation], figure.best * 1e9, figure.median * 1e9);
@@ -266,20 +427,32 @@ static void print_element_wise(const struct bench *bench, const struct vmoe_kern
 static bool parse(struct bench *bench, int count, char **words)
 {
     for (int i = 1; i < count; i++) {
+        const char *value = i + 1 < count ? words[i + 1] : NULL;
+
         if (strcmp(words[i], "--quick") == 0) {
             bench->seconds = 0.02;
-        } else if (strcmp(words[i], "--threads") == 0 && i + 1 < count) {
-            bench->threads = (uint32_t)strtoul(words[++i], NULL, 10);
-        } else if (strcmp(words[i], "--isa") == 0 && i + 1 < count) {
-            for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++)
-                if (strcmp(words[i + 1], isa_names[isa]) == 0)
+            continue;
+        }
+        if (strcmp(words[i], "--gelu") == 0) {
+            bench->activation = VMOE_GELU_TANH_OF;
+            continue;
+        }
+        if (value == NULL)
+            return false;
+        if (strcmp(words[i], "--threads") == 0) {
+            bench->threads = (uint32_t)strtoul(value, NULL, 10);
+        } else if (strcmp(words[i], "--rows") == 0) {
+            bench->rows_only = strtoul(value, NULL, 10);
+        } else if (strcmp(words[i], "--isa") == 0) {
+            for (uint32_t isa = 1; vmoe_isa_name(isa) != NULL; isa++)
+                if (strcmp(value, vmoe_isa_name(isa)) == 0)
                     bench->isa = isa;
             if (bench->isa == 0)
                 return false;
-            i++;
         } else {
             return false;
         }
+        i++;
     }
     return bench->threads > 0;
 }
@@ -296,37 +469,50 @@ static float *random_floats(size_t n)
     return x;
 }
 
+static bool make_buffers(struct bench *bench)
+{
+    vmoe_error error;
+
+    bench->pool = vmoe_memory_take(&vmoe_memory_default, COLD_BYTES + 4ull * K_MAX * N_MAX);
+    bench->a = random_floats(64 * K_MAX);
+    bench->out = random_floats(ROWS_MAX * N_MAX);
+    bench->source = random_floats(K_MAX * N_MAX);
+    bench->scales = random_floats(N_MAX);
+    bench->bias = random_floats(N_MAX);
+    bench->rows = random_floats(ROWS_MAX * (K_MAX + VMOE_ROW_BYTES));
+    bench->sums = vmoe_memory_take_zeroed(&vmoe_memory_default, N_MAX * sizeof *bench->sums);
+    bench->quants = vmoe_memory_take_zeroed(&vmoe_memory_default, ROWS_MAX * sizeof *bench->quants);
+    return bench->pool != NULL && bench->a != NULL && bench->out != NULL && bench->source != NULL &&
+           bench->scales != NULL && bench->bias != NULL && bench->rows != NULL &&
+           bench->sums != NULL && bench->quants != NULL &&
+           vmoe_team_create(&vmoe_memory_default, &bench->team, &error) == VMOE_OK;
+}
+
 int main(int count, char **words)
 {
     struct bench bench = { .seconds = 0.15, .threads = 2 };
-    vmoe_error error;
 
     if (!parse(&bench, count, words)) {
-        fprintf(stderr, "usage: bench_kernels [--isa ref|avx2|avx512] [--threads N] [--quick]\n");
+        fprintf(stderr, "usage: bench_kernels [--isa NAME] [--threads N] [--rows N] [--gelu] "
+                        "[--quick]\n");
         return 2;
     }
-    bench.pool = vmoe_memory_take(&vmoe_memory_default, COLD_BYTES + 4ull * K_MAX * N_MAX);
-    bench.a = random_floats(ROWS_MAX * LD);
-    bench.out = random_floats(ROWS_MAX * N_MAX);
-    bench.source = random_floats(K_MAX * N_MAX);
-    bench.scales = random_floats(N_MAX);
-    bench.bias = random_floats(N_MAX);
-    if (bench.pool == NULL || bench.a == NULL || bench.out == NULL || bench.source == NULL ||
-        bench.scales == NULL || bench.bias == NULL ||
-        vmoe_team_create(&vmoe_memory_default, &bench.team, &error) != VMOE_OK) {
+    if (!make_buffers(&bench)) {
         fprintf(stderr, "bench_kernels: no memory\n");
         return 1;
     }
     vmoe_cpu_enter_float();
-    for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++) {
+    for (uint32_t isa = 1; vmoe_isa_name(isa) != NULL; isa++) {
         const struct vmoe_kernels *kernels = vmoe_kernels_for(isa);
 
-        if (kernels == NULL || !vmoe_cpu_has(isa) || (bench.isa != 0 && bench.isa != isa))
+        if (!vmoe_isa_available(isa) || (bench.isa != 0 && bench.isa != isa))
             continue;
-        print_peak(&bench, isa);
         print_element_wise(&bench, kernels);
-        for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++)
-            print_products(&bench, kernels, precision);
+        print_attention(&bench, kernels);
+        for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_INT8; type++)
+            for (uint32_t precision = type; precision <= VMOE_PRECISION_INT8; precision++)
+                if (kernels->product[type][precision] != NULL)
+                    print_products(&bench, kernels, type, precision);
         printf("\n");
     }
     vmoe_team_destroy(bench.team);
