@@ -578,6 +578,10 @@ typedef struct vmoe_import_options {
  * vision_transformer.  The parameters may stand at the root or under `params` or `target`.  Every
  * array must be there in full; NaN or infinite weights are refused.  The destination appears
  * complete or not at all; an existing file is replaced only on success.
+ *
+ * An import to INT8 also evens out channels that are far larger than others, between the layer
+ * norms of the blocks and the matrices behind them, by powers of two, which leaves the function as
+ * it is (docs/semantics.md, section 4); it reads those matrices twice.
  */
 VMOE_API vmoe_status vmoe_import(const char *source, const char *destination,
                                  const vmoe_import_options *options, vmoe_error *error);

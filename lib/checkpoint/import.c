@@ -1,7 +1,8 @@
 /*
  * The import: geometry from shapes, the rest from the preset and the options, then one tensor
  * after the other from the source through the packer to the writer.  Memory is that of the largest
- * tensor.
+ * tensor.  For int8, matrices behind a norm are read twice: they and the norm decide together about
+ * smoothing.
  */
 #include "checkpoint/import.h"
 
@@ -11,6 +12,7 @@
 #include "checkpoint/geometry.h"
 #include "checkpoint/names.h"
 #include "checkpoint/position.h"
+#include "checkpoint/smooth.h"
 #include "checkpoint/writer.h"
 #include "kernels/pack.h"
 #include "model/config.h"
@@ -32,6 +34,7 @@ struct import {
     void *packed;
     float *scales; /* of the int8 matrix written last, as are the sums */
     int32_t *sums;
+    struct vmoe_smoothing smoothing; /* of the last norm before qkv or fc1, int8 only */
 };
 
 /* ---- What the model is ---------------------------------------------------------------------- */
@@ -213,17 +216,82 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
     return VMOE_OK;
 }
 
-static vmoe_status write_tensor(struct import *import, const struct vmoe_tensor *tensor,
-                                vmoe_error *error)
+/* Tensor number `index` is the scale of a norm: decides how it and what follows will change. */
+static vmoe_status prepare_smoothing(struct import *import, uint32_t index, vmoe_error *error)
 {
-    vmoe_status status;
+    const struct vmoe_tensor *norm = vmoe_writer_tensor(import->writer, index);
+    const bool first = norm->role == VMOE_ROLE_NORM_0_SCALE;
+    const uint32_t bias = first ? VMOE_ROLE_NORM_0_BIAS : VMOE_ROLE_NORM_1_BIAS;
+    const uint32_t matrix = first ? VMOE_ROLE_QKV : VMOE_ROLE_FC1;
+    struct vmoe_smoothing *smoothing = &import->smoothing;
+    const struct vmoe_tensor *t = norm;
+
+    vmoe_smoothing_clear(smoothing);
+    for (uint32_t i = index; t->role < VMOE_ROLE_NORM_SCALE && t->block == norm->block; i++) {
+        const bool seen = t == norm || t->role == bias ||
+                          (t->role == matrix && t->part == VMOE_PART_MATRIX);
+        vmoe_status status = seen ? read_tensor(import, t, error) : VMOE_OK;
+
+        if (status != VMOE_OK)
+            return status;
+        if (t == norm)
+            vmoe_smoothing_see_scale(smoothing, import->values);
+        else if (t->role == bias)
+            vmoe_smoothing_see_bias(smoothing, import->values);
+        else if (seen)
+            vmoe_smoothing_see_matrix(smoothing, t->columns, import->values);
+        t = vmoe_writer_tensor(import->writer, i + 1);
+    }
+    vmoe_smoothing_decide(smoothing);
+    return VMOE_OK;
+}
+
+/* Smooths the tensor in import->values if it is one of those that take part. */
+static vmoe_status smooth_tensor(const struct import *import, const struct vmoe_tensor *tensor,
+                                 vmoe_error *error)
+{
+    bool finite = true;
+
+    switch (tensor->role) {
+    case VMOE_ROLE_NORM_0_SCALE:
+    case VMOE_ROLE_NORM_0_BIAS:
+    case VMOE_ROLE_NORM_1_SCALE:
+    case VMOE_ROLE_NORM_1_BIAS:
+        vmoe_smoothing_change_norm(&import->smoothing, import->values);
+        break;
+    case VMOE_ROLE_QKV:
+    case VMOE_ROLE_FC1:
+    case VMOE_ROLE_ROUTER:
+        if (tensor->part != VMOE_PART_BIAS)
+            finite = vmoe_smoothing_change_matrix(&import->smoothing, tensor->columns,
+                                                  import->values);
+        break;
+    default:
+        break;
+    }
+    if (!finite)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, tensor->name,
+                         "a number is too large to be balanced with the norm before it");
+    return VMOE_OK;
+}
+
+static vmoe_status write_tensor(struct import *import, uint32_t index, vmoe_error *error)
+{
+    const struct vmoe_tensor *tensor = vmoe_writer_tensor(import->writer, index);
+    const bool int8 = import->info.precision == VMOE_PRECISION_INT8;
+    vmoe_status status = VMOE_OK;
 
     if (tensor->part == VMOE_PART_SCALE)
         return vmoe_writer_put(import->writer, import->scales, error);
     if (tensor->part == VMOE_PART_SUM)
         return vmoe_writer_put(import->writer, import->sums, error);
-    status = tensor->role == VMOE_ROLE_POSITION ? read_position(import, tensor, error)
-                                                : read_tensor(import, tensor, error);
+    if (int8 && (tensor->role == VMOE_ROLE_NORM_0_SCALE || tensor->role == VMOE_ROLE_NORM_1_SCALE))
+        status = prepare_smoothing(import, index, error);
+    if (status == VMOE_OK)
+        status = tensor->role == VMOE_ROLE_POSITION ? read_position(import, tensor, error)
+                                                    : read_tensor(import, tensor, error);
+    if (status == VMOE_OK && int8)
+        status = smooth_tensor(import, tensor, error);
     if (status != VMOE_OK)
         return status;
     if (tensor->part != VMOE_PART_MATRIX)
@@ -262,6 +330,9 @@ static vmoe_status make_buffers(struct import *import, vmoe_error *error)
         import->scales == NULL || import->sums == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, import->where,
                          "no memory for a tensor of %llu numbers", (unsigned long long)values);
+    if (import->info.precision == VMOE_PRECISION_INT8)
+        return vmoe_smoothing_create(import->allocator, import->info.width, &import->smoothing,
+                                     error);
     return VMOE_OK;
 }
 
@@ -285,7 +356,7 @@ static vmoe_status write_all(struct import *import, vmoe_error *error)
 
     for (uint32_t i = 0; i < vmoe_writer_count(import->writer); i++) {
         const struct vmoe_tensor *tensor = vmoe_writer_tensor(import->writer, i);
-        vmoe_status status = write_tensor(import, tensor, error);
+        vmoe_status status = write_tensor(import, i, error);
 
         if (status != VMOE_OK)
             return status;
@@ -366,6 +437,7 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
     vmoe_memory_release(allocator, import.packed);
     vmoe_memory_release(allocator, import.scales);
     vmoe_memory_release(allocator, import.sums);
+    vmoe_smoothing_destroy(&import.smoothing, allocator);
     vmoe_cpu_leave_float(import.host_float);
     return status;
 }
