@@ -117,7 +117,7 @@ class OnnxRuntime:
 
         path = case.file(f"-{case.batch}{'-fused' if self.fused else ''}.onnx")
         if is_older(path, make_onnx.__file__):
-            make_onnx.write(case.geometry, case.batch, self.fused, path)
+            make_onnx.write(case.geometry, case.batch, self.fused, False, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = case.threads
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
