@@ -12,6 +12,7 @@ A contender is made from a case, loads its model, and has
 One whose package is missing raises ImportError, and one that cannot do the case raises Unfit.
 """
 
+import collections
 import contextlib
 import ctypes
 import logging
@@ -294,22 +295,22 @@ class OpenVino:
         core = openvino.Core()
         self.version = re.match(r"[\d.]+", openvino.__version__).group().rstrip(".")
         model = self.model(case, core)
-        compiled = core.compile_model(model, "CPU", {
-            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": case.threads, "INFERENCE_PRECISION_HINT": self.precision})
-        hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        self.ran = self.words({"f32": "f32", "bf16": "bf16", "f16": "f16"}.get(hint, hint))
-        limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
-        self.ran += f" {limit.lower()}" if limit else ""
+        compiled = self.compile(core, model, case.threads, self.precision)
+        self.ran = product_of(compiled)
         self.request = compiled.create_infer_request()
         self.tensor, self.image = openvino.Tensor, channels_first(case.image)
         self.request.set_input_tensor(self.tensor(self.image, shared_memory=True))
 
+    def compile(self, core, model, threads, precision):
+        try:
+            return core.compile_model(model, "CPU", {
+                "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": precision})
+        except RuntimeError as error:  # such as bf16 where ONEDNN_MAX_CPU_ISA excludes it
+            raise Unfit(str(error).strip().splitlines()[-1]) from error
+
     def model(self, case, core):
         return core.read_model(case.onnx(portable=case.geometry.experts > 0))
-
-    def words(self, hint):
-        return hint
 
     def run(self):
         self.request.infer()
@@ -320,6 +321,16 @@ class OpenVino:
         logits = np.array(self.run())
         self.request.set_input_tensor(self.tensor(self.image, shared_memory=True))
         return logits
+
+
+def product_of(compiled):
+    """The kernel that most of the matrix products became, such as brgemm_avx512_bf16."""
+    kernels = collections.Counter()
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = node.get_rt_info()
+        if info["layerType"].astype(str) == "FullyConnected":
+            kernels[info["primitiveType"].astype(str)] += 1
+    return kernels.most_common(1)[0][0] if kernels else "unknown"
 
 
 class OpenVinoBf16(OpenVino):
@@ -339,8 +350,11 @@ class OpenVinoInt8(OpenVino):
             quantize(case, core.read_model(source), path)
         return core.read_model(path)
 
-    def words(self, hint):
-        return f"int8, {hint}"
+    def compile(self, core, model, threads, precision):
+        try:
+            return super().compile(core, model, threads, precision)
+        except Unfit:
+            return super().compile(core, model, threads, "f32")
 
 
 def quantize(case, model, path):

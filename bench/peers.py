@@ -185,14 +185,14 @@ def print_rows(rows):
           f"{row['rounds']} rounds ({100 * row['busy']:.0f} % of calls begun on a busy machine); "
           f"probe {row['probe_gflops_before']:.0f} and {row['probe_gflops_after']:.0f} GFLOP/s, "
           f"{row['probe_gbs_before']:.1f} and {row['probe_gbs_after']:.1f} GB/s")
-    print(f"{'ms an image':27}{'ran':14}{'best':>9}{'median':>9}{'CPU':>9}{'difference %':>15}"
+    print(f"{'ms an image':27}{'ran':20}{'best':>9}{'median':>9}{'CPU':>9}{'difference %':>15}"
           f"{'first class':>13}  ratios of bests, of rounds")
     for row in rows:
         against = ""
         if row["against"]:
             best, median = peers_report.ratios(row, by_name[row["against"]])
             against = f"{best:5.2f} {median:5.2f} over {row['against']}"
-        print(f"{row['contender'] + ' ' + row['version']:27}{row['ran']:14}{row['best_ms']:9.2f}"
+        print(f"{row['contender'] + ' ' + row['version']:27}{row['ran']:20}{row['best_ms']:9.2f}"
               f"{row['median_ms']:9.2f}{row['cpu_best_ms']:9.2f}"
               f"{100 * row['difference_max']:8.2g}{100 * row['difference_mean']:7.1g}"
               f"{row['top1_agree']:8} of {row['pictures']:<2}  {against}".rstrip(), flush=True)

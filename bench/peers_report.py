@@ -265,8 +265,9 @@ def write_readme(path, rows):
 # ---- The figure ----------------------------------------------------------------------------------
 #
 # A panel for each case, a bar for each contender up to its best time, a line on to its median; a
-# line without an end leads beyond the panel.  One colour for each runtime, of a palette that colour-blind readers can tell apart; the names stand
-# beside the bars, so nothing depends on colours alone.
+# line without an end leads beyond the panel.  One colour for each runtime, of a palette that
+# colour-blind readers can tell apart; the names stand beside the bars, so nothing depends on
+# colours alone.
 
 COLOURS = {"libvmoe": "#0072b2", "onnxruntime": "#e69f00", "openvino": "#009e73"}
 INK, GRID = "#222222", "#d9d9d9"
