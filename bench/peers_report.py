@@ -9,6 +9,7 @@ two marks is replaced.
 import argparse
 import pathlib
 import statistics
+import textwrap
 from xml.sax.saxutils import escape
 
 MARKS = "<!-- peers: written by peers_report.py -->", "<!-- peers: end -->"
@@ -172,7 +173,12 @@ def time_of(row):
 
 
 def names_in(rows, wanted=lambda row: True):
-    return list(dict.fromkeys(row["contender"] for row in rows if wanted(row)))
+    names = dict.fromkeys(row["contender"] for row in rows if wanted(row))
+    return sorted(names, key=lambda name: list(COLOURS).index(runtime_of(name)))
+
+
+def runtime_of(contender):
+    return contender.split("-")[0]
 
 
 def times_table(rows):
@@ -208,10 +214,12 @@ def difference_of(row):
 
 
 def differences_table(rows):
+    """Of one number of threads, since answers hardly depend on it."""
     names = names_in(rows, lambda row: row["difference_max"] > 1e-4)
-    lines = ([title_of(key), *(difference_of(case.get(name)) for name in names)]
-             for key, case in by_case(rows).items())
-    return table(["model, batch, threads", *names], lines)
+    cases = {(key[0], key[1]): case for key, case in by_case(rows).items()}
+    lines = ([f"{NAMES[name]}, {batch}", *(difference_of(case.get(word)) for word in names)]
+             for (name, batch), case in cases.items())
+    return table(["model, batch", *names], lines)
 
 
 def verdicts_table(rows):
@@ -227,17 +235,20 @@ def spread(values, form):
 
 
 def conditions(rows):
-    versions = {}
+    versions = {f"{runtime_of(row['contender'])} {row['version']}": None for row in rows}
+    kernels = {}
     for row in rows:
-        versions.setdefault(f"{row['contender']} {row['version']}", set()).add(row["ran"])
-    ran = "; ".join(f"{name}: {' or '.join(sorted(words))}" for name, words in versions.items())
+        kernels.setdefault(row["contender"], set()).add(row["ran"])
+    ran = "; ".join(f"{name}: {' or '.join(sorted(words))}" for name, words in kernels.items())
     products = [row[f"probe_gflops_{when}"] for row in rows for when in ("before", "after")]
     reads = [row[f"probe_gbs_{when}"] for row in rows for when in ("before", "after")]
     dates = " and ".join(sorted({row["date"] for row in rows}))
     rounds = spread([row["rounds"] for row in rows], "d")
-    return (f"{rows[0]['machine']}; {dates}; {rounds} rounds a case. The probe said {spread(products, '.0f')} GFLOP/s and {spread(reads, '.1f')} GB/s; up "
+    text = (f"{rows[0]['machine']}; {dates}; {', '.join(versions)}; {rounds} rounds a case. "
+            f"The probe said {spread(products, '.0f')} GFLOP/s and {spread(reads, '.1f')} GB/s; up "
             f"to {100 * max(row['busy'] for row in rows):.0f} % of a case's calls began on a busy "
             f"machine. What ran: {ran}.")
+    return textwrap.fill(text, 104, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown(rows):
@@ -318,7 +329,7 @@ def panel(x, y, key, case):
         middle = top + STEP * i + STEP / 2
         best = left + scale * row["best_ms"]
         median = left + scale * min(row["median_ms"], largest)
-        colour = COLOURS[contender.split("-")[0]]
+        colour = COLOURS[runtime_of(contender)]
         yield text(left - 6, middle + 4, contender, "end")
         yield (f'<rect x="{left:.1f}" y="{middle - BAR / 2:.1f}" width="{best - left:.1f}" '
                f'height="{BAR}" fill="{colour}"/>')
