@@ -324,12 +324,16 @@ class OpenVino:
 
 
 def product_of(compiled):
-    """The kernel that most of the matrix products became, such as brgemm_avx512_bf16."""
+    """
+    The kernel that most of the matrix products became, such as brgemm_avx512_bf16.  Those of
+    experts are chosen only when the number of tokens is known, and do not count.
+    """
     kernels = collections.Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
         info = node.get_rt_info()
-        if info["layerType"].astype(str) == "FullyConnected":
-            kernels[info["primitiveType"].astype(str)] += 1
+        kernel = info["primitiveType"].astype(str)
+        if info["layerType"].astype(str) == "FullyConnected" and not kernel.startswith("undef"):
+            kernels[kernel] += 1
     return kernels.most_common(1)[0][0] if kernels else "unknown"
 
 

@@ -26,7 +26,6 @@ import peers_report
 
 CASES = "s32,s32-384,b16,b16-384,moe-s32,moe-b16,b16x16,moe-b16x16"
 LOAD = pathlib.Path("/proc/loadavg")
-WARM_UP = 2
 LEAST_ROUNDS = 3
 TOLERANCE = 1e-4  # of the largest logit; float32 runtimes differ by about 2e-6
 
@@ -122,7 +121,7 @@ def measure(entered, words, probe):
     and the share of calls that began while the machine was busy.
     """
     times, busy, start = [[] for _ in entered], 0, time.perf_counter()
-    for i in range(-WARM_UP, words.rounds):
+    for i in range(-1, words.rounds):  # the first round warms up, as the answers have done
         if i >= LEAST_ROUNDS and time.perf_counter() - start > words.seconds:
             break
         for contender, list_of_times in zip(entered, times):
