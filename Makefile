@@ -141,9 +141,12 @@ bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry ## time the kernels a
 	$(BUILD)/bench_kernels --quick
 	$(BUILD)/bench_geometry --preset vmoe_b16_imagenet21k_randaug_strong --repeat 5
 
-.PHONY: bench-peers
-bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside ONNX Runtime (bench/README.md)
-	$(PYTHON) -B bench/peers.py --build $(BUILD)
+# PEERS holds options of peers.py, such as PEERS='--cases b16 --rounds 5'.
+.PHONY: bench-peers bench-figures
+bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside other runtimes (bench/README.md)
+	$(PYTHON) -B bench/peers.py --build $(BUILD) $(PEERS)
+bench-figures: ## the last bench-peers as table and figure of bench/README.md
+	$(PYTHON) -B bench/peers_report.py $(BUILD)/peers.tsv --readme bench/README.md --svg bench/peers.svg
 
 # ---- Tests ------------------------------------------------------------------------------------------
 

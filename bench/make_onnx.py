@@ -1,4 +1,4 @@
-"""Writes a dense ViT of any geometry as an ONNX model, with the weights of bench_geometry.
+"""Writes a ViT or a V-MoE of any geometry as an ONNX model, with the weights of bench_geometry.
 
 The weights are a formula of their names, the one of tests/support/formula.c, so the model computes
 the same function as the `.vmoe` file that bench_geometry writes for the same geometry, and the
@@ -6,7 +6,14 @@ answers of two runtimes can be compared before their times are.  The graph is wh
 write: pre-norm blocks, one product for q, k and v, and the standard operators of opset 20.  With
 --fused the attention is ONNX Runtime's own operator, which no other runtime reads.
 
-    make_onnx.py [--layers N ...] [--batch N] [--fused] FILE
+Experts come in two forms.  One is ONNX Runtime's own operator, `com.microsoft.MoE`; its CPU kernel
+takes the router's logits (not probabilities, whatever the input is called), applies the softmax
+over all experts itself, uses the k largest gates as they are unless normalize_routing_weights is
+set, and computes the tanh form of GELU.  Its weights are (expert, output, input).  The other, with
+--portable, gathers the tokens of each expert and scatters what it made of them with standard
+operators, as an exporter would write a port.  Neither has a capacity: no pair is dropped.
+
+    make_onnx.py [--layers N ...] [--batch N] [--fused] [--portable] FILE
 """
 
 import argparse
@@ -23,11 +30,15 @@ IR_VERSION = 9  # that of opset 20
 FUSED_DOMAIN = "com.microsoft"
 LAYER_NORM_EPSILON = 1e-6
 EXTERNAL_BYTES = 2_000_000_000  # a protocol buffer ends at 2 GiB
+EXPERTS_PER_TOKEN = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """A dense ViT with a class token.  The defaults are ViT-B/16 at 224 pixels."""
+    """
+    A ViT with a class token.  The defaults are ViT-B/16 at 224 pixels.  With experts, `moe` tells
+    which blocks have them: every2 (1, 3, 5, ...) or last2 (the last and the last but two).
+    """
 
     image: int = 224
     patch: int = 16
@@ -36,6 +47,13 @@ class Geometry:
     mlp: int = 3072
     layers: int = 12
     classes: int = 1000
+    experts: int = 0
+    moe: str = "every2"
+
+    def has_experts(self, block):
+        if self.moe == "last2":
+            return self.experts > 0 and block in (self.layers - 1, self.layers - 3)
+        return self.experts > 0 and block % 2 == 1
 
     @property
     def patches(self):
@@ -174,7 +192,62 @@ def mlp(graph, geometry, name, x):
                         bias(f"{name}/Dense_1/bias", d))
 
 
-def build(geometry, batch, fused):
+class Experts:
+    """The weights of a block's experts and of its router."""
+
+    def __init__(self, geometry, name):
+        d, f, e = geometry.width, geometry.mlp, geometry.experts
+        self.router = formula(f"{name}/Router/dense/kernel", (d, e), 0, 3 * np.sqrt(3 / d))
+        first, second = f"{name}/Mlp/Dense_0", f"{name}/Mlp/Dense_1"
+        self.kernels = (kernel(f"{first}/kernel", e, d, f, fan=d),
+                        kernel(f"{second}/kernel", e, f, d, fan=f))
+        self.biases = bias(f"{first}/bias", e, f), bias(f"{second}/bias", e, d)
+
+
+def moe_operator(graph, name, x, logits, experts):
+    weights = []
+    for i, (matrices, vectors) in enumerate(zip(experts.kernels, experts.biases)):
+        matrices = np.ascontiguousarray(matrices.transpose(0, 2, 1))
+        weights += [graph.weight(f"{name}/Mlp/Dense_{i}/kernel", matrices),
+                    graph.weight(f"{name}/Mlp/Dense_{i}/bias", vectors)]
+    return graph.add("MoE", x, logits, *weights, domain=FUSED_DOMAIN, activation_type="gelu",
+                     k=EXPERTS_PER_TOKEN, normalize_routing_weights=0)
+
+
+def moe_portable(graph, name, x, logits, experts):
+    """Sum over the experts of gate * expert(x), of the tokens that chose it; x is (tokens, D)."""
+    k = graph.integers(f"{name}/k", EXPERTS_PER_TOKEN)
+    gates, chosen = graph.add("TopK", graph.add("Softmax", logits, axis=-1), k, outputs=2, axis=-1)
+    flat = graph.integers(f"{name}/flat", -1)
+    gates = graph.add("Reshape", gates, flat)
+    chosen = graph.add("Reshape", chosen, flat)
+    one = graph.integers(f"{name}/one", 1)
+    total = graph.add("ConstantOfShape", graph.add("Shape", x))
+    for e in range(len(experts.kernels[0])):
+        expert = graph.weight(f"{name}/{e}", np.array(e))
+        pairs = graph.add("Reshape", graph.add("NonZero", graph.add("Equal", chosen, expert)), flat)
+        tokens = graph.add("Div", pairs, k)
+        y = graph.add("Gather", x, tokens, axis=0)
+        y = graph.linear(y, f"{name}/{e}/Dense_0", experts.kernels[0][e], experts.biases[0][e])
+        y = graph.add("Gelu", y, approximate="tanh")
+        y = graph.linear(y, f"{name}/{e}/Dense_1", experts.kernels[1][e], experts.biases[1][e])
+        gate = graph.add("Unsqueeze", graph.add("Gather", gates, pairs, axis=0), one)
+        total = graph.add("ScatterND", total, graph.add("Unsqueeze", tokens, one),
+                          graph.add("Mul", y, gate), reduction="add")
+    return total
+
+
+def moe(graph, geometry, batch, portable, name, x):
+    d, t = geometry.width, geometry.tokens
+    experts = Experts(geometry, name)
+    x = graph.add("Reshape", x, graph.integers(f"{name}/rows", batch * t, d))
+    logits = graph.add("MatMul", x, graph.weight(f"{name}/Router/dense/kernel", experts.router))
+    form = moe_portable if portable else moe_operator
+    x = form(graph, name, x, logits, experts)
+    return graph.add("Reshape", x, graph.integers(f"{name}/images", batch, t, d))
+
+
+def build(geometry, batch, fused, portable):
     """The model as a ModelProto: `image` (batch, 3, image, image) to `logits` (batch, classes)."""
     graph, d, side = Graph(), geometry.width, geometry.image
     x = embed(graph, geometry, batch, "image")
@@ -184,7 +257,11 @@ def build(geometry, batch, fused):
         y = attention(graph, geometry, batch, fused, f"{block}/SelfAttention", y)
         x = graph.add("Add", x, y)
         y = graph.norm(x, f"{block}/LayerNorm_1", d)
-        x = graph.add("Add", x, mlp(graph, geometry, f"{block}/Mlp", y))
+        if geometry.has_experts(i):
+            y = moe(graph, geometry, batch, portable, f"{block}/Moe", y)
+        else:
+            y = mlp(graph, geometry, f"{block}/Mlp", y)
+        x = graph.add("Add", x, y)
     x = graph.norm(x, "Encoder/encoder_norm", d)
     x = graph.add("Gather", x, graph.weight("token", np.array(0)), axis=1)
     graph.linear(x, "head", kernel("head/kernel", d, geometry.classes),
@@ -193,16 +270,16 @@ def build(geometry, batch, fused):
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (batch, 3, side, side))
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, (batch, geometry.classes))
     opsets = [helper.make_opsetid("", OPSET)]
-    if fused:
+    if fused or (geometry.experts > 0 and not portable):
         opsets.append(helper.make_opsetid(FUSED_DOMAIN, 1))
     return helper.make_model(
         helper.make_graph(graph.nodes, "vit", [image], [logits], graph.weights),
         opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def write(geometry, batch, fused, path):
+def write(geometry, batch, fused, portable, path):
     """The file appears complete or not at all."""
-    model, part = build(geometry, batch, fused), path.with_name(f"{path.name}.part")
+    model, part = build(geometry, batch, fused, portable), path.with_name(f"{path.name}.part")
     data = path.with_name(f"{path.name}.data")
     external = sum(len(weight.raw_data) for weight in model.graph.initializer) > EXTERNAL_BYTES
     data.unlink(missing_ok=True)  # it would be appended to
@@ -213,13 +290,15 @@ def write(geometry, batch, fused, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for field in dataclasses.fields(Geometry):
-        parser.add_argument(f"--{field.name}", type=int, default=field.default)
+        parser.add_argument(f"--{field.name}", type=field.type, default=field.default)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--fused", action="store_true")
+    parser.add_argument("--portable", action="store_true")
     parser.add_argument("file")
     words = vars(parser.parse_args())
-    batch, fused, path = (words.pop(name) for name in ("batch", "fused", "file"))
-    write(Geometry(**words), batch, fused, pathlib.Path(path))
+    names = ("batch", "fused", "portable", "file")
+    batch, fused, portable, path = (words.pop(name) for name in names)
+    write(Geometry(**words), batch, fused, portable, pathlib.Path(path))
 
 
 if __name__ == "__main__":
