@@ -34,15 +34,27 @@ typedef __m256 vec;
     _Pragma("GCC unroll 6") for (size_t r = 0; r < TILE_ROWS; r++)                                 \
         if (r < (rows))
 
+/*
+ * a * b + sum.  With narrow weights the compiler runs short of registers: it takes forms of the
+ * instruction that overwrite a or b, and keeps sums in memory.
+ */
+ALWAYS __m256 add_product(uint32_t precision, __m256 sum, __m256 a, __m256 b)
+{
+    if (precision == VMOE_PRECISION_F32)
+        return _mm256_fmadd_ps(a, b, sum);
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+    return sum;
+}
+
 /* sum[r] += a[r] * (left, right), one row of a half of the panel. */
-ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m256 left, __m256 right,
-                    __m256 sum[TILE_ROWS][2])
+ALWAYS void add_row(uint32_t precision, size_t rows, const float *a, size_t lda, __m256 left,
+                    __m256 right, __m256 sum[TILE_ROWS][2])
 {
     FOR_ROWS(r, rows) {
         const __m256 value = _mm256_broadcast_ss(a + r * lda);
 
-        sum[r][0] = _mm256_fmadd_ps(value, left, sum[r][0]);
-        sum[r][1] = _mm256_fmadd_ps(value, right, sum[r][1]);
+        sum[r][0] = add_product(precision, sum[r][0], value, left);
+        sum[r][1] = add_product(precision, sum[r][1], value, right);
     }
 }
 
@@ -71,7 +83,7 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 #pragma GCC unroll 4
     for (size_t j = 0; j < 4; j++)
         if (j < count)
-            add_row(rows, a + j, lda, widen(precision, line, j),
+            add_row(precision, rows, a + j, lda, widen(precision, line, j),
                     widen(precision, line + LINE_BYTES / 2, j), sum);
 }
 
