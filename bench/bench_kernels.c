@@ -275,6 +275,10 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
                                           { 3072, 768 },  { 1280, 5120 }, { 5120, 1280 } };
     static const size_t rows[] = { 1, 12, 50, 197, 577, 1576 };
     const double peak = measure_peak(bench, kernels->isa, type);
+    /* As the encoder stores them: narrow, where a table can. */
+    const uint32_t store = type != VMOE_PRECISION_F32 && kernels->to_bf16 != NULL
+                               ? VMOE_PRECISION_BF16
+                               : VMOE_PRECISION_F32;
 
     printf("\n%s, %s rows, %s weights, GFLOP/s, best / median, %% of %.0f:\n",
            vmoe_isa_name(kernels->isa), precision_names[type], precision_names[precision],
@@ -293,7 +297,11 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
         product.part.layer = &product.layer;
         product.call = (struct vmoe_linear_call){ .parts = &product.part, .count = 1,
                                                   .a = rows_of(bench, kernels, type, k),
-                                                  .out = bench->out, .ldo = n * sizeof(float),
+                                                  .out = bench->out,
+                                                  .ldo = vmoe_matrix_stride(store, n),
+                                                  .store = store == VMOE_PRECISION_BF16
+                                                               ? VMOE_STORE_BF16
+                                                               : VMOE_STORE_F32,
                                                   .activation = bench->activation };
         product.bytes = vmoe_pack_bytes(precision, k, n);
         vmoe_pack(precision, k, n, bench->source, n, 1, bench->pool, bench->scales);

@@ -94,13 +94,14 @@ static void keep_class_tokens(struct vmoe_encoder *encoder)
     const size_t d = encoder->info->width, tokens = encoder->info->tokens;
 
     for (size_t i = 0; i < encoder->images; i++) {
-        memcpy(buffers->pooled + i * d, buffers->x + i * tokens * d, d * sizeof(float));
+        memcpy(buffers->pooled + i * d, vmoe_matrix_row(&buffers->x, i * tokens),
+               d * sizeof(float));
         memcpy(vmoe_matrix_row(&buffers->class_y, i), vmoe_matrix_row(&buffers->y, i * tokens),
                buffers->y.stride);
         if (buffers->y.type == VMOE_PRECISION_INT8)
             buffers->class_y.quants[i] = buffers->y.quants[i * tokens];
     }
-    encoder->x = buffers->pooled;
+    encoder->x = vmoe_float_matrix(buffers->pooled, d);
     encoder->tokens = 1;
 }
 
@@ -155,7 +156,6 @@ void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
     struct vmoe_linear_call out = { .parts = &part,
                                     .count = 1,
                                     .a = *y,
-                                    .ldo = d * sizeof(float),
                                     .store = VMOE_ADD_F32 };
 
     vmoe_norm(encoder, &block->norm_0, &buffers->y);
@@ -165,7 +165,8 @@ void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
     else
         attend_all(encoder, index);
     part.rows = encoder->images * encoder->tokens;
-    out.out = encoder->x;
+    out.out = encoder->x.data;
+    out.ldo = encoder->x.stride;
     if (mixed->type != y->type) {
         struct narrow narrow = { encoder, mixed, y, part.rows };
 

@@ -101,7 +101,7 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
                               VMOE_NORM_TOKENS * d * sizeof(float));
 
     take_wide(info, types, images, arena, buffers);
-    buffers->x = vmoe_arena_take(arena, tokens * d, sizeof(float));
+    buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
     buffers->class_y = take_rows(arena, types->block, images, d);
     buffers->class_query = take_rows(arena, types->attention, images, d);

@@ -39,7 +39,7 @@ struct vmoe_buffers {
     struct vmoe_matrix qkv;    /* (N, T, 3 D) */
     float *normed;           /* (N, T, D) after the last norm */
     float *key_value;        /* (N, T, 2 D) of the map head */
-    float *x;                /* (N, T, D) the residual stream */
+    struct vmoe_matrix x;    /* (N, T, D) the residual stream, float32 */
     struct vmoe_matrix y;      /* (N, T, D) what enters a layer */
     struct vmoe_matrix mixed;  /* (N, T, D) what leaves attention; y if the types are equal */
     struct vmoe_matrix class_y;       /* (N, D) the same three for class tokens alone */

@@ -13,14 +13,18 @@ static void prepare_image(void *context, size_t image, uint32_t thread)
     const size_t d = info->width, patches = vmoe_config_patches(info);
     const size_t values = vmoe_config_patch_values(info);
     const size_t first = image * info->tokens + vmoe_config_first_patch(info);
-    float *x = buffers->x + image * info->tokens * d;
     int32_t *rows = buffers->patch_rows + image * patches;
 
     (void)thread;
-    memcpy(x, weights->position, info->tokens * d * sizeof(float));
-    if (weights->cls != NULL)
+    for (size_t t = 0; t < info->tokens; t++)
+        memcpy(vmoe_matrix_row(&buffers->x, image * info->tokens + t), weights->position + t * d,
+               d * sizeof(float));
+    if (weights->cls != NULL) {
+        float *x = vmoe_matrix_row(&buffers->x, image * info->tokens);
+
         for (size_t i = 0; i < d; i++)
             x[i] += weights->cls[i];
+    }
     for (size_t p = 0; p < patches; p++)
         rows[p] = (int32_t)(first + p);
     if (buffers->patches.type == VMOE_PRECISION_F32)
@@ -39,8 +43,8 @@ void vmoe_embed(struct vmoe_encoder *encoder)
     const struct vmoe_linear_call call = { .parts = &part,
                                            .count = 1,
                                            .a = buffers->patches,
-                                           .out = buffers->x,
-                                           .ldo = info->width * sizeof(float),
+                                           .out = buffers->x.data,
+                                           .ldo = buffers->x.stride,
                                            .store = VMOE_ADD_F32,
                                            .out_rows = buffers->patch_rows };
 

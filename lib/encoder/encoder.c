@@ -27,8 +27,8 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     for (size_t t = begin; t < end; t++) {
         if (run->rows->type == VMOE_PRECISION_F32)
             row = vmoe_matrix_row(run->rows, t);
-        kernels->layer_norm(d, encoder->x + t * d, VMOE_LAYER_NORM_EPSILON, run->norm->scale,
-                            run->norm->bias, row);
+        kernels->layer_norm(d, vmoe_matrix_row(&encoder->x, t), VMOE_LAYER_NORM_EPSILON,
+                            run->norm->scale, run->norm->bias, row);
         if (run->rows->type != VMOE_PRECISION_F32)
             vmoe_matrix_set(kernels, run->rows, t, d, row);
     }
@@ -55,10 +55,8 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block)
 {
-    const size_t d = encoder->info->width;
-    const struct vmoe_matrix x = vmoe_float_matrix(encoder->x, d);
-
-    vmoe_trace_show(encoder, stage, block, &x, encoder->images * encoder->tokens, d);
+    vmoe_trace_show(encoder, stage, block, &encoder->x, encoder->images * encoder->tokens,
+                    encoder->info->width);
 }
 
 /* ---- Blocks --------------------------------------------------------------------------------- */
@@ -77,7 +75,7 @@ static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
     const struct vmoe_matrix *y = &encoder->buffers.y;
     const uint64_t offsets[] = { 0, encoder->images * encoder->tokens };
     const struct vmoe_mlp_call call = {
-        .mlps = block->mlps, .offsets = offsets, .count = 1, .in = y, .out = encoder->x
+        .mlps = block->mlps, .offsets = offsets, .count = 1, .in = y, .out = &encoder->x
     };
 
     vmoe_norm(encoder, &block->norm_1, y);

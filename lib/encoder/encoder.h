@@ -50,7 +50,7 @@ struct vmoe_encoder {
 
     /* The slice, and its residual stream: all tokens of its images, in the end one of each. */
     uint64_t first_image, images;
-    float *x;
+    struct vmoe_matrix x;
     size_t tokens; /* of an image in x */
 };
 
@@ -90,7 +90,7 @@ struct vmoe_mlp_call {
     const uint64_t *offsets; /* (count + 1) */
     size_t count;
     const struct vmoe_matrix *in;
-    float *out; /* (.., D) */
+    const struct vmoe_matrix *out; /* (.., D) float32 */
     const int32_t *indices;
     const float *factors;
 };

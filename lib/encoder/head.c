@@ -37,7 +37,7 @@ static void pool_token(void *context, size_t image, uint32_t thread)
     size_t d = encoder->info->width;
 
     (void)thread;
-    norm_row(encoder, &encoder->weights->norm, encoder->x + image * encoder->tokens * d,
+    norm_row(encoder, &encoder->weights->norm, vmoe_matrix_row(&encoder->x, image * encoder->tokens),
              encoder->buffers.pooled + image * d);
 }
 

@@ -81,7 +81,8 @@ static void run_wave(struct wave *wave)
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_mlp_call *call = wave->call;
     const struct vmoe_matrix *wide = &buffers->hidden_wide;
-    const size_t stride = encoder->info->width * sizeof(float);
+    const struct vmoe_matrix out =
+        vmoe_matrix_from(call->out, call->indices != NULL ? 0 : wave->begin);
     struct vmoe_linear_call first = {
         .parts = buffers->parts,
         .a = vmoe_matrix_from(call->in, wave->begin),
@@ -92,14 +93,13 @@ static void run_wave(struct wave *wave)
     };
     struct vmoe_linear_call second = { .parts = buffers->parts,
                                        .a = buffers->hidden,
-                                       .out = (uint8_t *)call->out + wave->begin * stride,
-                                       .ldo = stride,
+                                       .out = out.data,
+                                       .ldo = out.stride,
                                        .store = VMOE_ADD_F32 };
 
     if (call->indices != NULL) {
         for_rows(wave, gather_rows);
         first.a = buffers->gathered;
-        second.out = call->out;
         second.out_rows = call->indices + wave->begin;
         second.factors = call->factors + wave->begin;
     }

@@ -31,8 +31,9 @@ static void run_gates(void *context, size_t task, uint32_t thread)
     float *rows = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
     for (size_t i = 0; i < count; i++) {
-        encoder->kernels->layer_norm(d, encoder->x + (begin + i) * d, VMOE_LAYER_NORM_EPSILON,
-                                     norm->scale, norm->bias, rows + i * d);
+        encoder->kernels->layer_norm(d, vmoe_matrix_row(&encoder->x, begin + i),
+                                     VMOE_LAYER_NORM_EPSILON, norm->scale, norm->bias,
+                                     rows + i * d);
         vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
     }
     vmoe_route_gates(count, d, experts, rows, d, layer->block->router, gates);
@@ -180,7 +181,7 @@ void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
                                         .offsets = buffers->offsets,
                                         .count = encoder->info->experts,
                                         .in = &buffers->y,
-                                        .out = encoder->x,
+                                        .out = &encoder->x,
                                         .indices = buffers->rows,
                                         .factors = buffers->factors };
     struct layer layer = { encoder, weights, encoder->images * encoder->tokens,
