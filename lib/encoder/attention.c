@@ -50,10 +50,17 @@ void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *
 {
     struct heads heads = { encoder, call };
 
-    vmoe_team_run(encoder->team, encoder->images * encoder->info->heads, run_head, &heads);
+    vmoe_team_run(encoder->team, call->images * encoder->info->heads, run_head, &heads);
 }
 
 /* ---- From the stream and back --------------------------------------------------------------- */
+
+/* Some images, whose rows go from the stream through attention and back. */
+struct chunk {
+    size_t first, images;
+    size_t row, rows;     /* of all their tokens */
+    struct vmoe_matrix y; /* from `row` on */
+};
 
 static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
                     const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out)
@@ -72,28 +79,29 @@ static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *laye
 }
 
 /* Queries of all tokens. */
-static void attend_all(struct vmoe_encoder *encoder, uint32_t index)
+static void attend_all(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
+                       const struct vmoe_matrix *mixed)
 {
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t d = encoder->info->width, rows = encoder->images * encoder->info->tokens;
-    const struct vmoe_matrix *qkv = &buffers->qkv;
+    const size_t d = encoder->info->width;
+    const struct vmoe_matrix *qkv = &encoder->buffers.qkv;
     const struct vmoe_matrix k = vmoe_matrix_columns(qkv, d), v = vmoe_matrix_columns(qkv, 2 * d);
-    const struct vmoe_heads_call heads = { qkv, encoder->info->tokens, &k, &v, &buffers->mixed };
+    const struct vmoe_heads_call heads = { chunk->images, qkv, encoder->info->tokens, &k, &v,
+                                           mixed };
 
-    project(encoder, &encoder->weights->blocks[index].qkv, &buffers->y, rows, qkv);
-    vmoe_trace_show(encoder, "query", index, qkv, rows, d);
-    vmoe_trace_show(encoder, "key", index, &k, rows, d);
-    vmoe_trace_show(encoder, "value", index, &v, rows, d);
+    project(encoder, &encoder->weights->blocks[index].qkv, &chunk->y, chunk->rows, qkv);
+    vmoe_trace_show(encoder, "query", index, qkv, chunk->rows, d);
+    vmoe_trace_show(encoder, "key", index, &k, chunk->rows, d);
+    vmoe_trace_show(encoder, "value", index, &v, chunk->rows, d);
     vmoe_heads_run(encoder, &heads);
 }
 
-/* The class tokens alone become the stream and the rows of class_y. */
-static void keep_class_tokens(struct vmoe_encoder *encoder)
+/* Copies the class tokens of the chunk from the stream and from y. */
+static void keep_class_tokens(struct vmoe_encoder *encoder, const struct chunk *chunk)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const size_t d = encoder->info->width, tokens = encoder->info->tokens;
 
-    for (size_t i = 0; i < encoder->images; i++) {
+    for (size_t i = chunk->first; i < chunk->first + chunk->images; i++) {
         memcpy(buffers->pooled + i * d, vmoe_matrix_row(&buffers->x, i * tokens),
                d * sizeof(float));
         memcpy(vmoe_matrix_row(&buffers->class_y, i), vmoe_matrix_row(&buffers->y, i * tokens),
@@ -101,12 +109,11 @@ static void keep_class_tokens(struct vmoe_encoder *encoder)
         if (buffers->y.type == VMOE_PRECISION_INT8)
             buffers->class_y.quants[i] = buffers->y.quants[i * tokens];
     }
-    encoder->x = vmoe_float_matrix(buffers->pooled, d);
-    encoder->tokens = 1;
 }
 
 /* Queries of class tokens: keys and values of all tokens, but nothing else of the others. */
-static void attend_class(struct vmoe_encoder *encoder, uint32_t index)
+static void attend_class(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
+                         const struct vmoe_matrix *mixed)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_linear *qkv = &encoder->weights->blocks[index].qkv;
@@ -116,12 +123,12 @@ static void attend_class(struct vmoe_encoder *encoder, uint32_t index)
     const struct vmoe_matrix wide = vmoe_matrix_columns(&buffers->qkv, first);
     const struct vmoe_matrix k = vmoe_matrix_columns(&buffers->qkv, d);
     const struct vmoe_matrix v = vmoe_matrix_columns(&buffers->qkv, 2 * (size_t)d);
-    const struct vmoe_heads_call heads = { &buffers->class_query, 1, &k, &v,
-                                           &buffers->class_mixed };
+    const struct vmoe_matrix y = vmoe_matrix_from(&buffers->class_y, chunk->first);
+    const struct vmoe_heads_call heads = { chunk->images, &buffers->class_query, 1, &k, &v, mixed };
 
-    project(encoder, &key_value, &buffers->y, encoder->images * encoder->info->tokens, &wide);
-    keep_class_tokens(encoder);
-    project(encoder, &query, &buffers->class_y, encoder->images, &buffers->class_query);
+    project(encoder, &key_value, &chunk->y, chunk->rows, &wide);
+    keep_class_tokens(encoder, chunk);
+    project(encoder, &query, &y, chunk->images, &buffers->class_query);
     vmoe_heads_run(encoder, &heads);
 }
 
@@ -141,38 +148,64 @@ static void narrow_rows(void *context, size_t task, uint32_t thread)
     (void)thread;
     for (size_t r = begin; r < end; r++)
         vmoe_matrix_convert(narrow->encoder->kernels, narrow->from, narrow->to, r,
-                          narrow->encoder->info->width);
+                            narrow->encoder->info->width);
 }
 
-void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
+/* out += Attention(y), for the tokens of the chunk or for its class tokens. */
+static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
+                      bool class_only, const struct vmoe_matrix *out)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *block = &encoder->weights->blocks[index];
-    const size_t d = encoder->info->width;
-    const bool last = vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index];
-    const struct vmoe_matrix *y = last ? &buffers->class_y : &buffers->y;
-    const struct vmoe_matrix *mixed = last ? &buffers->class_mixed : &buffers->mixed;
-    struct vmoe_linear_part part = { &block->out, 0, 0 };
-    struct vmoe_linear_call out = { .parts = &part,
-                                    .count = 1,
-                                    .a = *y,
-                                    .store = VMOE_ADD_F32 };
+    const struct vmoe_matrix class_y = vmoe_matrix_from(&buffers->class_y, chunk->first);
+    const struct vmoe_matrix *y = class_only ? &class_y : &chunk->y;
+    const struct vmoe_matrix *mixed = buffers->mixed.data != NULL ? &buffers->mixed : y;
+    const size_t first = class_only ? chunk->first : chunk->row;
+    const struct vmoe_linear_part part = { &block->out, 0,
+                                           class_only ? chunk->images : chunk->rows };
+    const struct vmoe_linear_call back = { .parts = &part,
+                                           .count = 1,
+                                           .a = *y,
+                                           .out = vmoe_matrix_row(out, first),
+                                           .ldo = out->stride,
+                                           .store = VMOE_ADD_F32 };
 
-    vmoe_norm(encoder, &block->norm_0, &buffers->y);
-    vmoe_trace_show(encoder, "norm_0", index, &buffers->y, encoder->images * encoder->tokens, d);
-    if (last)
-        attend_class(encoder, index);
+    vmoe_norm(encoder, &block->norm_0, chunk->row, chunk->rows, &buffers->y);
+    vmoe_trace_show(encoder, "norm_0", index, &chunk->y, chunk->rows, encoder->info->width);
+    if (class_only)
+        attend_class(encoder, index, chunk, mixed);
     else
-        attend_all(encoder, index);
-    part.rows = encoder->images * encoder->tokens;
-    out.out = encoder->x.data;
-    out.ldo = encoder->x.stride;
-    if (mixed->type != y->type) {
+        attend_all(encoder, index, chunk, mixed);
+    if (mixed != y) {
         struct narrow narrow = { encoder, mixed, y, part.rows };
 
         vmoe_team_run(encoder->team, (part.rows + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS,
                       narrow_rows, &narrow);
     }
-    vmoe_linear_run(encoder->kernels, encoder->team, &out);
+    vmoe_linear_run(encoder->kernels, encoder->team, &back);
+}
+
+void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const bool class_only =
+        vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index];
+    const struct vmoe_matrix class_x = vmoe_float_matrix(buffers->pooled, encoder->info->width);
+    const size_t tokens = encoder->info->tokens;
+    struct chunk chunk = { .images = vmoe_chunk_images(encoder->info, encoder->images) };
+
+    for (; chunk.first < encoder->images; chunk.first += chunk.images) {
+        const size_t left = encoder->images - chunk.first;
+
+        chunk.images = chunk.images < left ? chunk.images : left;
+        chunk.row = chunk.first * tokens;
+        chunk.rows = chunk.images * tokens;
+        chunk.y = vmoe_matrix_from(&buffers->y, chunk.row);
+        run_chunk(encoder, index, &chunk, class_only, class_only ? &class_x : &encoder->x);
+    }
+    if (class_only) {
+        encoder->x = class_x;
+        encoder->tokens = 1;
+    }
     vmoe_trace_show_stream(encoder, "attention", index);
 }

@@ -7,6 +7,9 @@
 /* Tokens beyond which a larger slice no longer makes better use of the weights it reads. */
 #define SLICE_TOKENS 4096u
 
+/* Tokens whose attention is worked through together. */
+#define CHUNK_TOKENS 768u
+
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -43,6 +46,11 @@ uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, 
     return slices == 0 ? 0 : smaller(images, (groups + slices - 1) / slices * group);
 }
 
+uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images)
+{
+    return smaller(images, larger(CHUNK_TOKENS / info->tokens, 1));
+}
+
 static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count, size_t n)
 {
     struct vmoe_matrix rows = { .type = type, .stride = vmoe_matrix_stride(type, n) };
@@ -69,7 +77,8 @@ static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uin
                                            .stride = values * sizeof(float) };
     if (types->patches != VMOE_PRECISION_F32)
         buffers->patches = take_rows(&begin, types->patches, patches, values);
-    buffers->qkv = take_rows(arena, types->attention, tokens, 3 * (size_t)info->width);
+    buffers->qkv = take_rows(arena, types->attention, vmoe_chunk_images(info, images) * info->tokens,
+                             3 * (size_t)info->width);
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP)
         buffers->key_value = vmoe_arena_take(&end, tokens * 2 * info->width, sizeof(float));
@@ -95,6 +104,7 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
                          struct vmoe_arena *arena, struct vmoe_buffers *buffers)
 {
     const uint64_t tokens = images * info->tokens, d = info->width;
+    const uint64_t chunk = vmoe_chunk_images(info, images);
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
     const uint64_t mlp_rows = smaller(tokens * picks, VMOE_MLP_ROWS);
     uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
@@ -104,13 +114,10 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
     buffers->class_y = take_rows(arena, types->block, images, d);
-    buffers->class_query = take_rows(arena, types->attention, images, d);
-    buffers->mixed = buffers->y;
-    buffers->class_mixed = buffers->class_y;
-    if (types->attention != types->block) {
-        buffers->mixed = take_rows(arena, types->attention, tokens, d);
-        buffers->class_mixed = take_rows(arena, types->attention, images, d);
-    }
+    buffers->class_query = take_rows(arena, types->attention, chunk, d);
+    buffers->mixed = (struct vmoe_matrix){ 0 };
+    if (types->attention != types->block)
+        buffers->mixed = take_rows(arena, types->attention, chunk * info->tokens, d);
     buffers->hidden = take_rows(arena, types->block, mlp_rows, info->mlp);
     buffers->hidden_wide = types->hidden == types->block
                                ? buffers->hidden

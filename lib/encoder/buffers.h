@@ -17,6 +17,12 @@
 /* Tokens whose layer norm makes one task. */
 #define VMOE_NORM_TOKENS 16u
 
+/*
+ * Images whose attention is worked through together: their queries, keys and values should stay in
+ * the second-level caches, and still make good use of the weights.
+ */
+uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images);
+
 /* The arithmetic of a call: the types of activations, as values of vmoe_precision. */
 struct vmoe_types {
     uint32_t patches;   /* what the embedding multiplies */
@@ -36,15 +42,14 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
 struct vmoe_buffers {
     float *image_patches;    /* (N, patches, patch values) as they come from the pictures */
     struct vmoe_matrix patches;
-    struct vmoe_matrix qkv;    /* (N, T, 3 D) */
+    struct vmoe_matrix qkv;    /* (chunk, T, 3 D) */
     float *normed;           /* (N, T, D) after the last norm */
     float *key_value;        /* (N, T, 2 D) of the map head */
     struct vmoe_matrix x;    /* (N, T, D) the residual stream, float32 */
     struct vmoe_matrix y;      /* (N, T, D) what enters a layer */
-    struct vmoe_matrix mixed;  /* (N, T, D) what leaves attention; y if the types are equal */
-    struct vmoe_matrix class_y;       /* (N, D) the same three for class tokens alone */
-    struct vmoe_matrix class_query;
-    struct vmoe_matrix class_mixed;
+    struct vmoe_matrix mixed;  /* (chunk, T, D) what leaves attention, unless y has its type */
+    struct vmoe_matrix class_y;     /* (N, D) y of class tokens alone */
+    struct vmoe_matrix class_query; /* (chunk, D) */
     struct vmoe_matrix hidden; /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
     struct vmoe_matrix hidden_wide;   /* before it is made narrow; hidden if the types are equal */
     struct vmoe_matrix gathered;      /* (VMOE_MLP_ROWS, D) */

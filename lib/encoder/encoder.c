@@ -9,7 +9,7 @@ struct norm_run {
     const struct vmoe_encoder *encoder;
     const struct vmoe_norm *norm;
     const struct vmoe_matrix *rows;
-    size_t count;
+    size_t first, end;
 };
 
 /* Narrow rows are made from a float32 row that stays in the first-level cache. */
@@ -19,8 +19,8 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     const struct vmoe_encoder *encoder = run->encoder;
     const struct vmoe_kernels *kernels = encoder->kernels;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t d = encoder->info->width, begin = task * VMOE_NORM_TOKENS;
-    const size_t left = run->count - begin;
+    const size_t d = encoder->info->width, begin = run->first + task * VMOE_NORM_TOKENS;
+    const size_t left = run->end - begin;
     const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
     float *row = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
@@ -34,12 +34,12 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     }
 }
 
-void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
-               const struct vmoe_matrix *rows)
+void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
+               size_t count, const struct vmoe_matrix *rows)
 {
-    struct norm_run run = { encoder, norm, rows, encoder->images * encoder->tokens };
+    struct norm_run run = { encoder, norm, rows, first, first + count };
 
-    vmoe_team_run(encoder->team, (run.count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, norm_rows,
+    vmoe_team_run(encoder->team, (count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, norm_rows,
                   &run);
 }
 
@@ -78,7 +78,7 @@ static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
         .mlps = block->mlps, .offsets = offsets, .count = 1, .in = y, .out = &encoder->x
     };
 
-    vmoe_norm(encoder, &block->norm_1, y);
+    vmoe_norm(encoder, &block->norm_1, 0, offsets[1], y);
     vmoe_trace_show(encoder, "norm_1", index, y, offsets[1], encoder->info->width);
     vmoe_mlp_run(encoder, &call);
 }

@@ -68,12 +68,13 @@ void vmoe_embed(struct vmoe_encoder *encoder);
 /* x += Attention(LayerNorm(x)).  In the last block of a model with a class token it alone goes on. */
 void vmoe_attention(struct vmoe_encoder *encoder, uint32_t block);
 
-/* rows = LayerNorm(x) for every token of the stream. */
-void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
-               const struct vmoe_matrix *rows);
+/* rows[r] = LayerNorm(x[r]) for some tokens of the stream, r = first .. first + count - 1. */
+void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
+               size_t count, const struct vmoe_matrix *rows);
 
 /* Attention between queries and tokens that are already projected, for every image and head. */
 struct vmoe_heads_call {
+    size_t images;
     const struct vmoe_matrix *q; /* (images * queries, D) */
     size_t queries;            /* of an image; 0: one that all images share */
     const struct vmoe_matrix *k, *v;   /* (images * T, D) */

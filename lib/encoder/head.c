@@ -82,7 +82,7 @@ static void pool_map(struct vmoe_encoder *encoder)
     const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, d);
     const struct vmoe_matrix pooled_2 = vmoe_float_matrix(buffers->pooled_2, d);
     const struct vmoe_matrix *hidden = &buffers->map_hidden;
-    const struct vmoe_heads_call heads = { &query, 0, &key_value, &value, &pooled_2 };
+    const struct vmoe_heads_call heads = { images, &query, 0, &key_value, &value, &pooled_2 };
 
     run_linear(encoder, &map->query, &probe, 1, &query, VMOE_IDENTITY, VMOE_STORE_F32);
     run_linear(encoder, &map->key_value, &normed, images * info->tokens, &key_value, VMOE_IDENTITY,
@@ -101,7 +101,7 @@ static void pool(struct vmoe_encoder *encoder)
     const struct vmoe_matrix normed = vmoe_float_matrix(encoder->buffers.normed, info->width);
 
     if (!vmoe_config_reads_class_tokens(info) || encoder->trace.show != NULL) {
-        vmoe_norm(encoder, &encoder->weights->norm, &normed);
+        vmoe_norm(encoder, &encoder->weights->norm, 0, encoder->images * encoder->tokens, &normed);
         vmoe_trace_show(encoder, "norm", 0, &normed, encoder->images * encoder->tokens,
                         info->width);
     }

@@ -13,6 +13,7 @@
 static void attend_f32(const struct vmoe_attend *call)
 {
     const size_t stride = vmoe_attend_stride(call->tokens);
+    const size_t blocks = (call->queries + ATTEND_ROWS - 1) / ATTEND_ROWS;
     struct vmoe_arena arena = {
         .base = call->scratch,
         .size = vmoe_attend_bytes(VMOE_PRECISION_F32, call->tokens, call->width)
@@ -46,10 +47,11 @@ static void attend_f32(const struct vmoe_attend *call)
     pack_keys(call->width, call->tokens, call->k, call->ldkv, keys);
     vmoe_pack(VMOE_PRECISION_F32, call->tokens, call->width, call->v, call->ldkv / sizeof(float), 1,
               values, NULL);
-    for (size_t done = 0; done < call->queries; done += score.rows) {
-        const size_t left = call->queries - done;
+    /* Blocks of nearly equal size: few rows are a poor use of the keys. */
+    for (size_t i = 0; i < blocks; i++) {
+        const size_t done = call->queries * i / blocks;
 
-        score.rows = mix.rows = left < ATTEND_ROWS ? left : ATTEND_ROWS;
+        score.rows = mix.rows = call->queries * (i + 1) / blocks - done;
         score.a = (const uint8_t *)call->q + done * call->ldq;
         mix.out = (uint8_t *)call->out + done * call->ldo;
         product_f32(&score);
