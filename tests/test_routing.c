@@ -2,6 +2,7 @@
  * Routing: the golden decisions of upstream's own code, the paper's example, and the promises that
  * must hold for any gates, NaN and infinity included.
  */
+#include "kernels/kernels.h"
 #include "routing/routing.h"
 
 #include <math.h>
@@ -11,6 +12,26 @@
 #include "model/config.h"
 #include "support/random.h"
 #include "support/support.h"
+
+/* Gates by the portable table, which those of every other table must equal to the bit. */
+static void gates_of(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
+                     const float *router, float *gates)
+{
+    float *others = malloc(tokens * experts * sizeof *others);
+
+    vmoe_kernels_ref.router(tokens, width, experts, x, ldx, router, gates);
+    vmoe_route_gates(tokens, experts, gates);
+    for (uint32_t isa = VMOE_ISA_REF; vmoe_isa_name(isa) != NULL; isa++) {
+        if (!vmoe_isa_available(isa))
+            continue;
+        vmoe_kernels_for(isa)->router(tokens, width, experts, x, ldx, router, others);
+        vmoe_route_gates(tokens, experts, others);
+        for (size_t i = 0; i < tokens * experts; i++)
+            assert_true(memcmp(&gates[i], &others[i], sizeof *gates) == 0 ||
+                        (isnan(gates[i]) && isnan(others[i])));
+    }
+    free(others);
+}
 
 enum { MOST_TOKENS = 64, MOST_EXPERTS = 40, MOST_PICKS = 16 };
 
@@ -411,7 +432,7 @@ static void gates_are_the_softmax_of_the_logits(void **unused)
             float *router = random_floats(width * count, n % 2 == 0 ? 0.5f : 8.0f);
             float *gates = malloc(tokens * count * sizeof *gates);
 
-            vmoe_route_gates(tokens, width, count, x, ldx, router, gates);
+            gates_of(tokens, width, count, x, ldx, router, gates);
             for (size_t t = 0; t < tokens; t++) {
                 expected_gates(width, count, x + t * ldx, router, expected);
                 for (size_t e = 0; e < count; e++) {
@@ -440,7 +461,7 @@ static void exp_is_accurate_over_its_whole_range(void **unused)
         const double expected = exp(-(double)d);
         float gates[2];
 
-        vmoe_route_gates(1, 1, 2, &d, 1, router, gates);
+        gates_of(1, 1, 2, &d, 1, router, gates);
         worst = fmax(worst, fabs((double)gates[1] / (double)gates[0] - expected) / expected);
     }
     /* 1.5 units in the last place of exp, and the roundings of two divisions. */
@@ -461,11 +482,11 @@ static void a_tokens_gates_do_not_depend_on_the_number_of_tokens(void **unused)
     for (size_t n = 0; n < sizeof experts / sizeof experts[0]; n++) {
         const size_t count = experts[n];
 
-        vmoe_route_gates(TOKENS, WIDTH, count, x, WIDTH, router, whole);
+        gates_of(TOKENS, WIDTH, count, x, WIDTH, router, whole);
         for (size_t tokens = 1; tokens <= TOKENS; tokens++) {
             const size_t first = TOKENS - tokens;
 
-            vmoe_route_gates(tokens, WIDTH, count, x + first * WIDTH, WIDTH, router, part);
+            gates_of(tokens, WIDTH, count, x + first * WIDTH, WIDTH, router, part);
             assert_memory_equal(part, whole + first * count, tokens * count * sizeof *part);
         }
     }
@@ -485,7 +506,7 @@ static void gates_have_the_same_bits_everywhere(void **unused)
     random_seed(2106);
     x = random_floats(TOKENS * WIDTH, 2.0f);
     router = random_floats(WIDTH * EXPERTS, 1.0f);
-    vmoe_route_gates(TOKENS, WIDTH, EXPERTS, x, WIDTH, router, gates);
+    gates_of(TOKENS, WIDTH, EXPERTS, x, WIDTH, router, gates);
     for (size_t i = 0; i < TOKENS * EXPERTS; i++) {
         uint32_t bits;
 
@@ -510,7 +531,7 @@ static void inputs_that_are_not_finite_end_as_nan_gates(void **unused)
         for (size_t i = 0; i < 4 * 5; i++)
             router[i] = i % 2 == 0 ? 2.0f : -2.0f;
         x[5] = bad[n]; /* of token 1; with 3e38 a product overflows to infinity */
-        vmoe_route_gates(9, 4, 5, x, 4, router, gates);
+        gates_of(9, 4, 5, x, 4, router, gates);
         vmoe_route_choose(9, 5, 5, gates, choice);
         for (size_t t = 0; t < 9; t++)
             for (size_t e = 0; e < 5; e++)
@@ -528,7 +549,7 @@ static void a_far_smaller_logit_has_a_gate_of_zero(void **unused)
     float gates[3];
 
     (void)unused;
-    vmoe_route_gates(1, 1, 3, x, 1, router, gates);
+    gates_of(1, 1, 3, x, 1, router, gates);
     assert_memory_equal(gates, expected, sizeof expected);
 }
 

@@ -36,7 +36,8 @@ static void run_gates(void *context, size_t task, uint32_t thread)
                                      rows + i * d);
         vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
     }
-    vmoe_route_gates(count, d, experts, rows, d, layer->block->router, gates);
+    encoder->kernels->router(count, d, experts, rows, d, layer->block->router, gates);
+    vmoe_route_gates(count, experts, gates);
     vmoe_route_choose(count, experts, picks, gates, buffers->choice + begin * picks);
 }
 

@@ -125,4 +125,91 @@ static float softmax(size_t n, float factor, float *x)
     return sum_of(sum);
 }
 
+/* ---- The router ----------------------------------------------------------------------------- */
+
+/* Tokens whose sums run side by side, which hides how long an addition takes. */
+#define ROUTER_TOKENS 8u
+
+/*
+ * Logits of 8 tokens for as many experts as a vector has.  Each sum runs over the width from its
+ * beginning, multiply and add apart.
+ */
+#define ROUTER_BLOCK(lanes)                                                                        \
+    static void router_block_##lanes(size_t width, const float *x, size_t ldx,                     \
+                                     const float *weights, size_t ldw, float *out, size_t ldo)     \
+    {                                                                                              \
+        typedef float row __attribute__((vector_size(4 * lanes)));                                 \
+        row sums[ROUTER_TOKENS] = { { 0.0f } };                                                    \
+                                                                                                   \
+        for (size_t i = 0; i < width; i++) {                                                       \
+            row w;                                                                                 \
+                                                                                                   \
+            memcpy(&w, weights + i * ldw, sizeof w);                                               \
+            _Pragma("GCC unroll 8") for (size_t t = 0; t < ROUTER_TOKENS; t++) sums[t] +=          \
+                x[t * ldx + i] * w;                                                                \
+        }                                                                                          \
+        for (size_t t = 0; t < ROUTER_TOKENS; t++)                                                 \
+            memcpy(out + t * ldo, &sums[t], sizeof sums[t]);                                       \
+    }
+
+ROUTER_BLOCK(4)
+#if WIDTH > 4
+ROUTER_BLOCK(8)
+#endif
+#if WIDTH > 8
+ROUTER_BLOCK(16)
+#endif
+
+/* One logit: the same operations in the same order. */
+static float router_one(size_t width, const float *x, const float *weights, size_t ldw)
+{
+    float sum = 0.0f;
+
+    for (size_t i = 0; i < width; i++)
+        sum += x[i] * weights[i * ldw];
+    return sum;
+}
+
+/* Blocks at the end begin early enough to be full: what they compute twice gets the same bits. */
+static size_t block_begin(size_t i, size_t count, size_t block)
+{
+    return count - i < block ? count - block : i;
+}
+
+static void router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
+                   const float *weights, float *logits)
+{
+    void (*block)(size_t, const float *, size_t, const float *, size_t, float *, size_t) =
+        router_block_4;
+    size_t lanes = 4;
+
+    if (tokens < ROUTER_TOKENS || experts < lanes) {
+        for (size_t t = 0; t < tokens; t++)
+            for (size_t e = 0; e < experts; e++)
+                logits[t * experts + e] = router_one(width, x + t * ldx, weights + e, experts);
+        return;
+    }
+#if WIDTH > 4
+    if (experts >= 8) {
+        block = router_block_8;
+        lanes = 8;
+    }
+#endif
+#if WIDTH > 8
+    if (experts >= 16) {
+        block = router_block_16;
+        lanes = 16;
+    }
+#endif
+    for (size_t i = 0; i < tokens; i += ROUTER_TOKENS) {
+        const size_t t = block_begin(i, tokens, ROUTER_TOKENS);
+
+        for (size_t j = 0; j < experts; j += lanes) {
+            const size_t e = block_begin(j, experts, lanes);
+
+            block(width, x + t * ldx, ldx, weights + e, experts, logits + t * experts + e, experts);
+        }
+    }
+}
+
 #endif

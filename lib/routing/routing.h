@@ -11,12 +11,10 @@
 #include <vmoe.h>
 
 /*
- * Gates (tokens, experts) = softmax(x W) over all experts, in float32, in one fixed order of
- * operations for every instruction set.  x is (tokens, width) with row stride ldx; `router` is W,
- * (width, experts) row-major.
+ * Turns logits (tokens, experts) into gates, their softmax over all experts, in one fixed order of
+ * operations for every instruction set.
  */
-void vmoe_route_gates(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
-                      const float *router, float *gates);
+void vmoe_route_gates(size_t tokens, size_t experts, float *gates);
 
 /*
  * The `picks` largest gates of each token, best first: choice[t * picks + k] is the expert.  The

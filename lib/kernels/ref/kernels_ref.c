@@ -10,7 +10,7 @@
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
-#define WIDTH 4u
+#define WIDTH 4
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t vec_mask __attribute__((vector_size(16)));
 
@@ -139,4 +139,5 @@ const struct vmoe_kernels vmoe_kernels_ref = {
     .layer_norm = layer_norm,
     .softmax = softmax,
     .sigmoid = sigmoid,
+    .router = router,
 };

@@ -12,6 +12,8 @@ void vmoe_avx512_layer_norm(size_t n, const float *x, float epsilon, const float
                             const float *bias, float *y);
 float vmoe_avx512_softmax(size_t n, float factor, float *x);
 void vmoe_avx512_sigmoid(size_t n, float *x);
+void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
+                        const float *weights, float *logits);
 
 /* The entries for float32. */
 #define VMOE_AVX512_KERNELS                                                                        \
@@ -19,6 +21,7 @@ void vmoe_avx512_sigmoid(size_t n, float *x);
                                      [VMOE_PRECISION_BF16] = vmoe_avx512_product_bf16,             \
                                      [VMOE_PRECISION_INT8] = vmoe_avx512_product_int8 },           \
     .attend[VMOE_PRECISION_F32] = vmoe_avx512_attend, .layer_norm = vmoe_avx512_layer_norm,        \
-    .softmax = vmoe_avx512_softmax, .sigmoid = vmoe_avx512_sigmoid
+    .softmax = vmoe_avx512_softmax, .sigmoid = vmoe_avx512_sigmoid,                                \
+    .router = vmoe_avx512_router
 
 #endif

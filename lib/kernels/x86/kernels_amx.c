@@ -12,7 +12,7 @@
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
-#define WIDTH 16u
+#define WIDTH 16
 #define larger(a, b) _mm512_max_ps(a, b)
 #define smaller(a, b) _mm512_min_ps(a, b)
 typedef __m512 vec;

@@ -10,7 +10,7 @@
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
-#define WIDTH 8u
+#define WIDTH 8
 #define larger(a, b) _mm256_max_ps(a, b)
 #define smaller(a, b) _mm256_min_ps(a, b)
 typedef __m256 vec;
@@ -165,4 +165,5 @@ const struct vmoe_kernels vmoe_kernels_avx2 = {
     .layer_norm = layer_norm,
     .softmax = softmax,
     .sigmoid = sigmoid,
+    .router = router,
 };

@@ -10,7 +10,7 @@
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
-#define WIDTH 16u
+#define WIDTH 16
 #define larger(a, b) _mm512_max_ps(a, b)
 #define smaller(a, b) _mm512_min_ps(a, b)
 typedef __m512 vec;
@@ -146,6 +146,12 @@ float vmoe_avx512_softmax(size_t n, float factor, float *x)
 void vmoe_avx512_sigmoid(size_t n, float *x)
 {
     sigmoid(n, x);
+}
+
+void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
+                        const float *weights, float *logits)
+{
+    router(tokens, width, experts, x, ldx, weights, logits);
 }
 
 const struct vmoe_kernels vmoe_kernels_avx512 = { .isa = VMOE_ISA_AVX512, VMOE_AVX512_KERNELS };

@@ -7,7 +7,7 @@
 
 #include <immintrin.h>
 
-#define WIDTH 16u
+#define WIDTH 16
 #define larger(a, b) _mm512_max_ps(a, b)
 #define smaller(a, b) _mm512_min_ps(a, b)
 typedef __m512 vec;
