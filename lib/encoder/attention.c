@@ -73,6 +73,8 @@ static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *laye
         .out = out->data,
         .ldo = out->stride,
         .store = out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32,
+        .scratch = encoder->buffers.scratch,
+        .scratch_bytes = encoder->buffers.scratch_bytes,
     };
 
     vmoe_linear_run(encoder->kernels, encoder->team, &call);
@@ -168,7 +170,9 @@ static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct
                                            .a = *y,
                                            .out = vmoe_matrix_row(out, first),
                                            .ldo = out->stride,
-                                           .store = VMOE_ADD_F32 };
+                                           .store = VMOE_ADD_F32,
+                                           .scratch = buffers->scratch,
+                                           .scratch_bytes = buffers->scratch_bytes };
 
     vmoe_norm(encoder, &block->norm_0, chunk->row, chunk->rows, &buffers->y);
     vmoe_trace_show(encoder, "norm_0", index, &chunk->y, chunk->rows, encoder->info->width);

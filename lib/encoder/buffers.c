@@ -110,6 +110,8 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
                               VMOE_NORM_TOKENS * d * sizeof(float));
 
+    scratch = larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
+                                                         larger(d, info->mlp)));
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);

@@ -89,13 +89,17 @@ static void run_wave(struct wave *wave)
         .out = wide->data,
         .ldo = wide->stride,
         .activation = encoder->info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF,
-        .store = wide->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32
+        .store = wide->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32,
+        .scratch = buffers->scratch,
+        .scratch_bytes = buffers->scratch_bytes,
     };
     struct vmoe_linear_call second = { .parts = buffers->parts,
                                        .a = buffers->hidden,
                                        .out = out.data,
                                        .ldo = out.stride,
-                                       .store = VMOE_ADD_F32 };
+                                       .store = VMOE_ADD_F32,
+                                       .scratch = buffers->scratch,
+                                       .scratch_bytes = buffers->scratch_bytes };
 
     if (call->indices != NULL) {
         for_rows(wave, gather_rows);

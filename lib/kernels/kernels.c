@@ -24,6 +24,13 @@ const struct vmoe_kernels *vmoe_kernels_for(uint32_t isa)
     }
 }
 
+uint64_t vmoe_product_scratch_bytes(uint32_t rows, uint32_t panels, uint64_t k)
+{
+    if (rows != VMOE_PRECISION_BF16 || panels != VMOE_PRECISION_INT8)
+        return 0;
+    return 2 * vmoe_pack_bytes(VMOE_PRECISION_INT8, k, VMOE_PANEL);
+}
+
 size_t vmoe_attend_stride(size_t tokens)
 {
     const size_t bytes = (tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL * sizeof(float);

@@ -89,6 +89,7 @@ struct vmoe_product {
     const int32_t *out_rows; /* or NULL */
     const float *factors;    /* or NULL: 1 */
     const void *next;        /* the panel that will be wanted after these, or NULL */
+    void *scratch;           /* vmoe_product_scratch_bytes, aligned to a cache line, or NULL if 0 */
 };
 
 /*
@@ -137,6 +138,9 @@ struct vmoe_kernels {
     /* The same from bfloat16. */
     struct vmoe_quant (*bf16_to_int8)(size_t n, const uint16_t *x, uint8_t *y);
 };
+
+/* Scratch of a product: a panel that has to be widened to the type of the rows. */
+uint64_t vmoe_product_scratch_bytes(uint32_t rows, uint32_t panels, uint64_t k);
 
 /* Bytes from row to row of scores, float32 and padded to whole panels. */
 size_t vmoe_attend_stride(size_t tokens);

@@ -130,7 +130,7 @@ static const uint8_t *panel_at(const struct job *job, const struct vmoe_linear *
 
 /* Block `block` of a part with a range of panels. */
 static void run_block(const struct job *job, const struct vmoe_linear_part *part, size_t block,
-                      size_t range, const void *next)
+                      size_t range, const void *next, uint32_t thread)
 {
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = part->layer;
@@ -160,6 +160,7 @@ static void run_block(const struct job *job, const struct vmoe_linear_part *part
         .out_rows = call->out_rows != NULL ? call->out_rows + first : NULL,
         .factors = call->factors != NULL ? call->factors + first : NULL,
         .next = next,
+        .scratch = call->scratch != NULL ? call->scratch + thread * call->scratch_bytes : NULL,
     };
 
     job->product(&product);
@@ -172,7 +173,6 @@ static void run_range(void *context, size_t range, uint32_t thread)
     const struct vmoe_linear_part *part = job->call->parts;
     const size_t first_panel = job->panels * range / job->ranges;
 
-    (void)thread;
     for (size_t i = 0; i < job->call->count; i++)
         for (size_t block = 0, blocks = blocks_of(job, &part[i]); block < blocks; block++) {
             const bool last = block + 1 == blocks;
@@ -180,7 +180,7 @@ static void run_range(void *context, size_t range, uint32_t thread)
                 !last ? part[i].layer : i + 1 < job->call->count ? part[i + 1].layer : NULL;
 
             run_block(job, &part[i], block, range,
-                      next != NULL ? panel_at(job, next, first_panel) : NULL);
+                      next != NULL ? panel_at(job, next, first_panel) : NULL, thread);
         }
 }
 
@@ -194,7 +194,6 @@ static void run_task(void *context, size_t task, uint32_t thread)
     size_t block = task / job->ranges, blocks;
     const void *next;
 
-    (void)thread;
     for (; block >= (blocks = blocks_of(job, part)); part++)
         block -= blocks;
     if (range + 1 < job->ranges)
@@ -203,7 +202,7 @@ static void run_task(void *context, size_t task, uint32_t thread)
         next = part->layer->panels;
     else
         next = part + 1 < end ? part[1].layer->panels : NULL;
-    run_block(job, part, block, range, next);
+    run_block(job, part, block, range, next, thread);
 }
 
 /* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */

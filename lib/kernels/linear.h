@@ -75,6 +75,8 @@ struct vmoe_linear_call {
     uint32_t store;          /* vmoe_store */
     const int32_t *out_rows; /* row r goes to row out_rows[r] of `out`; NULL: to row r */
     const float *factors;    /* row r is multiplied by factors[r] in the end; NULL: by 1 */
+    uint8_t *scratch;        /* of thread t: scratch + t * scratch_bytes; see kernels.h */
+    uint64_t scratch_bytes;
 };
 
 /* With out_rows, rows of different parts may meet in one row: the parts are added in order. */

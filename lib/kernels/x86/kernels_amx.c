@@ -240,10 +240,59 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
 PRODUCT(bf16, false)
 PRODUCT(int8, true)
 
+/* Row j of the group that a line holds, as the upper halves of 4 bytes: int8 numbers are exact. */
+ALWAYS __m512i bf16_of_int8(__m512i line, unsigned j)
+{
+    const __m512i number = _mm512_srai_epi32(_mm512_slli_epi32(line, 24 - 8 * j), 24);
+
+    return _mm512_castps_si512(_mm512_cvtepi32_ps(number));
+}
+
+/* An int8 tile has 64 rows of 16 columns, and becomes two bfloat16 tiles of 32, a step apart. */
+static void widen_tile(const uint8_t *tile, uint8_t *wide)
+{
+    for (size_t g = 0; g < 16; g++, tile += 64) {
+        const __m512i line = _mm512_load_si512(tile);
+        uint8_t *to = wide + g / 8 * 2 * TILE_BYTES + g % 8 * 2 * 64;
+
+        for (unsigned j = 0; j < 4; j += 2, to += 64)
+            _mm512_store_si512(
+                to, _mm512_or_si512(_mm512_srli_epi32(bf16_of_int8(line, j), 16),
+                                    bf16_of_int8(line, j + 1)));
+    }
+}
+
+/* bfloat16 rows with int8 panels, each of which is widened once for all rows. */
+static void product_widened(const struct vmoe_product *p)
+{
+    struct vmoe_product one = *p;
+    const uint8_t *panel = p->panels;
+
+    one.panels = p->scratch;
+    one.panel_bytes = p->panel_bytes;
+    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+        const size_t left = p->columns - column;
+        const size_t width = p->store == VMOE_STORE_BF16 ? sizeof(uint16_t) : sizeof(float);
+        uint8_t *wide = p->scratch;
+
+        for (size_t i = 0; i < p->panel_bytes; i += 2 * TILE_BYTES, wide += 4 * TILE_BYTES) {
+            widen_tile(panel + i, wide);
+            widen_tile(panel + i + TILE_BYTES, wide + TILE_BYTES);
+        }
+        one.columns = left < VMOE_PANEL ? left : VMOE_PANEL;
+        one.scale = p->scale + column;
+        one.bias = p->bias != NULL ? p->bias + column : NULL;
+        one.out = (uint8_t *)p->out + column * width;
+        one.next = left > VMOE_PANEL ? panel + p->panel_bytes : p->next;
+        product_bf16(&one);
+    }
+}
+
 const struct vmoe_kernels vmoe_kernels_amx = {
     .isa = VMOE_ISA_AMX,
     VMOE_AVX512_KERNELS,
     .product[VMOE_PRECISION_BF16][VMOE_PRECISION_BF16] = product_bf16,
+    .product[VMOE_PRECISION_BF16][VMOE_PRECISION_INT8] = product_widened,
     .product[VMOE_PRECISION_INT8][VMOE_PRECISION_INT8] = product_int8,
     .attend[VMOE_PRECISION_BF16] = vmoe_amx_attend,
     .to_bf16 = to_bf16,
