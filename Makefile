@@ -146,6 +146,10 @@ bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry $(BUILD)/bench_input 
 bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside ONNX Runtime (bench/README.md)
 	$(PYTHON) -B bench/peers.py --build $(BUILD)
 
+.PHONY: bench-growth
+bench-growth: deps $(BUILD)/bench_geometry ## time and memory against batch, tokens, experts, K and C
+	$(PYTHON) -B bench/growth.py --build $(BUILD)
+
 # ---- Tests ------------------------------------------------------------------------------------------
 
 # tests/test_NAME.c is a cmocka program; everything else in tests/support/ is linked into each.

@@ -74,9 +74,9 @@ static float smooth_noise(uint32_t seed, uint32_t channel, uint32_t cell, uint32
 {
     const uint32_t i = x / cell, j = y / cell;
     const float u = (float)(x % cell) / (float)cell, v = (float)(y % cell) / (float)cell;
-    const float top = noise_at(seed, channel, i, j) * (1 - u) + noise_at(seed, channel, i + 1, j) * u;
-    const float low = noise_at(seed, channel, i, j + 1) * (1 - u) +
-                      noise_at(seed, channel, i + 1, j + 1) * u;
+    const float a = noise_at(seed, channel, i, j), b = noise_at(seed, channel, i + 1, j);
+    const float c = noise_at(seed, channel, i, j + 1), d = noise_at(seed, channel, i + 1, j + 1);
+    const float top = a * (1 - u) + b * u, low = c * (1 - u) + d * u;
 
     return top * (1 - v) + low * v;
 }
@@ -201,7 +201,7 @@ static void run_libjpeg(void *context, size_t i)
     decoding->width = decoder.output_width;
     decoding->height = decoder.output_height;
     while (decoder.output_scanline < decoder.output_height) {
-        JSAMPROW row = decoding->pixels + (size_t)3 * decoder.output_width * decoder.output_scanline;
+        JSAMPROW row = decoding->pixels + 3u * decoder.output_width * decoder.output_scanline;
 
         (void)jpeg_read_scanlines(&decoder, &row, 1);
     }
