@@ -132,14 +132,18 @@ $(BUILD)/bench/%.o: bench/%.c
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilib -Itests -c $< -o $@
 
-$(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/tests/support/formula.o $(STATIC)
+$(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/bench/timing.o $(BUILD)/tests/support/formula.o \
+		$(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
 .PHONY: bench
-bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry ## time the kernels and a ViT-B/16 (bench/README.md)
+bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry $(BUILD)/bench_input ## time the parts (bench/README.md)
 	$(BUILD)/bench_kernels --quick
 	$(BUILD)/bench_geometry --preset vmoe_b16_imagenet21k_randaug_strong --repeat 5
+	$(BUILD)/bench_geometry --keep $(BUILD)/b16.vmoe
+	$(BUILD)/bench_input
+	$(BUILD)/bench_input --model $(BUILD)/b16.vmoe
 
 # PEERS holds options of peers.py, such as PEERS='--cases b16 --rounds 5'.
 .PHONY: bench-peers bench-figures
@@ -147,6 +151,10 @@ bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside other runtimes (
 	$(PYTHON) -B bench/peers.py --build $(BUILD) $(PEERS)
 bench-figures: ## the last bench-peers as table and figure of bench/README.md
 	$(PYTHON) -B bench/peers_report.py $(BUILD)/peers.tsv --readme bench/README.md --svg bench/peers.svg
+
+.PHONY: bench-growth
+bench-growth: deps $(BUILD)/bench_geometry ## time and memory against batch, tokens, experts, K and C
+	$(PYTHON) -B bench/growth.py --build $(BUILD)
 
 # ---- Tests ------------------------------------------------------------------------------------------
 
@@ -173,7 +181,7 @@ TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC)
 .PHONY: check
 check: deps ## build and run the tests
 	$(Q)$(MAKE) --no-print-directory all $(BUILD)/demo $(BUILD)/accuracy $(BUILD)/minimal $(BUILD)/bench_kernels \
-		$(BUILD)/bench_geometry $(TESTS)
+		$(BUILD)/bench_geometry $(BUILD)/bench_input $(TESTS)
 	@sh tests/run.sh $(TEST_COMMANDS)
 
 .PHONY: check-layers check-symbols

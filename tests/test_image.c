@@ -490,8 +490,10 @@ static void patches_reach_from_minus_one_to_one(void **unused)
     vmoe_patches_from_pixels(16, 16, pixels, patches);
     assert_true(patches[0] == -1.0f);
     assert_true(patches[3 * 255 + 2] == 1.0f);
-    for (size_t i = 0; i < 256; i++)
+    for (size_t i = 0; i < 256; i++) {
+        assert_true(patches[3 * i] == (float)i / 255.0f * 2.0f - 1.0f);
         assert_true(fabs((double)patches[3 * i] - ((double)i / 127.5 - 1.0)) < 1.2e-7);
+    }
 }
 
 static void a_tensor_is_taken_as_it_is(void **unused)

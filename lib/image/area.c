@@ -6,7 +6,9 @@
 #include "image/resize.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdbool.h>
+
+#include "runtime/limits.h"
 
 /*
  * The input pixels first..end-1 under an output pixel on one axis.  Those between the outer two
@@ -18,10 +20,21 @@ struct span {
     float first_weight, last_weight;
 };
 
+/*
+ * The columns of all output pixels, each a weighted sum of `taps` neighbours.  A span with fewer
+ * pixels has weights 0 before or behind them, which change no bit of a sum: a loop of always the
+ * same length is much faster than one that ends now after two and now after three.
+ */
+struct columns {
+    uint32_t taps;
+    uint32_t *offsets; /* (crop): the first value of the first neighbour in a row */
+    float *weights;    /* (crop, taps) */
+};
+
 struct area {
     struct vmoe_line line;
-    struct span *columns; /* (crop) */
-    float *sums;          /* (crop, 3) and one float more, of the row that was read last */
+    struct columns columns;
+    float *sums; /* (crop, 3) and one float more, of the row that was read last */
 };
 
 static struct area take(struct vmoe_arena *arena, uint32_t crop)
@@ -29,7 +42,10 @@ static struct area take(struct vmoe_arena *arena, uint32_t crop)
     struct area area;
 
     vmoe_line_take(arena, &area.line);
-    area.columns = vmoe_arena_take(arena, crop, sizeof *area.columns);
+    area.columns.offsets = vmoe_arena_take(arena, crop, sizeof *area.columns.offsets);
+    /* A tap for each column of the picture, and at most three more for each output pixel. */
+    area.columns.weights = vmoe_arena_take(arena, VMOE_LIMIT_PICTURE_SIDE + (uint64_t)3 * crop,
+                                           sizeof *area.columns.weights);
     area.sums = vmoe_arena_take(arena, (uint64_t)3 * crop + 1, sizeof *area.sums);
     return area;
 }
@@ -62,44 +78,102 @@ static uint32_t at_most(uint32_t value, uint32_t largest)
     return value < largest ? value : largest;
 }
 
-static void sum_columns(const struct span *columns, uint32_t crop, const float *restrict row,
-                        uint32_t width, float *restrict sums)
+static float span_weight(struct span span, uint32_t v)
 {
-    for (size_t x = 0; x < crop; x++) {
-        const struct span span = columns[x];
-        const size_t first = at_most(span.first, width - 1);
-        const size_t last = at_most(span.end - 1, width - 1);
-        const uint32_t middle_end = at_most(span.end - 1, width);
-        vmoe_pixel sum = vmoe_pixel_load(row + 3 * first) * span.first_weight;
+    if (v < span.first || v >= span.end)
+        return 0.0f;
+    if (v == span.first)
+        return span.first_weight;
+    return v == span.end - 1 ? span.last_weight : 1.0f;
+}
 
-        for (uint32_t v = span.first + 1; v < middle_end; v++)
-            sum += vmoe_pixel_load(row + (size_t)3 * v);
-        if (span.first + 1 < span.end)
-            sum += vmoe_pixel_load(row + 3 * last) * span.last_weight;
+/* The spans of `crop` output pixels from `first` on, in a row of `width` input pixels. */
+static void set_columns(struct columns *columns, uint32_t first, uint32_t crop, float scale,
+                        uint32_t width)
+{
+    columns->taps = 1;
+    for (uint32_t x = 0; x < crop; x++) {
+        const struct span span = span_at(first + x, scale);
+
+        if (span.end - span.first > columns->taps)
+            columns->taps = span.end - span.first;
+    }
+    for (uint32_t x = 0; x < crop; x++) {
+        const struct span span = span_at(first + x, scale);
+        /* The last pixel stands in the row twice. */
+        const uint32_t begin = at_most(span.first, width + 1 - columns->taps);
+        float *weights = columns->weights + (size_t)x * columns->taps;
+
+        columns->offsets[x] = 3 * begin;
+        for (uint32_t k = 0; k < columns->taps; k++)
+            weights[k] = span_weight(span, begin + k);
+    }
+}
+
+static inline void sum_taps(const struct columns *columns, size_t taps, uint32_t crop,
+                            const float *restrict row, float *restrict sums)
+{
+    const float *weights = columns->weights;
+
+    for (size_t x = 0; x < crop; x++, weights += taps) {
+        const float *at = row + columns->offsets[x];
+        vmoe_pixel sum = vmoe_pixel_load(at) * weights[0];
+
+        for (size_t k = 1; k < taps; k++)
+            sum += vmoe_pixel_load(at + 3 * k) * weights[k];
         vmoe_pixel_store(sums + 3 * x, sum);
     }
 }
 
-/* Adds what the input rows of `span` contribute to one output row of `crop` pixels. */
-static vmoe_status sum_rows(struct area *area, uint32_t crop, struct span span, float *out,
-                            vmoe_error *error)
+/* The usual numbers of taps are constants for the compiler. */
+static void sum_columns(const struct columns *columns, uint32_t crop, const float *row,
+                        float *sums)
 {
-    const struct vmoe_rows *rows = area->line.rows;
+    switch (columns->taps) {
+    case 2:
+        sum_taps(columns, 2, crop, row, sums);
+        break;
+    case 3:
+        sum_taps(columns, 3, crop, row, sums);
+        break;
+    case 4:
+        sum_taps(columns, 4, crop, row, sums);
+        break;
+    default:
+        sum_taps(columns, columns->taps, crop, row, sums);
+    }
+}
+
+/* out = (out + sums * weight) * share, where `out` counts as 0 at first. */
+static void add_row(const float *restrict sums, float weight, bool first, float share, size_t n,
+                    float *restrict out)
+{
+    if (first)
+        for (size_t i = 0; i < n; i++)
+            out[i] = sums[i] * weight * share;
+    else
+        for (size_t i = 0; i < n; i++)
+            out[i] = (out[i] + sums[i] * weight) * share;
+}
+
+/* One output row of `crop` pixels: what the input rows of `span` contribute, times `share`. */
+static vmoe_status sum_rows(struct area *area, uint32_t crop, struct span span, float share,
+                            float *out, vmoe_error *error)
+{
+    const uint32_t height = area->line.rows->height;
 
     for (uint32_t v = span.first; v < span.end; v++) {
-        const uint32_t row = at_most(v, rows->height - 1);
-        const float weight = v == span.first ? span.first_weight
-                             : v == span.end - 1 ? span.last_weight : 1.0f;
+        const uint32_t row = at_most(v, height - 1);
 
         if (row >= area->line.read) {
             vmoe_status status = vmoe_line_read(&area->line, row, error);
 
             if (status != VMOE_OK)
                 return status;
-            sum_columns(area->columns, crop, area->line.values, rows->width, area->sums);
+            sum_columns(&area->columns, crop, area->line.values, area->sums);
         }
-        for (size_t i = 0; i < (size_t)3 * crop; i++)
-            out[i] += area->sums[i] * weight;
+        add_row(area->sums, span_weight(span, v), v == span.first,
+                v == span.end - 1 ? share : 1.0f, (size_t)3 * crop, out);
     }
     return VMOE_OK;
 }
@@ -120,22 +194,17 @@ vmoe_status vmoe_area_resize(struct vmoe_rows *rows, uint32_t side, uint32_t cro
     const float scale_x = (float)rows->width / (float)width;
     const float scale_y = (float)rows->height / (float)height;
     const float share = 1.0f / (scale_y * scale_x);
-    const size_t values = (size_t)3 * crop;
     struct area area = take(arena, crop);
 
     vmoe_line_begin(&area.line, rows);
-    for (uint32_t x = 0; x < crop; x++)
-        area.columns[x] = span_at((width - crop) / 2 + x, scale_x);
-    memset(out, 0, crop * values * sizeof *out);
+    set_columns(&area.columns, (width - crop) / 2, crop, scale_x, rows->width);
     for (uint32_t y = 0; y < crop; y++) {
         const struct span span = span_at((height - crop) / 2 + y, scale_y);
-        float *row = out + y * values;
-        vmoe_status status = sum_rows(&area, crop, span, row, error);
+        vmoe_status status =
+            sum_rows(&area, crop, span, share, out + (size_t)y * 3 * crop, error);
 
         if (status != VMOE_OK)
             return status;
-        for (size_t i = 0; i < values; i++)
-            row[i] *= share;
     }
     return VMOE_OK;
 }

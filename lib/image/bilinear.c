@@ -13,9 +13,15 @@ struct tap {
     float fraction;
 };
 
+/* The taps of the columns; `high` is always the pixel behind `low`. */
+struct columns {
+    uint32_t *offsets;     /* (side): the first value of `low` in a row */
+    vmoe_pixel *fractions; /* (side): a fraction for each of the four values */
+};
+
 struct bilinear {
     struct vmoe_line line;
-    struct tap *taps;    /* (side), of the columns */
+    struct columns columns;
     float *stretched[2]; /* (side, 3) and one float more; row r is in [r % 2] */
 };
 
@@ -24,7 +30,8 @@ static struct bilinear take(struct vmoe_arena *arena, uint32_t side)
     struct bilinear bilinear;
 
     vmoe_line_take(arena, &bilinear.line);
-    bilinear.taps = vmoe_arena_take(arena, side, sizeof *bilinear.taps);
+    bilinear.columns.offsets = vmoe_arena_take(arena, side, sizeof(uint32_t));
+    bilinear.columns.fractions = vmoe_arena_take(arena, side, sizeof(vmoe_pixel));
     for (size_t i = 0; i < 2; i++)
         bilinear.stretched[i] = vmoe_arena_take(arena, (uint64_t)3 * side + 1, sizeof(float));
     return bilinear;
@@ -50,14 +57,42 @@ static struct tap tap_at(uint32_t i, float scale, uint32_t count)
     return tap;
 }
 
-static void stretch(const struct tap *taps, uint32_t side, const float *restrict row,
+/*
+ * Where a tap has one pixel only, at the edges of the picture, its fraction becomes 0: the pixel
+ * itself is the result in either case.
+ */
+static void set_columns(struct columns *columns, uint32_t side, uint32_t width)
+{
+    const float scale = (float)width / (float)side;
+
+    for (uint32_t x = 0; x < side; x++) {
+        const struct tap tap = tap_at(x, scale, width);
+        const float fraction = tap.low == tap.high ? 0.0f : tap.fraction;
+
+        columns->offsets[x] = 3 * tap.low;
+        columns->fractions[x] = (vmoe_pixel){ fraction, fraction, fraction, fraction };
+    }
+}
+
+static void stretch(struct columns columns, uint32_t side, const float *restrict row,
                     float *restrict stretched)
 {
     for (size_t x = 0; x < side; x++) {
-        const vmoe_pixel low = vmoe_pixel_load(row + (size_t)3 * taps[x].low);
-        const vmoe_pixel high = vmoe_pixel_load(row + (size_t)3 * taps[x].high);
+        const vmoe_pixel low = vmoe_pixel_load(row + columns.offsets[x]);
+        const vmoe_pixel high = vmoe_pixel_load(row + columns.offsets[x] + 3);
 
-        vmoe_pixel_store(stretched + 3 * x, low + (high - low) * taps[x].fraction);
+        vmoe_pixel_store(stretched + 3 * x, low + (high - low) * columns.fractions[x]);
+    }
+}
+
+/* An output row between two stretched rows, truncated to whole numbers. */
+static void blend(const float *restrict top, const float *restrict bottom, float fraction,
+                  size_t values, float *restrict out)
+{
+    for (size_t i = 0; i < values; i++) {
+        const float value = top[i] + (bottom[i] - top[i]) * fraction;
+
+        out[i] = (float)(int32_t)value;
     }
 }
 
@@ -71,7 +106,7 @@ static vmoe_status stretch_row(struct bilinear *bilinear, uint32_t side, uint32_
         return VMOE_OK;
     status = vmoe_line_read(&bilinear->line, row, error);
     if (status == VMOE_OK)
-        stretch(bilinear->taps, side, bilinear->line.values, bilinear->stretched[row % 2]);
+        stretch(bilinear->columns, side, bilinear->line.values, bilinear->stretched[row % 2]);
     return status;
 }
 
@@ -83,14 +118,12 @@ void vmoe_bilinear_measure(struct vmoe_arena *arena, uint32_t side)
 vmoe_status vmoe_bilinear_resize(struct vmoe_rows *rows, uint32_t side, struct vmoe_arena *arena,
                                  float *out, vmoe_error *error)
 {
-    const float scale_x = (float)rows->width / (float)side;
     const float scale_y = (float)rows->height / (float)side;
     const size_t values = (size_t)3 * side;
     struct bilinear bilinear = take(arena, side);
 
     vmoe_line_begin(&bilinear.line, rows);
-    for (uint32_t x = 0; x < side; x++)
-        bilinear.taps[x] = tap_at(x, scale_x, rows->width);
+    set_columns(&bilinear.columns, side, rows->width);
     for (uint32_t y = 0; y < side; y++) {
         const struct tap tap = tap_at(y, scale_y, rows->height);
         const float *top = bilinear.stretched[tap.low % 2];
@@ -101,11 +134,7 @@ vmoe_status vmoe_bilinear_resize(struct vmoe_rows *rows, uint32_t side, struct v
             status = stretch_row(&bilinear, side, tap.high, error);
         if (status != VMOE_OK)
             return status;
-        for (size_t i = 0; i < values; i++) {
-            const float value = top[i] + (bottom[i] - top[i]) * tap.fraction;
-
-            out[y * values + i] = (float)(int32_t)value;
-        }
+        blend(top, bottom, tap.fraction, values, out + y * values);
     }
     return VMOE_OK;
 }

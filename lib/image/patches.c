@@ -15,6 +15,12 @@ static size_t run_offset(size_t side, size_t patch, size_t row, size_t i)
     return (number * patch + row % patch) * 3 * patch;
 }
 
+/*
+ * 2 / 765.  This times three times a byte is the byte / 255 * 2, rounded as if it had been divided,
+ * for each of the 256 bytes; it saves the division, which takes longer than everything else.
+ */
+#define TWO_OF_765 0x1.56ac02p-9f
+
 void vmoe_patches_from_pixels(uint32_t side, uint32_t patch, const uint8_t *pixels, float *patches)
 {
     const size_t grid = side / patch;
@@ -26,7 +32,7 @@ void vmoe_patches_from_pixels(uint32_t side, uint32_t patch, const uint8_t *pixe
             float *to = patches + run_offset(side, patch, y, i);
 
             for (size_t c = 0; c < run; c++)
-                to[c] = (float)from[c] / 255.0f * 2.0f - 1.0f;
+                to[c] = (float)(int32_t)(3u * from[c]) * TWO_OF_765 - 1.0f;
         }
     }
 }

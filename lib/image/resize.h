@@ -33,7 +33,11 @@ struct vmoe_line {
     struct vmoe_rows *rows;
     uint32_t read;  /* rows so far */
     uint8_t *bytes; /* (width, 3) */
-    float *values;  /* (width, 3) and one float more, so that a pixel can be read as four */
+    /*
+     * (width + 1, 3) and one float more, so that a pixel can be read as four.  The last pixel is
+     * there twice.
+     */
+    float *values;
 };
 
 /* Takes the memory of a line as wide as a picture may be. */
