@@ -21,6 +21,13 @@ static inline void widen_span(struct span *span, vec x)
     span->bad += x - x;
 }
 
+static inline void join_span(struct span *span, const struct span *other)
+{
+    span->low = smaller(other->low, span->low);
+    span->high = larger(other->high, span->high);
+    span->bad += other->bad;
+}
+
 static inline struct vmoe_quant quant_of(const struct span *span)
 {
     float low[WIDTH], high[WIDTH], bad[WIDTH];
@@ -58,13 +65,19 @@ static inline void store_int8(const float *x, float inverse, float zero, uint8_t
 
 static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
 {
-    struct span span = { { 0 }, { 0 }, { 0 } };
+    struct span span = { { 0 }, { 0 }, { 0 } }, other = span;
     float rest[LANES];
     struct vmoe_quant quant;
     float inverse;
     size_t i;
 
-    for (i = 0; i + WIDTH <= n; i += WIDTH)
+    /* Two spans, because each is a chain of operations that wait for each other. */
+    for (i = 0; i + 2 * WIDTH <= n; i += 2 * WIDTH) {
+        widen_span(&span, load(x + i));
+        widen_span(&other, load(x + i + WIDTH));
+    }
+    join_span(&span, &other);
+    for (; i + WIDTH <= n; i += WIDTH)
         widen_span(&span, load(x + i));
     if (i < n)
         widen_span(&span, load(pad(rest, n - i, x + i, 0.0f)));
