@@ -348,9 +348,12 @@ struct vmoe_options {
     uint32_t threads;           /* 1..256; 0: as many as there are CPUs to run on */
     /*
      * The least exact arithmetic that the call permits.  F32 is strict: activations and sums stay
-     * in float32 whatever the type of the stored weights.  BF16 and INT8 permit activations to be
-     * rounded to that type before matrix products.  AUTO lets the library choose by machine and
-     * file.  The report says what was used; this version always uses F32.
+     * in float32 whatever the type of the stored weights.  BF16 permits activations to be rounded
+     * to bfloat16 before the matrix products of the blocks, INT8 also to 8 bits with a scale and a
+     * zero for each token.  AUTO permits INT8: the library takes the narrowest type that the ISA
+     * multiplies fast with the stored weights, and never one narrower than they are.  Norms,
+     * router, softmax, residual stream and head are float32 always (docs/semantics.md, 4).  The
+     * report says what was used.
      */
     uint32_t precision;
     uint32_t isa; /* vmoe_isa; one that the machine lacks is VMOE_ERR_UNSUPPORTED */
@@ -464,7 +467,7 @@ typedef enum vmoe_stage {
 struct vmoe_report {
     uint32_t size;
     uint32_t isa;       /* vmoe_isa that ran */
-    uint32_t precision; /* vmoe_precision of the activations */
+    uint32_t precision; /* vmoe_precision of the activations in the blocks */
     uint32_t threads;
     uint32_t experts_per_token; /* K */
     uint32_t group_images;

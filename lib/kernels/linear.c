@@ -13,7 +13,7 @@
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
-#define TASKS_OF_A_THREAD 8u             /* enough for threads that are unequally fast */
+#define TASKS_OF_A_THREAD 4u             /* enough for threads that are unequally fast */
 
 struct job {
     const struct vmoe_linear_call *call;
@@ -23,6 +23,7 @@ struct job {
     size_t block_rows;
     size_t blocks; /* of all parts together */
     bool ordered;  /* a task works through all blocks, because their results meet */
+    uint32_t threads;
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -128,6 +129,12 @@ static const uint8_t *panel_at(const struct job *job, const struct vmoe_linear *
     return (const uint8_t *)layer->panels + panel * job->panel_bytes;
 }
 
+static const uint8_t *first_panel(const struct job *job, const struct vmoe_linear *layer,
+                                  size_t range)
+{
+    return panel_at(job, layer, job->panels * range / job->ranges);
+}
+
 /* Block `block` of a part with a range of panels. */
 static void run_block(const struct job *job, const struct vmoe_linear_part *part, size_t block,
                       size_t range, const void *next, uint32_t thread)
@@ -171,33 +178,39 @@ static void run_range(void *context, size_t range, uint32_t thread)
 {
     const struct job *job = context;
     const struct vmoe_linear_part *part = job->call->parts;
-    const size_t first_panel = job->panels * range / job->ranges;
+    const size_t following = range + job->threads;
 
     for (size_t i = 0; i < job->call->count; i++)
         for (size_t block = 0, blocks = blocks_of(job, &part[i]); block < blocks; block++) {
-            const bool last = block + 1 == blocks;
-            const struct vmoe_linear *next =
-                !last ? part[i].layer : i + 1 < job->call->count ? part[i + 1].layer : NULL;
+            const void *next;
 
-            run_block(job, &part[i], block, range,
-                      next != NULL ? panel_at(job, next, first_panel) : NULL, thread);
+            if (block + 1 < blocks)
+                next = first_panel(job, part[i].layer, range);
+            else if (i + 1 < job->call->count)
+                next = first_panel(job, part[i + 1].layer, range);
+            else
+                next = following < job->ranges ? first_panel(job, part[0].layer, following) : NULL;
+            run_block(job, &part[i], block, range, next, thread);
         }
 }
 
-/* One block with one range of panels. */
+/*
+ * One block with one range of panels.  Threads take tasks in turn, so the next one of this thread is
+ * as many tasks away as there are threads, more or less; only its weights are fetched by that guess.
+ */
 static void run_task(void *context, size_t task, uint32_t thread)
 {
     const struct job *job = context;
     const struct vmoe_linear_part *part = job->call->parts;
     const struct vmoe_linear_part *end = part + job->call->count;
-    const size_t range = task % job->ranges;
+    const size_t range = task % job->ranges, following = range + job->threads;
     size_t block = task / job->ranges, blocks;
     const void *next;
 
     for (; block >= (blocks = blocks_of(job, part)); part++)
         block -= blocks;
-    if (range + 1 < job->ranges)
-        next = panel_at(job, part->layer, job->panels * (range + 1) / job->ranges);
+    if (following < job->ranges)
+        next = first_panel(job, part->layer, following);
     else if (block + 1 < blocks)
         next = part->layer->panels;
     else
@@ -206,8 +219,9 @@ static void run_task(void *context, size_t task, uint32_t thread)
 }
 
 /* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */
-static void cut(struct job *job, uint32_t threads)
+static void cut(struct job *job)
 {
+    const uint32_t threads = job->threads;
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = call->parts[0].layer;
     const size_t row_bytes = layer->k * bytes_of(call->a.type);
@@ -239,7 +253,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
                      const struct vmoe_linear_call *call)
 {
     const struct vmoe_linear *layer = call->count != 0 ? call->parts[0].layer : NULL;
-    struct job job = { .call = call };
+    struct job job = { .call = call, .threads = vmoe_team_threads(team) };
     size_t rows = 0;
 
     for (size_t i = 0; i < call->count; i++)
@@ -249,7 +263,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
     job.product = kernels->product[call->a.type][layer->precision];
     job.panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL);
     job.panels = divide_up(layer->n, VMOE_PANEL);
-    cut(&job, vmoe_team_threads(team));
+    cut(&job);
     if (job.ordered)
         vmoe_team_run(team, job.ranges, run_range, &job);
     else
