@@ -31,7 +31,7 @@ static inline void join_span(struct span *span, const struct span *other)
 static inline struct vmoe_quant quant_of(const struct span *span)
 {
     float low[WIDTH], high[WIDTH], bad[WIDTH];
-    float least = 0.0f, most = 0.0f, sum = 0.0f, scale;
+    float least = 0.0f, most = 0.0f, sum = 0.0f, scale, zero;
 
     store(low, span->low);
     store(high, span->high);
@@ -44,8 +44,9 @@ static inline struct vmoe_quant quant_of(const struct span *span)
     scale = (most - least) / 255.0f;
     if (!(scale >= FLT_MIN))
         scale = 1.0f; /* nothing but zeros, or as good as */
+    zero = -least / scale + 0.5f;
     /* A row that is not finite has no scale either, and so are its products. */
-    return (struct vmoe_quant){ scale + sum, (int32_t)(-least / scale + 0.5f) };
+    return (struct vmoe_quant){ scale + sum, zero < 256.0f ? (int32_t)zero : 0 };
 }
 
 /* 16 values to their numbers. */
