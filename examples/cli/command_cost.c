@@ -95,6 +95,7 @@ static void print_json(const vmoe_options *dial, uint32_t images, const vmoe_cos
     json_count(&json, "capacity_multiple", dial->capacity_multiple);
     json_count(&json, "capacity", cost->capacity);
     json_count(&json, "macs", cost->macs);
+    json_count(&json, "macs_saved", cost->macs_saved);
     json_count(&json, "macs_padded", cost->macs_padded);
     json_count(&json, "macs_dense", cost->macs_dense);
     json_count(&json, "weight_bytes", cost->weight_bytes);

@@ -76,6 +76,7 @@ void run_totals_add(struct run_totals *totals, uint64_t images)
     total->dropped += call->dropped;
     total->untouched += call->untouched;
     total->macs += call->macs;
+    total->macs_saved += call->macs_saved;
     total->weight_bytes += call->weight_bytes;
     for (int i = 0; i < VMOE_STAGE_COUNT; i++)
         total->seconds[i] += call->seconds[i];
@@ -130,6 +131,7 @@ void run_totals_write(const struct run_totals *totals, uint32_t priority, FILE *
     json_count(&json, "dropped", total->dropped);
     json_count(&json, "untouched", total->untouched);
     json_count(&json, "macs", total->macs);
+    json_count(&json, "macs_saved", total->macs_saved);
     json_count(&json, "weight_bytes", total->weight_bytes);
     json_text(&json, "isa", isa != NULL ? isa : "unknown");
     json_text(&json, "precision", precision);
