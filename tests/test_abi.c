@@ -52,7 +52,8 @@ VALUE(VMOE_ISA_DEFAULT, 0);
 VALUE(VMOE_ISA_REF, 1);
 VALUE(VMOE_ISA_AVX2, 2);
 VALUE(VMOE_ISA_AVX512, 3);
-VALUE(VMOE_ISA_AMX, 4);
+VALUE(VMOE_ISA_AVX512_VNNI, 4);
+VALUE(VMOE_ISA_AMX, 5);
 VALUE(VMOE_PICTURE_JPEG, 1);
 VALUE(VMOE_PICTURE_RGB8, 2);
 VALUE(VMOE_STAGE_IMAGE, 0);
@@ -190,7 +191,7 @@ AT(vmoe_layer_report, processed, 16);
 AT(vmoe_layer_report, dropped, 24);
 AT(vmoe_layer_report, untouched, 32);
 
-SIZE(vmoe_report, 200);
+SIZE(vmoe_report, 208);
 AT(vmoe_report, size, 0);
 AT(vmoe_report, isa, 4);
 AT(vmoe_report, precision, 8);
@@ -213,8 +214,9 @@ AT(vmoe_report, load, 168);
 AT(vmoe_report, load_length, 176);
 AT(vmoe_report, routes, 184);
 AT(vmoe_report, routes_length, 192);
+AT(vmoe_report, macs_saved, 200);
 
-SIZE(vmoe_cost, 56);
+SIZE(vmoe_cost, 64);
 AT(vmoe_cost, size, 0);
 AT(vmoe_cost, reserved, 4);
 AT(vmoe_cost, capacity, 8);
@@ -223,6 +225,7 @@ AT(vmoe_cost, macs_padded, 24);
 AT(vmoe_cost, macs_dense, 32);
 AT(vmoe_cost, weight_bytes, 40);
 AT(vmoe_cost, workspace_bytes, 48);
+AT(vmoe_cost, macs_saved, 56);
 
 SIZE(vmoe_import_options, 104);
 AT(vmoe_import_options, size, 0);

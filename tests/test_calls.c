@@ -23,8 +23,8 @@
 #include "support/support.h"
 #include "support/tiny.h"
 
-/* With 10 tokens an image, a call of this many is worked through in five slices of 204. */
-#define MANY 1000u
+/* With 10 tokens an image, a call of this many is worked through in five slices of 400. */
+#define MANY 2000u
 #define SLICES 5u
 
 static float *many_images;

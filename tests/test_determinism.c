@@ -224,11 +224,11 @@ static void in_a_larger_group_neighbours_do_matter(void **state)
     vmoe_free(model);
 }
 
-/* With 10 tokens an image, a call of 450 images is worked through in three slices. */
+/* With 10 tokens an image, a call of 900 images is worked through in three slices of 300. */
 static void slices_give_the_bits_of_single_images(void **state)
 {
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
-    const size_t count = 450, values = image_values(&geometry);
+    const size_t count = 900, values = image_values(&geometry);
     float *images = make_images(&geometry, count);
 
     (void)state;
@@ -252,7 +252,7 @@ static void slices_give_the_bits_of_single_images(void **state)
 static void slices_keep_groups_whole(void **state)
 {
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_GAP);
-    const size_t group = 9, count = 450, values = image_values(&geometry);
+    const size_t group = 9, count = 900, values = image_values(&geometry);
     float *images = make_images(&geometry, count);
     vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
     vmoe_options options = dials[1];

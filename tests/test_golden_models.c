@@ -211,10 +211,13 @@ static void compare_dense_0(struct stages *stages, uint32_t block, const float *
     const vmoe_info *info = &stages->golden->info;
     size_t rows = 2 * (size_t)info->tokens;
     struct vmoe_team *team;
-    struct vmoe_linear_call call = {
-        .layer = &stages->golden->model->checkpoint.weights.blocks[block].mlps[0].fc1,
-        .rows = rows, .a = y, .lda = info->width, .ldo = info->mlp
+    const struct vmoe_linear_part part = {
+        &stages->golden->model->checkpoint.weights.blocks[block].mlps[0].fc1, 0, rows
     };
+    struct vmoe_linear_call call = { .parts = &part,
+                                     .count = 1,
+                                     .a = vmoe_float_matrix(y, info->width),
+                                     .ldo = info->mlp * sizeof(float) };
     char file[64];
 
     call.out = malloc(rows * info->mlp * sizeof(float));

@@ -55,6 +55,47 @@ static uint64_t macs_of(const struct answer *answer)
     return answer->images * image + answer->report.processed * 2 * d * f;
 }
 
+/* Of these, the ones that concern tokens other than the class token behind the last attention. */
+static uint64_t saved_macs_of(const struct answer *answer)
+{
+    const vmoe_info *i = &answer->info;
+    const uint64_t d = i->width, f = i->mlp, others = i->tokens - 1;
+    const int16_t *routes;
+    uint64_t pairs = 0;
+
+    /* Queries, scores and mixtures, projections, the MLP. */
+    if (!i->moe[i->layers - 1])
+        return answer->images * others * (d * d + 2 * i->tokens * d + d * d + 2 * d * f);
+    routes = answer->routes + (i->moe_layers - 1) * answer->images * i->tokens * answer->picks;
+    for (size_t t = 0; t < answer->images * i->tokens; t++)
+        for (size_t k = 0; k < answer->picks; k++)
+            pairs += t % i->tokens != 0 && routes[t * answer->picks + k] >= 0;
+    return pairs * 2 * d * f;
+}
+
+/* Experts that no token needs: of the last block, the head reads class tokens alone. */
+static uint64_t idle_experts(const struct answer *answer)
+{
+    const vmoe_info *info = &answer->info;
+    const size_t tokens = answer->images * info->tokens, picks = answer->picks;
+    const int16_t *routes = answer->routes;
+    uint64_t idle = 0;
+
+    for (size_t block = 0; block < info->layers; block++) {
+        uint64_t used = 0;
+
+        if (!info->moe[block])
+            continue;
+        for (size_t i = 0; i < tokens * picks; i++)
+            if (routes[i] >= 0 && (block + 1 < info->layers || i / picks % info->tokens == 0))
+                used |= UINT64_C(1) << routes[i];
+        for (size_t e = 0; e < info->experts; e++)
+            idle += !(used >> e & 1);
+        routes += tokens * picks;
+    }
+    return idle;
+}
+
 /* Counts pairs, drops and tokens without any expert from the routes of a layer. */
 static void check_layer(const struct answer *answer, size_t layer)
 {
@@ -102,7 +143,7 @@ static void check_report(const struct answer *answer)
 {
     const vmoe_report *report = &answer->report;
     const vmoe_info *info = &answer->info;
-    uint64_t assigned = 0, processed = 0, dropped = 0, untouched = 0, idle = 0;
+    uint64_t assigned = 0, processed = 0, dropped = 0, untouched = 0;
     uint64_t expert_bytes = vmoe_pack_bytes(info->precision, info->width, info->mlp) +
                             vmoe_pack_bytes(info->precision, info->mlp, info->width) +
                             4 * (uint64_t)(info->width + info->mlp) *
@@ -111,14 +152,13 @@ static void check_report(const struct answer *answer)
 
     for (size_t layer = 0; layer < info->moe_layers; layer++) {
         check_layer(answer, layer);
-        assert_int_equal(answer->layers[layer].layer, layer == 0 ? 1 : 3);
+        assert_true(info->moe[answer->layers[layer].layer]);
+        assert_true(layer == 0 || answer->layers[layer].layer > answer->layers[layer - 1].layer);
         assigned += answer->layers[layer].assigned;
         processed += answer->layers[layer].processed;
         dropped += answer->layers[layer].dropped;
         untouched += answer->layers[layer].untouched;
     }
-    for (size_t i = 0; i < info->moe_layers * (size_t)info->experts; i++)
-        idle += answer->load[i] == 0;
     assert_int_equal(report->assigned, assigned);
     assert_int_equal(report->processed, processed);
     assert_int_equal(report->dropped, dropped);
@@ -126,7 +166,9 @@ static void check_report(const struct answer *answer)
     assert_int_equal(report->experts_per_token, answer->picks);
     assert_int_equal(report->groups * report->group_images, answer->images);
     assert_int_equal(report->macs, macs_of(answer));
-    assert_int_equal(report->weight_bytes, info->weight_bytes - idle * expert_bytes);
+    assert_int_equal(report->macs_saved, saved_macs_of(answer));
+    assert_int_equal(report->weight_bytes,
+                     info->weight_bytes - idle_experts(answer) * expert_bytes);
     for (size_t i = 0; i < VMOE_STAGE_COUNT; i++) {
         assert_true(report->seconds[i] >= 0.0);
         seconds += report->seconds[i];
@@ -134,13 +176,15 @@ static void check_report(const struct answer *answer)
     assert_true(seconds > 0.0 && seconds <= report->total_seconds);
 }
 
-static void the_report_adds_up(void **state)
+/* The last block is one of experts, or of a dense MLP. */
+static void check_reports(uint8_t last_moe)
 {
-    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
     float *images = make_images(&geometry, IMAGES);
     size_t dropping = 0, idle = 0;
 
-    (void)state;
+    geometry.moe[3] = last_moe;
+    geometry.moe[2] = !last_moe;
     for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
         vmoe_model *model = make_model(&geometry, p);
 
@@ -154,8 +198,11 @@ static void the_report_adds_up(void **state)
             assert_int_equal(cost.capacity, answer.report.capacity);
             assert_int_equal(cost.weight_bytes, answer.info.weight_bytes);
             assert_true(answer.report.macs <= cost.macs);
-            if (answer.report.dropped == 0)
+            assert_true(answer.report.macs_saved < answer.report.macs);
+            if (answer.report.dropped == 0) {
                 assert_int_equal(answer.report.macs, cost.macs);
+                assert_int_equal(answer.report.macs_saved, cost.macs_saved);
+            }
             dropping += answer.report.dropped > 0;
             idle += answer.report.weight_bytes < answer.info.weight_bytes;
             answer_free(&answer);
@@ -166,25 +213,56 @@ static void the_report_adds_up(void **state)
     free(images);
 }
 
+static void the_report_adds_up(void **state)
+{
+    (void)state;
+    check_reports(1);
+    check_reports(0);
+}
+
+/* A head that reads all tokens leaves nothing out. */
+static void nothing_is_saved_without_a_class_token(void **state)
+{
+    (void)state;
+    for (uint32_t classifier = VMOE_CLASSIFIER_GAP; classifier <= VMOE_CLASSIFIER_MAP;
+         classifier++) {
+        const vmoe_info geometry = medium_info(classifier);
+        float *images = make_images(&geometry, IMAGES);
+        vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+        struct answer answer = must_answer(model, images, IMAGES, NULL);
+        vmoe_cost cost = VMOE_COST_INIT;
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        assert_ok(vmoe_get_cost(&answer.info, NULL, IMAGES, &cost, &error), error);
+        assert_int_equal(answer.report.macs_saved, 0);
+        assert_int_equal(cost.macs_saved, 0);
+        answer_free(&answer);
+        free(images);
+        vmoe_free(model);
+    }
+}
+
 /* ---- Routes --------------------------------------------------------------------------------- */
+
+#define REPLAYED 250u /* of 36 tokens: three slices */
 
 static void replayed_routes_give_the_same_bits(void **state)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_GAP);
     vmoe_model *model = make_model(&geometry, VMOE_PRECISION_BF16);
-    float *images = make_images(&geometry, 120); /* of 36 tokens: three slices */
+    float *images = make_images(&geometry, REPLAYED);
 
     (void)state;
     for (size_t d = 0; d < DIALS; d++) {
-        struct answer first = must_answer(model, images, 120, &dials[d]), again;
+        struct answer first = must_answer(model, images, REPLAYED, &dials[d]), again;
         vmoe_options options = VMOE_OPTIONS_INIT;
 
         options.experts_per_token = dials[d].experts_per_token;
         options.routes = first.routes;
         options.routes_length = first.report.routes_length;
         options.threads = 3;
-        again = must_answer(model, images, 120, &options);
-        assert_null(answer_difference(&first, 0, &again, 0, 120));
+        again = must_answer(model, images, REPLAYED, &options);
+        assert_null(answer_difference(&first, 0, &again, 0, REPLAYED));
         assert_memory_equal(first.load, again.load, first.report.load_length * sizeof *first.load);
         assert_int_equal(first.report.processed, again.report.processed);
         assert_int_equal(first.report.untouched, again.report.untouched);
@@ -591,6 +669,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_report_adds_up),
+        cmocka_unit_test(nothing_is_saved_without_a_class_token),
         cmocka_unit_test(replayed_routes_give_the_same_bits),
         cmocka_unit_test(dropping_every_pair_is_the_model_without_experts),
         cmocka_unit_test(the_order_of_choices_does_not_matter_to_the_sum),

@@ -1,0 +1,10 @@
+/* The instruction sets that this machine can run, AMX included if it is only emulated. */
+#ifndef VMOE_TESTS_TIERS_H
+#define VMOE_TESTS_TIERS_H
+
+#include <stdint.h>
+
+/* Values of vmoe_isa, REF first; behind the last stands VMOE_ISA_DEFAULT, which is 0. */
+const uint32_t *tiers(void);
+
+#endif
