@@ -622,6 +622,43 @@ static void a_second_call_allocates_nothing(void **state)
     free(images);
 }
 
+/*
+ * A load never holds a weight twice: its peak is the block of weights, the header and, in a compact
+ * file, a few chunks, far below the 16 MB that are promised.
+ */
+static void a_load_takes_the_weights_and_little_more(void **state)
+{
+    const size_t extra = (size_t)4 << 20;
+    vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_import_options as = VMOE_IMPORT_OPTIONS_INIT;
+
+    (void)state;
+    geometry.width = 192;
+    geometry.mlp = 768;
+    as.precision = VMOE_PRECISION_F32;
+    for (uint32_t compact = 0; compact <= 1; compact++) {
+        as.compact = compact;
+        write_model(&geometry, &as, scratch_path("peak.vmoe"));
+        for (uint32_t flags = 0; flags <= VMOE_LOAD_MMAP; flags += VMOE_LOAD_MMAP) {
+            const bool maps = flags == VMOE_LOAD_MMAP && !compact;
+            vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+            vmoe_model *model;
+            struct fault fault;
+            size_t weights;
+
+            fault_init(&fault, 0, false);
+            options.flags = flags;
+            options.allocator = &fault.allocator;
+            model = must_load(scratch_path("peak.vmoe"), &options);
+            weights = (size_t)info_of(model).weight_bytes;
+            assert_true(weights > 3 * extra);
+            assert_in_range(fault.peak, maps ? 0 : weights, (maps ? 0 : weights) + extra);
+            vmoe_free(model);
+            assert_int_equal(fault.live, 0);
+        }
+    }
+}
+
 static void the_workspace_has_the_size_that_the_cost_tells(void **state)
 {
     static const size_t counts[] = { 1, 2, 7, 60, 61, 500 };
@@ -700,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_can_call_and_free),
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
+        cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
         cmocka_unit_test(the_workspace_does_not_grow_with_the_images),
     };

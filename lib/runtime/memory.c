@@ -46,7 +46,7 @@ void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes)
     if (!vmoe_to_size(bytes, &size))
         return NULL;
     return allocator->alloc(allocator->context, size == 0 ? 1 : size,
-                            size >= 2 * HUGE_PAGE ? HUGE_PAGE : VMOE_ALIGNMENT);
+                            size >= HUGE_PAGE ? HUGE_PAGE : VMOE_ALIGNMENT);
 }
 
 void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes)
