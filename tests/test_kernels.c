@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "support/support.h"
+#include "support/tiles.h"
 
 #include <float.h>
 #include <math.h>
@@ -28,8 +29,8 @@ static const size_t inner_sizes[] = { 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 6
 /* Calls `check` with every table that can run here. */
 static void for_each_table(void (*check)(const struct vmoe_kernels *kernels))
 {
-    for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++)
-        if (vmoe_cpu_has(isa))
+    for (uint32_t isa = VMOE_ISA_REF; vmoe_isa_name(isa) != NULL; isa++)
+        if (vmoe_isa_available(isa))
             check(vmoe_kernels_for(isa));
 }
 
@@ -99,14 +100,16 @@ static void unfence(struct fenced *fenced)
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
-/* A product of up to 16 rows with one panel; both inputs end at a fence. */
+#define PRODUCT_ROWS 17u /* more than any table takes at once, but for AMX */
+
+/* A product of some rows with one panel; both inputs end at a fence. */
 struct product {
     struct fenced a_memory, panel_memory;
     uint32_t precision;
     size_t rows, k;
     float *a;    /* NaN between the rows */
     void *panel; /* packed */
-    float tile[GUARD_WORDS + VMOE_TILE_ROWS_MAX * VMOE_PANEL + GUARD_WORDS];
+    float tile[GUARD_WORDS + PRODUCT_ROWS * VMOE_PANEL + GUARD_WORDS];
 };
 
 static struct product *new_product(uint32_t precision, size_t rows, size_t k, float (*value)(void))
@@ -146,11 +149,19 @@ static const float *run(const struct vmoe_kernels *kernels, struct product *prod
 {
     float *tile = product->tile + GUARD_WORDS;
     const size_t end = GUARD_WORDS + rows * VMOE_PANEL;
+    struct vmoe_product call;
 
     for (size_t i = 0; i < sizeof product->tile / sizeof *tile; i++)
         product->tile[i] = GUARD_VALUE;
-    kernels->gemm[product->precision](rows, product->k, product->a + first * LDA, LDA,
-                                      product->panel, tile);
+    call = (struct vmoe_product){ .rows = rows,
+                                  .k = product->k,
+                                  .columns = VMOE_PANEL,
+                                  .a = product->a + first * LDA,
+                                  .lda = LDA * sizeof(float),
+                                  .panels = product->panel,
+                                  .out = tile,
+                                  .ldo = VMOE_PANEL * sizeof(float) };
+    kernels->product[VMOE_PRECISION_F32][product->precision](&call);
     for (size_t i = 0; i < GUARD_WORDS; i++)
         assert_true(product->tile[i] == GUARD_VALUE && product->tile[end + i] == GUARD_VALUE);
     return tile;
@@ -178,7 +189,7 @@ static void check_products(const struct vmoe_kernels *kernels, float (*value)(vo
 {
     for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++)
         for (size_t s = 0; s < INNER_SIZES; s++)
-            for (size_t rows = 1; rows <= kernels->tile_rows; rows++) {
+            for (size_t rows = 1; rows <= PRODUCT_ROWS; rows++) {
                 struct product *product = new_product(precision, rows, inner_sizes[s], value);
                 const double bound = units * 0x1p-24 * sqrt((double)product->k);
                 const float *tile = run(kernels, product, 0, rows);
@@ -223,12 +234,12 @@ static void products_of_reals_are_close_to_sums_in_double(void **state)
 static void check_rows(const struct vmoe_kernels *kernels)
 {
     static const size_t sizes[] = { 3, 100, 768 };
-    const size_t all = kernels->tile_rows;
+    const size_t all = PRODUCT_ROWS;
 
     for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++)
         for (size_t s = 0; s < 3; s++) {
             struct product *product = new_product(precision, all, sizes[s], random_real);
-            float whole[VMOE_TILE_ROWS_MAX * VMOE_PANEL];
+            float whole[PRODUCT_ROWS * VMOE_PANEL];
 
             memcpy(whole, run(kernels, product, 0, all), all * VMOE_PANEL * sizeof *whole);
             for (size_t rows = 1; rows <= all; rows++)
@@ -278,22 +289,21 @@ static void a_sum_runs_from_the_first_term_to_the_last(void **state)
 
 enum operation { GELU_TANH, GELU_ERF, TANH, SIGMOID, OPERATIONS };
 
+/* Activations are those of a product with a panel of ones in its first row, times one value. */
 static void apply(const struct vmoe_kernels *kernels, int operation, size_t n, float *x)
 {
-    switch (operation) {
-    case GELU_TANH:
-        kernels->gelu_tanh(n, x);
-        return;
-    case GELU_ERF:
-        kernels->gelu_erf(n, x);
-        return;
-    case TANH:
-        kernels->tanh(n, x);
-        return;
-    default:
+    static const uint32_t activations[] = { VMOE_GELU_TANH_OF, VMOE_GELU_ERF_OF, VMOE_TANH_OF };
+    float panel[16 * VMOE_PANEL] = { 0 };
+    struct vmoe_product call = { .rows = n, .k = 1, .columns = 1, .a = x, .lda = sizeof(float),
+                                 .panels = panel, .out = x, .ldo = sizeof(float) };
+
+    if (operation == SIGMOID) {
         kernels->sigmoid(n, x);
         return;
     }
+    panel[0] = 1.0f;
+    call.activation = activations[operation];
+    kernels->product[VMOE_PRECISION_F32][VMOE_PRECISION_F32](&call);
 }
 
 /* The function in double, without cancellation. */
@@ -564,21 +574,24 @@ static void every_isa_of_the_machine_has_a_table(void **state)
 {
     (void)state;
     assert_true(vmoe_cpu_has(VMOE_ISA_REF));
-    for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++) {
+    for (uint32_t isa = VMOE_ISA_REF; vmoe_isa_name(isa) != NULL; isa++) {
         const struct vmoe_kernels *kernels = vmoe_kernels_for(isa);
 
         if (!vmoe_cpu_has(isa))
             continue;
         assert_non_null(kernels);
         assert_int_equal(kernels->isa, isa);
-        assert_in_range(kernels->tile_rows, 1, VMOE_TILE_ROWS_MAX);
+        for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++)
+            assert_non_null(kernels->product[VMOE_PRECISION_F32][precision]);
+        assert_non_null(kernels->attend[VMOE_PRECISION_F32]);
     }
     assert_null(vmoe_kernels_for(VMOE_ISA_DEFAULT));
-    assert_null(vmoe_kernels_for(VMOE_ISA_AVX512 + 1));
+    assert_null(vmoe_kernels_for(1000));
 }
 
 int main(void)
 {
+    tiles_emulate();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_isa_of_the_machine_has_a_table),
         cmocka_unit_test(products_of_small_integers_are_exact),
