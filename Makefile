@@ -1,4 +1,4 @@
-# libvmoe.  `make help` lists the targets.
+# libvmoe.  `make help` lists the targets.  A room with targets of its own keeps them in its ROOM.mk.
 #
 # Objects live in build/CONFIG, so configurations never mix; CONFIG is release, debug, asan or tsan.
 
@@ -178,11 +178,15 @@ TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC)
 	"sh tests/check_header.sh $(CC)" $(TESTS:%="%") \
 	"$(PYTHON) tests/test_second_reader.py" "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
 
+# A ROOM.mk adds what `make check` shall build and run to these two.
+CHECK_BUILDS = all $(BUILD)/demo $(BUILD)/accuracy $(BUILD)/minimal $(BUILD)/bench_kernels \
+	$(BUILD)/bench_geometry $(BUILD)/bench_input $(TESTS)
+CHECK_COMMANDS = $(TEST_COMMANDS)
+
 .PHONY: check
 check: deps ## build and run the tests
-	$(Q)$(MAKE) --no-print-directory all $(BUILD)/demo $(BUILD)/accuracy $(BUILD)/minimal $(BUILD)/bench_kernels \
-		$(BUILD)/bench_geometry $(BUILD)/bench_input $(TESTS)
-	@sh tests/run.sh $(TEST_COMMANDS)
+	$(Q)$(MAKE) --no-print-directory $(CHECK_BUILDS)
+	@sh tests/run.sh $(CHECK_COMMANDS)
 
 .PHONY: check-layers check-symbols
 check-layers: ## every include goes to the same room or to a lower rank
@@ -246,9 +250,11 @@ uninstall: ## remove what install put there
 		$(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION) \
 		$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc $(DESTDIR)$(bindir)/vmoe
 
+include $(wildcard tests/*/*.mk examples/*/*.mk)
+
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | sort | while IFS="$$(printf '\t')" read -r t w; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(filter Makefile %.mk,$(MAKEFILE_LIST)) | sort | while IFS="$$(printf '\t')" read -r t w; do \
 		printf '  %-16s %s\n' "make $$t" "$$w"; done
 
 .SECONDARY:
