@@ -10,7 +10,8 @@ BUILD := build/$(CONFIG)
 
 CC ?= gcc
 AR ?= ar
-prefix ?= /usr/local
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
 bindir ?= $(prefix)/bin
 libdir ?= $(prefix)/lib
 includedir ?= $(prefix)/include
@@ -229,26 +230,35 @@ deps: ## install the packages that the build and the tests need (Debian)
 # ---- Installation -----------------------------------------------------------------------------------
 
 INSTALL ?= install
+CMAKE_DIR := $(libdir)/cmake/vmoe
+
+# Fills the @NAME@ of a template of lib/.
+FILL = sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' \
+	-e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' -e 's|@LDLIBS_LIB@|$(LDLIBS_LIB)|' \
+	-e "s|@RELATIVE_INCLUDE@|$$(realpath -m --relative-to=$(CMAKE_DIR) $(includedir))|"
+
+# What install puts where, below DESTDIR.
+INSTALLED := $(includedir)/vmoe.h $(libdir)/libvmoe.a $(libdir)/libvmoe.so.$(VERSION) \
+	$(libdir)/libvmoe.so.$(SOVERSION) $(libdir)/libvmoe.so $(bindir)/vmoe $(libdir)/pkgconfig/libvmoe.pc \
+	$(CMAKE_DIR)/vmoe-config.cmake $(CMAKE_DIR)/vmoe-config-version.cmake
 
 .PHONY: install
-install: all ## install library, header, pkg-config file and command below DESTDIR and prefix
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
+install: all ## install below PREFIX (/usr/local), or below DESTDIR for a package
+	$(INSTALL) -d $(sort $(dir $(INSTALLED:%=$(DESTDIR)%)))
 	$(INSTALL) -m 644 include/vmoe.h $(DESTDIR)$(includedir)/vmoe.h
 	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)/libvmoe.a
 	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION)
 	ln -sf libvmoe.so.$(VERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION)
 	ln -sf libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so
 	$(INSTALL) -m 755 $(BUILD)/vmoe $(DESTDIR)$(bindir)/vmoe
-	printf '%s\n' 'prefix=$(prefix)' 'libdir=$(libdir)' 'includedir=$(includedir)' '' 'Name: libvmoe' \
-		'Description: Sparse Vision Transformers (V-MoE) on CPUs' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lvmoe' 'Libs.private: $(LDLIBS_LIB)' 'Cflags: -I$${includedir}' \
-		>$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc
+	$(FILL) lib/libvmoe.pc.in >$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc
+	$(FILL) lib/vmoe-config.cmake.in >$(DESTDIR)$(CMAKE_DIR)/vmoe-config.cmake
+	$(FILL) lib/vmoe-config-version.cmake.in >$(DESTDIR)$(CMAKE_DIR)/vmoe-config-version.cmake
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(includedir)/vmoe.h $(DESTDIR)$(libdir)/libvmoe.a $(DESTDIR)$(libdir)/libvmoe.so \
-		$(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION) \
-		$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc $(DESTDIR)$(bindir)/vmoe
+	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	-rmdir $(DESTDIR)$(CMAKE_DIR) 2>/dev/null
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 
