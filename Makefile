@@ -103,7 +103,7 @@ $(BUILD)/accuracy: $(BUILD)/examples/demo/accuracy.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
-$(BUILD)/minimal: $(BUILD)/examples/c/minimal.o $(STATIC)
+$(BUILD)/minimal $(BUILD)/classify_folder: $(BUILD)/%: $(BUILD)/examples/c/%.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
