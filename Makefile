@@ -10,11 +10,6 @@ BUILD := build/$(CONFIG)
 
 CC ?= gcc
 AR ?= ar
-PREFIX ?= /usr/local
-prefix ?= $(PREFIX)
-bindir ?= $(prefix)/bin
-libdir ?= $(prefix)/lib
-includedir ?= $(prefix)/include
 PYTHON ?= $(shell for p in python3 /usr/bin/python3; do \
 	$$p -c 'import numpy' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 
@@ -33,7 +28,7 @@ CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 # Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
 	-D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
-ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CFLAGS)
+ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
 LDLIBS_LIB := -ljpeg -lz -lpthread -lm
 
 Q := $(if $(V),,@)
@@ -110,7 +105,7 @@ $(BUILD)/minimal $(BUILD)/classify_folder: $(BUILD)/%: $(BUILD)/examples/c/%.o $
 DEMO_MODEL := examples/demo/fashion-mnist.vmoe
 
 .PHONY: demo
-demo: deps $(BUILD)/demo ## classify the shipped pictures and turn the dial
+demo: build-deps $(BUILD)/demo ## classify the shipped pictures and turn the dial
 	@$(BUILD)/demo $(DEMO_MODEL) examples/demo/pictures/*.jpg
 
 # The strict float32 model is made from upstream's checkpoint; it is too large to ship.
@@ -212,7 +207,8 @@ check-tsan-run: deps
 
 # ---- What the build needs ---------------------------------------------------------------------------
 
-PACKAGES := libjpeg62-turbo-dev zlib1g-dev libxxhash-dev libcmocka-dev g++ python3 python3-numpy
+BUILD_PACKAGES := libjpeg62-turbo-dev zlib1g-dev libxxhash-dev
+PACKAGES := $(BUILD_PACKAGES) libcmocka-dev g++ python3 python3-numpy
 
 # Installs the Debian packages that are missing, as root or with sudo; silent if there are none.
 INSTALL_PACKAGES := install_packages() { \
@@ -222,43 +218,55 @@ INSTALL_PACKAGES := install_packages() { \
 	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; \
 	install_packages
 
-.PHONY: deps
+.PHONY: deps build-deps
+build-deps: ## install the packages that the build needs (Debian)
+	@if command -v apt-get >/dev/null; then $(INSTALL_PACKAGES) $(BUILD_PACKAGES); \
+	else echo "needed: libjpeg-turbo, zlib, xxHash (headers)"; fi
 deps: ## install the packages that the build and the tests need (Debian)
 	@if command -v apt-get >/dev/null; then $(INSTALL_PACKAGES) $(PACKAGES); \
-	else echo "needed: libjpeg-turbo, zlib, xxHash (headers), cmocka, Python 3 with NumPy"; fi
+	else echo "needed: libjpeg-turbo, zlib, xxHash (headers), cmocka, Python 3 with NumPy, CMake"; fi
 
 # ---- Installation -----------------------------------------------------------------------------------
 
-INSTALL ?= install
-CMAKE_DIR := $(libdir)/cmake/vmoe
+# PREFIX says where; DESTDIR puts the tree aside for packaging; single folders have GNU's names.
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
+bindir ?= $(prefix)/bin
+libdir ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+docdir ?= $(datadir)/doc/libvmoe
+pkgconfigdir ?= $(libdir)/pkgconfig
+cmakedir ?= $(libdir)/cmake/vmoe
+completionsdir ?= $(datadir)/bash-completion/completions
 
-# Fills the @NAME@ of a template of lib/.
-FILL = sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' \
-	-e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' -e 's|@LDLIBS_LIB@|$(LDLIBS_LIB)|' \
-	-e "s|@RELATIVE_INCLUDE@|$$(realpath -m --relative-to=$(CMAKE_DIR) $(includedir))|"
+# What examples/packaging/packaging.mk makes from templates.
+STAGE := $(BUILD)/packaging
 
-# What install puts where, below DESTDIR.
-INSTALLED := $(includedir)/vmoe.h $(libdir)/libvmoe.a $(libdir)/libvmoe.so.$(VERSION) \
-	$(libdir)/libvmoe.so.$(SOVERSION) $(libdir)/libvmoe.so $(bindir)/vmoe $(libdir)/pkgconfig/libvmoe.pc \
-	$(CMAKE_DIR)/vmoe-config.cmake $(CMAKE_DIR)/vmoe-config-version.cmake
+# MODE:SOURCE:TARGET, or link:TEXT:TARGET
+INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
+	644:$(STATIC):$(libdir)/libvmoe.a \
+	755:$(SHARED):$(libdir)/libvmoe.so.$(VERSION) \
+	link:libvmoe.so.$(VERSION):$(libdir)/libvmoe.so.$(SOVERSION) \
+	link:libvmoe.so.$(SOVERSION):$(libdir)/libvmoe.so \
+	644:$(STAGE)/libvmoe.pc:$(pkgconfigdir)/libvmoe.pc \
+	644:$(STAGE)/vmoe-config.cmake:$(cmakedir)/vmoe-config.cmake \
+	644:$(STAGE)/vmoe-config-version.cmake:$(cmakedir)/vmoe-config-version.cmake \
+	755:$(BUILD)/vmoe:$(bindir)/vmoe \
+	644:examples/packaging/completion.bash:$(completionsdir)/vmoe \
+	644:$(STAGE)/vmoe.1:$(mandir)/man1/vmoe.1 \
+	644:$(STAGE)/libvmoe.3:$(mandir)/man3/libvmoe.3 \
+	644:$(STAGE)/vmoe-format.5:$(mandir)/man5/vmoe-format.5 \
+	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
+	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
 
-.PHONY: install
-install: all ## install below PREFIX (/usr/local), or below DESTDIR for a package
-	$(INSTALL) -d $(sort $(dir $(INSTALLED:%=$(DESTDIR)%)))
-	$(INSTALL) -m 644 include/vmoe.h $(DESTDIR)$(includedir)/vmoe.h
-	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)/libvmoe.a
-	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION)
-	ln -sf libvmoe.so.$(VERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION)
-	ln -sf libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so
-	$(INSTALL) -m 755 $(BUILD)/vmoe $(DESTDIR)$(bindir)/vmoe
-	$(FILL) lib/libvmoe.pc.in >$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc
-	$(FILL) lib/vmoe-config.cmake.in >$(DESTDIR)$(CMAKE_DIR)/vmoe-config.cmake
-	$(FILL) lib/vmoe-config-version.cmake.in >$(DESTDIR)$(CMAKE_DIR)/vmoe-config-version.cmake
-
-.PHONY: uninstall
+.PHONY: install uninstall
+install: all stage ## install library, command and manuals below DESTDIR and PREFIX
+	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh install $(INSTALLED)
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
 uninstall: ## remove what install put there
-	rm -f $(INSTALLED:%=$(DESTDIR)%)
-	-rmdir $(DESTDIR)$(CMAKE_DIR) 2>/dev/null
+	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh uninstall $(INSTALLED)
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 

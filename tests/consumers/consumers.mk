@@ -1,3 +1,13 @@
-# Programs of somebody else's, built against an installed tree.
-PACKAGES += pkg-config cmake
-CHECK_COMMANDS += "sh tests/consumers/check.sh $(BUILD) $(DEMO_MODEL)"
+# The installed library in the hands of its users.
+
+PACKAGES += cmake pkg-config mandoc
+CHECK_COMMANDS += "sh tests/consumers/check_install.sh $(BUILD) $(PYTHON)" \
+	"sh tests/consumers/check_consumers.sh $(BUILD)"
+
+.PHONY: check-install check-meson
+check-install: all ## install, uninstall, and build users' programs against the installed tree
+	@sh tests/run.sh "sh tests/consumers/check_install.sh $(BUILD) $(PYTHON)" \
+		"sh tests/consumers/check_consumers.sh $(BUILD)"
+check-meson: all ## the same for a user's Meson project
+	@$(INSTALL_PACKAGES) meson
+	@sh tests/run.sh "sh tests/consumers/check_consumers.sh $(BUILD) meson"
