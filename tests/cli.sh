@@ -30,28 +30,9 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
-passed=0
-failed=0
+# shellcheck source=tests/checks.sh
+. "$root/tests/checks.sh"
 skipped=0
-
-result() { # STATUS NAME
-    if [ "$1" -eq 0 ]; then
-        passed=$((passed + 1))
-        echo "ok - $2"
-    else
-        failed=$((failed + 1))
-        echo "not ok - $2"
-    fi
-}
-
-check() { # NAME COMMAND...: the command succeeds
-    name=$1
-    shift
-    "$@" >check.out 2>&1
-    status=$?
-    result $status "$name"
-    [ $status -eq 0 ] || sed 's/^/#   /' check.out
-}
 
 refuse() { # NAME COMMAND...: the command fails
     name=$1
@@ -602,5 +583,4 @@ fi
 check "a closed stdout is a failure" test $? -eq 1
 
 [ $skipped -eq 0 ] || echo "$skipped skipped"
-echo "$passed passed, $failed failed"
-[ $failed -eq 0 ]
+summary
