@@ -1,0 +1,52 @@
+#!/bin/sh
+# check_deb.sh: the Debian packages are installed below a folder of their own, a user's program is built
+# against them and answers as the packaged command, and purging them leaves nothing.
+#
+# --force-depends, because the packages they need are not in that folder but on the machine.
+root=$PWD/build/deb/root
+model=examples/demo/fashion-mnist.vmoe
+picture=examples/demo/pictures/bag.jpg
+triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
+libdir=$root/usr/lib/$triplet
+passed=0 failed=0
+
+try() { # NAME COMMAND...
+    name=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); echo "ok - $name"; else
+        failed=$((failed + 1))
+        echo "not ok - $name"
+    fi
+}
+
+package_tool() {
+    dpkg --root="$root" --force-not-root --force-depends --force-script-chrootless --log=/dev/null "$@" \
+        >>build/deb/root.log 2>&1
+}
+
+files() {
+    find "$root" -path "$root/var" -prune -o -type f -print -o -type l -print
+}
+
+answers() {
+    "$root/usr/bin/vmoe" classify --json --top 3 $model $picture | grep -o '"index": [^}]*' >build/deb/expected
+    [ "$(wc -l <build/deb/expected)" = 3 ] &&
+        LD_LIBRARY_PATH=$libdir build/deb/classify $model $picture | cmp - build/deb/expected
+}
+
+export PKG_CONFIG_LIBDIR="$libdir/pkgconfig:/usr/lib/$triplet/pkgconfig"
+export PKG_CONFIG_SYSROOT_DIR="$root"
+rm -rf "$root"
+mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates"
+touch "$root/var/lib/dpkg/status"
+
+try "install" package_tool --install build/deb/libvmoe0_*.deb build/deb/libvmoe-dev_*.deb build/deb/vmoe-tools_*.deb
+# shellcheck disable=SC2046
+try "compile" cc tests/consumers/classify.c $(pkg-config --cflags --libs libvmoe) -o build/deb/classify
+try "run" answers
+try "purge" package_tool --purge vmoe-tools libvmoe-dev libvmoe0
+try "nothing is left" [ -z "$(files)" ]
+[ -z "$(files)" ] || files
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
