@@ -261,12 +261,16 @@ INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
 	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
 
+# Root's installation on this machine is for all programs, which find libraries by ldconfig's cache.
+TELL_LOADER = [ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
+
 .PHONY: install uninstall
 install: all stage ## install library, command and manuals below DESTDIR and PREFIX
 	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh install $(INSTALLED)
-	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
+	@$(TELL_LOADER)
 uninstall: ## remove what install put there
 	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh uninstall $(INSTALLED)
+	@$(TELL_LOADER)
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 
