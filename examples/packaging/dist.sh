@@ -1,7 +1,7 @@
 #!/bin/sh
-# dist.sh: build/libvmoe-VERSION.tar.gz from the files that git tracks, as they are in the tree; where
-# there is no git, in an unpacked tarball, from all files.  The same files give the same bytes: order,
-# owners, modes and times are fixed, the time to the last commit's (or SOURCE_DATE_EPOCH).
+# dist.sh: build/libvmoe-VERSION.tar.gz from the files that git tracks, as they are in the tree;
+# where there is no git, in an unpacked tarball, from all files.  The same files give the same bytes:
+# order, owners, modes and times are fixed, the time to the last commit's (or SOURCE_DATE_EPOCH).
 set -eu
 name=libvmoe-$(cat VERSION)
 mkdir -p build

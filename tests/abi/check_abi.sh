@@ -1,9 +1,9 @@
 #!/bin/sh
-# check_abi.sh LIBRARY: the binary interface is the recorded one, and changes to it would be noticed.
+# check_abi.sh LIBRARY: the binary interface is the recorded one, and changes would be noticed.
 # check_abi.sh LIBRARY record: records it, after the change has been reviewed (docs/abi.md).
 #
-# Only what vmoe.h declares counts, and nothing that depends on compiler and machine: one record serves
-# all machines with pointers of 64 bits.
+# Only what vmoe.h declares counts, and nothing that depends on compiler and machine: one record
+# serves all machines with pointers of 64 bits.
 library=$1
 recorded=tests/abi/libvmoe.so.0.abi
 work=$(mktemp -d) || exit 1
@@ -26,7 +26,8 @@ abi_of() { # LIBRARY INCLUDE
 # Additions count as differences too.
 same() { # LIBRARY INCLUDE
     : >"$work/report"
-    abi_of "$1" "$2" >"$work/now.abi" && abidiff --harmless "$recorded" "$work/now.abi" >"$work/report"
+    abi_of "$1" "$2" >"$work/now.abi" &&
+        abidiff --harmless "$recorded" "$work/now.abi" >"$work/report"
 }
 
 if [ "${2:-}" = record ]; then
@@ -45,17 +46,14 @@ fi
 build_changed() { # SED
     cp -R include lib "$work"
     sed -i "$1" "$work/include/vmoe.h" "$work/lib/vmoe.map" "$work/lib/vmoe.c" "$work"/lib/*/*.c
-    (cd "$work" && gcc -std=c11 -w -g -fPIC -fvisibility=hidden -D_FILE_OFFSET_BITS=64 -Iinclude -Ilib \
-        -shared -Wl,-soname,libvmoe.so.0 -Wl,--version-script=lib/vmoe.map \
+    (cd "$work" && cc -std=c11 -w -g -fPIC -fvisibility=hidden -D_FILE_OFFSET_BITS=64 -Iinclude \
+        -Ilib -shared -Wl,-soname,libvmoe.so.0 -Wl,--version-script=lib/vmoe.map \
         lib/vmoe.c lib/model/presets.c lib/runtime/status.c -o libvmoe.so)
 }
 
 notices() { # WHAT SED
-    if build_changed "$2" && ! same "$work/libvmoe.so" "$work/include" && [ -s "$work/report" ]; then
-        right
-    else
-        wrong "not noticed: $1"
-    fi
+    if build_changed "$2" && ! same "$work/libvmoe.so" "$work/include" && [ -s "$work/report" ]
+    then right; else wrong "not noticed: $1"; fi
 }
 
 if build_changed '' && same "$work/libvmoe.so" "$work/include"; then right; else
@@ -64,7 +62,7 @@ if build_changed '' && same "$work/libvmoe.so" "$work/include"; then right; else
 fi
 notices "a field in the middle" 's|^    uint32_t priority;  |    uint32_t more; &|'
 notices "a field at the end" 's|^    size_t routes_length; /\* elements.*|& size_t more;|'
-notices "another type of the same size" 's|^    const int32_t \*cancel;|    const uint32_t *cancel;|'
+notices "another type of the same size" 's|^    const int32_t \*cancel;|    const float *cancel;|'
 notices "another type of a parameter" 's|vmoe_preset_name(size_t |vmoe_preset_name(uint32_t |'
 notices "another value of a status" 's|VMOE_ERR_THREAD = 11|VMOE_ERR_THREAD = 12|'
 notices "a function that is gone" '/^        vmoe_preset;/d'

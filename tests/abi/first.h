@@ -1,5 +1,6 @@
 /*
- * The interface as programs of the first version know it, for program.c: written out and never changed.
+ * The interface as programs of the first version know it, for program.c: written out, and never
+ * changed.
  *
  * Structs are as long as they were before anything was appended to them.  vmoe_options is cut short
  * further, behind C: no header had it so, but by the rule of sizes one might have had.
@@ -19,8 +20,8 @@ typedef struct vmoe_error {
 
 typedef struct vmoe_info {
     uint32_t size;
-    uint32_t image_size, patch_size, tokens, width, heads, mlp, layers, classes, pre_logits, features;
-    uint32_t classifier, gelu, output, experts, moe_layers;
+    uint32_t image_size, patch_size, tokens, width, heads, mlp, layers, classes, pre_logits;
+    uint32_t features, classifier, gelu, output, experts, moe_layers;
     uint8_t moe[256];
     uint32_t experts_per_token, group_images;
     double capacity;
@@ -30,14 +31,14 @@ typedef struct vmoe_info {
     uint64_t parameters, weight_bytes, file_bytes;
     uint8_t id[16];
 } vmoe_info;
-#define VMOE_INFO_INIT { sizeof(vmoe_info) }
+#define VMOE_INFO_INIT { .size = sizeof(vmoe_info) }
 
 typedef struct vmoe_options {
     uint32_t size;
     uint32_t experts_per_token;
     double capacity;
 } vmoe_options;
-#define VMOE_OPTIONS_INIT { sizeof(vmoe_options), 0, 0.0 }
+#define VMOE_OPTIONS_INIT { .size = sizeof(vmoe_options) }
 
 typedef struct vmoe_picture {
     uint32_t kind, width, height;
@@ -54,7 +55,7 @@ typedef struct vmoe_input {
     const float *tensor;
     size_t length;
 } vmoe_input;
-#define VMOE_INPUT_INIT { sizeof(vmoe_input) }
+#define VMOE_INPUT_INIT { .size = sizeof(vmoe_input) }
 
 typedef struct vmoe_report {
     uint32_t size, isa, precision, threads, experts_per_token, group_images;
@@ -67,7 +68,7 @@ typedef struct vmoe_report {
     int16_t *routes;
     size_t routes_length;
 } vmoe_report;
-#define VMOE_REPORT_INIT { sizeof(vmoe_report) }
+#define VMOE_REPORT_INIT { .size = sizeof(vmoe_report) }
 
 typedef struct vmoe_output {
     uint32_t size, reserved;
@@ -81,13 +82,13 @@ typedef struct vmoe_output {
     size_t top_length, top_count;
     vmoe_report *report;
 } vmoe_output;
-#define VMOE_OUTPUT_INIT { sizeof(vmoe_output) }
+#define VMOE_OUTPUT_INIT { .size = sizeof(vmoe_output) }
 
 typedef struct vmoe_cost {
     uint32_t size, reserved;
     uint64_t capacity, macs, macs_padded, macs_dense, weight_bytes, workspace_bytes;
 } vmoe_cost;
-#define VMOE_COST_INIT { sizeof(vmoe_cost) }
+#define VMOE_COST_INIT { .size = sizeof(vmoe_cost) }
 
 vmoe_status vmoe_load_file(const char *path, const void *options, vmoe_model **model,
                            vmoe_error *error);

@@ -2,7 +2,7 @@
  * program MODEL.vmoe PICTURE.jpg: prints what a call with K = 1 and C = 0.3 gives.
  *
  * It is compiled with the first header and with today's; both programs must print the same.  What
- * lies behind a struct is not the library's: it is filled with 0xEE before and looked at afterwards.
+ * lies behind a struct is not the library's: it is filled with 0xEE and looked at afterwards.
  */
 #include HEADER
 #include <stdio.h>

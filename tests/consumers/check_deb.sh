@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_deb.sh: the Debian packages are installed below a folder of their own, a user's program is built
-# against them and answers as the packaged command, and purging them leaves nothing.
+# check_deb.sh: the Debian packages are installed below a folder of their own, a user's program is
+# built against them and answers as the packaged command, and purging them leaves nothing.
 #
 # --force-depends, because the packages they need are not in that folder but on the machine.
 root=$PWD/build/deb/root
@@ -20,8 +20,8 @@ try() { # NAME COMMAND...
 }
 
 package_tool() {
-    dpkg --root="$root" --force-not-root --force-depends --force-script-chrootless --log=/dev/null "$@" \
-        >>build/deb/root.log 2>&1
+    dpkg --root="$root" --force-not-root --force-depends --force-script-chrootless \
+        --log=/dev/null "$@" >>build/deb/root.log 2>&1
 }
 
 files() {
@@ -29,7 +29,8 @@ files() {
 }
 
 answers() {
-    "$root/usr/bin/vmoe" classify --json --top 3 $model $picture | grep -o '"index": [^}]*' >build/deb/expected
+    "$root/usr/bin/vmoe" classify --json --top 3 $model $picture | grep -o '"index": [^}]*' \
+        >build/deb/expected
     [ "$(wc -l <build/deb/expected)" = 3 ] &&
         LD_LIBRARY_PATH=$libdir build/deb/classify $model $picture | cmp - build/deb/expected
 }
@@ -40,9 +41,11 @@ rm -rf "$root"
 mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates"
 touch "$root/var/lib/dpkg/status"
 
-try "install" package_tool --install build/deb/libvmoe0_*.deb build/deb/libvmoe-dev_*.deb build/deb/vmoe-tools_*.deb
+try "install" package_tool --install build/deb/libvmoe0_*.deb build/deb/libvmoe-dev_*.deb \
+    build/deb/vmoe-tools_*.deb
 # shellcheck disable=SC2046
-try "compile" cc tests/consumers/classify.c $(pkg-config --cflags --libs libvmoe) -o build/deb/classify
+try "compile" cc tests/consumers/classify.c -o build/deb/classify \
+    $(pkg-config --cflags --libs libvmoe)
 try "run" answers
 try "purge" package_tool --purge vmoe-tools libvmoe-dev libvmoe0
 try "nothing is left" [ -z "$(files)" ]

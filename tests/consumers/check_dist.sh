@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_dist.sh: the tarball builds and passes the short check where there is no git, and makes the same
-# tarball again.
+# check_dist.sh: the tarball builds and passes the short check where there is no git, and makes the
+# same tarball again.
 tarball=$PWD/build/libvmoe-$(cat VERSION).tar.gz
 work=$PWD/build/dist
 passed=0 failed=0

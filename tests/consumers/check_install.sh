@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_install.sh BUILD PYTHON: what `make install` puts where, that it says the truth, and that `make uninstall`
-# leaves nothing.
+# check_install.sh BUILD PYTHON: what `make install` puts where, that it says the truth, and that
+# `make uninstall` leaves nothing.
 build=$1 python=$2
 work=$PWD/$build/install
 version=$(cat VERSION)
@@ -59,17 +59,22 @@ nothing_left() { # TREE
     [ -z "$(find "$1" -mindepth 1 -print -quit)" ]
 }
 
-rm -rf "$work"
-mkdir -p "$work"
 multiarch=lib/some-linux-gnu
 staged="$work/a stage"
-try "install below DESTDIR" make_quietly install DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+
+stage() { # TARGET
+    make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+}
+
+rm -rf "$work"
+mkdir -p "$work"
+try "install below DESTDIR" stage install
 try "everything is in its place" expect $multiarch "$staged/usr"
 try "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
     "$staged/usr/$multiarch/pkgconfig/libvmoe.pc"
 try "no file knows where it was built" no_text_has "$work"
 try "no @NAME@ is left of a template" no_text_has "@[A-Z_]+@"
-try "uninstall below DESTDIR" make_quietly uninstall DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+try "uninstall below DESTDIR" stage uninstall
 try "... leaves nothing" nothing_left "$staged"
 
 tree=$work/tree
@@ -101,7 +106,8 @@ section() { # NAME
 page_has_options() {
     for command in $(commands); do
         "$tree/bin/vmoe" "$command" --help | words_with_hyphens >"$work/help"
-        [ -s "$work/help" ] && section "$command" | words_with_hyphens | diff "$work/help" - || return 1
+        [ -s "$work/help" ] || return 1
+        section "$command" | words_with_hyphens | diff "$work/help" - || return 1
     done
 }
 
