@@ -14,11 +14,11 @@ FILL = sed -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' \
 # ---- Manual pages -----------------------------------------------------------------------------------
 
 TYPESET := awk -f docs/man/roff.awk -f
-COMMANDS = $(RUN) $(BUILD)/vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
+LIST_COMMANDS = $(RUN) $(BUILD)/vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
 
 $(STAGE)/vmoe.1: docs/man/vmoe.1.in $(BUILD)/vmoe $(wildcard docs/man/*.awk)
 	@mkdir -p $(@D)
-	$(Q)for c in $$($(COMMANDS)); do $(RUN) $(BUILD)/vmoe $$c --help; done | \
+	$(Q)for c in $$($(LIST_COMMANDS)); do $(RUN) $(BUILD)/vmoe $$c --help; done | \
 		$(TYPESET) docs/man/help.awk >$@.content
 	$(Q)[ -s $@.content ] || { echo "$(BUILD)/vmoe does not run here; RUN may help"; exit 1; }
 	$(Q)$(FILL) $< >$@
