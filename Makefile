@@ -246,6 +246,7 @@ STAGE := $(BUILD)/packaging
 
 # MODE:SOURCE:TARGET, or link:TEXT:TARGET
 INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
+	644:examples/cpp/vmoe.hpp:$(includedir)/vmoe.hpp \
 	644:$(STATIC):$(libdir)/libvmoe.a \
 	755:$(SHARED):$(libdir)/libvmoe.so.$(VERSION) \
 	link:libvmoe.so.$(VERSION):$(libdir)/libvmoe.so.$(SOVERSION) \
@@ -261,12 +262,17 @@ INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
 	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
 
+# Programs find a library of the system's own folders by the loader's cache, which root can renew.
+TELL_LOADER = case '$(DESTDIR)$(prefix)' in /usr | /usr/local) \
+	[ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig ;; esac
+
 .PHONY: install uninstall
 install: all stage ## install library, command and manuals below DESTDIR and PREFIX
 	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh install $(INSTALLED)
-	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig
+	@$(TELL_LOADER)
 uninstall: ## remove what install put there
 	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh uninstall $(INSTALLED)
+	@$(TELL_LOADER)
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 

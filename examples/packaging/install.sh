@@ -2,8 +2,8 @@
 # install.sh install|uninstall ENTRY...: puts files below $DESTDIR, or takes them away again.
 #
 # An ENTRY is MODE:SOURCE:TARGET, or link:TEXT:TARGET for a symbolic link.  Uninstalling also removes
-# the folders that are empty then, but neither $DESTDIR, nor $PREFIX as such, nor what every system has
-# in /usr/local.
+# the folders that are empty then, but neither $DESTDIR, nor $PREFIX as such, nor what every system
+# has in /usr/local.
 set -eu
 verb=$1
 shift
@@ -19,7 +19,8 @@ put() { # MODE SOURCE TARGET
 kept() { # FOLDER
     case $DESTDIR$1 in
     "$PREFIX" | "$DESTDIR/") true ;;
-    /usr/local/bin | /usr/local/include | /usr/local/lib | /usr/local/share | /usr/local/share/man) true ;;
+    /usr/local/bin | /usr/local/include | /usr/local/lib) true ;;
+    /usr/local/share | /usr/local/share/man) true ;;
     *) false ;;
     esac
 }

@@ -14,11 +14,11 @@ FILL = sed -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' \
 # ---- Manual pages -----------------------------------------------------------------------------------
 
 TYPESET := awk -f docs/man/roff.awk -f
-COMMANDS = $(RUN) $(BUILD)/vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
+LIST_COMMANDS = $(RUN) $(BUILD)/vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
 
 $(STAGE)/vmoe.1: docs/man/vmoe.1.in $(BUILD)/vmoe $(wildcard docs/man/*.awk)
 	@mkdir -p $(@D)
-	$(Q)for c in $$($(COMMANDS)); do $(RUN) $(BUILD)/vmoe $$c --help; done | \
+	$(Q)for c in $$($(LIST_COMMANDS)); do $(RUN) $(BUILD)/vmoe $$c --help; done | \
 		$(TYPESET) docs/man/help.awk >$@.content
 	$(Q)[ -s $@.content ] || { echo "$(BUILD)/vmoe does not run here; RUN may help"; exit 1; }
 	$(Q)$(FILL) $< >$@
@@ -54,3 +54,16 @@ $(STAGE)/%: examples/packaging/%.in FORCE
 		-e 's|@CMAKE_INCLUDEDIR@|$(call relative,$(cmakedir),$(includedir))|' \
 		-e 's|@CMAKE_LIBS@|$(call semicolons,$(LDLIBS_LIB))|' \
 		-e "s|@POINTER_BYTES@|$$(echo __SIZEOF_POINTER__ | $(CC) -E -P -)|" $< >$@
+
+# ---- Tarball and Debian packages --------------------------------------------------------------------
+
+.PHONY: smoke dist deb
+smoke: all ## a short check of a build, without the test programs
+	@sh tests/run.sh "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map" \
+		"sh tests/check_header.sh $(CC)" "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
+dist: ## build/libvmoe-VERSION.tar.gz, which needs no git
+	@sh examples/packaging/dist.sh
+deb: dist ## the Debian packages libvmoe0, libvmoe-dev and vmoe-tools in build/deb
+	@$(INSTALL_PACKAGES) build-essential debhelper lintian $(BUILD_PACKAGES) python3-numpy
+	$(Q)sh examples/packaging/deb.sh
+	lintian --fail-on error build/deb/*.changes

@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_consumers.sh BUILD [meson]: programs of users are built against an installed tree, with
-# pkg-config and CMake (or with Meson), in C and C++, shared and static.  Each classifies a picture and
-# must answer as the installed command does.
+# pkg-config and CMake (or with Meson), in C and C++, shared and static.  Each classifies a picture
+# and must answer as the installed command does.
 #
 # The tree is moved before it is used: pkg-config and CMake must find it where it is.
 build=$1
@@ -26,7 +26,8 @@ mkdir -p "$work"
 export PKG_CONFIG_PATH="$tree/lib/pkgconfig"
 check "make install" make install "CONFIG=${build##*/}" PREFIX="$work/first"
 mv "$work/first" "$tree"
-"$tree/bin/vmoe" classify --json --top 3 "$model" "$picture" | grep -o '"index": [^}]*' >"$work/expected"
+"$tree/bin/vmoe" classify --json --top 3 "$model" "$picture" | grep -o '"index": [^}]*' \
+    >"$work/expected"
 check "the installed command classifies" [ "$(wc -l <"$work/expected")" = 3 ]
 
 compile() { # NAME LANGUAGE KIND COMMAND...
@@ -54,8 +55,8 @@ else
     check "CMake configures" cmake -S "$here" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$tree"
     check "CMake compiles" cmake --build "$work/cmake" --parallel 2
 fi
-for program in "$work"/cmake/cmake_* "$work"/meson/meson_*; do
-    [ -x "$program" ] && [ -f "$program" ] && check "${program##*/} answers" answers "$program" "${program##*_}"
+for program in "$work"/cmake/cmake_*_* "$work"/meson/meson_*_*; do
+    [ -f "$program" ] && check "${program##*/} answers" answers "$program" "${program##*_}"
 done
 
 summary

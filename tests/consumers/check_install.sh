@@ -1,6 +1,6 @@
 #!/bin/sh
-# check_install.sh BUILD PYTHON: what `make install` puts where, that it says the truth, and that `make uninstall`
-# leaves nothing.
+# check_install.sh BUILD PYTHON: what `make install` puts where, that it says the truth, and that
+# `make uninstall` leaves nothing.
 build=$1 python=$2
 work=$PWD/$build/install
 version=$(cat VERSION)
@@ -21,6 +21,7 @@ list() { # TREE
 expect() { # LIBDIR: the tree is this
     LC_ALL=C sort >"$work/expected" <<FILES
 644 include/vmoe.h
+644 include/vmoe.hpp
 644 $1/libvmoe.a
 755 $1/libvmoe.so.$version
 link $1/libvmoe.so.0 libvmoe.so.$version
@@ -47,17 +48,21 @@ nothing_left() { # TREE
     [ -z "$(find "$1" -mindepth 1 -print -quit)" ]
 }
 
-rm -rf "$work"
-mkdir -p "$work"
+stage() { # TARGET
+    make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+}
+
 multiarch=lib/some-linux-gnu
 staged="$work/a stage"
-check "install below DESTDIR" make_quietly install DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+rm -rf "$work"
+mkdir -p "$work"
+check "install below DESTDIR" stage install
 check "everything is in its place" expect $multiarch "$staged/usr"
 check "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
     "$staged/usr/$multiarch/pkgconfig/libvmoe.pc"
 check "no file knows where it was built" no_text_has "$work"
 check "no @NAME@ is left of a template" no_text_has "@[A-Z_]+@"
-check "uninstall below DESTDIR" make_quietly uninstall DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+check "uninstall below DESTDIR" stage uninstall
 check "... leaves nothing" nothing_left "$staged"
 
 tree=$work/tree
@@ -89,7 +94,8 @@ section() { # NAME
 page_has_options() {
     for command in $(commands); do
         "$tree/bin/vmoe" "$command" --help | words_with_hyphens >"$work/help"
-        [ -s "$work/help" ] && section "$command" | words_with_hyphens | diff "$work/help" - || return 1
+        [ -s "$work/help" ] || return 1
+        section "$command" | words_with_hyphens | diff "$work/help" - || return 1
     done
 }
 

@@ -1,5 +1,5 @@
-# completion.bash TREE: the installed completion offers the commands, the options and the words that the
-# installed command knows.  Prints what differs.
+# completion.bash TREE: the installed completion offers the commands, the options and the words that
+# the installed command knows.  Prints what differs.
 tree=$1
 PATH=$tree/bin:$PATH
 source "$tree/share/bash-completion/completions/vmoe"
@@ -22,8 +22,8 @@ commands=$(vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p')
 offers "$commands"$'\nhelp\n--help\n--version' vmoe ""
 offers "$commands"$'\nhelp' vmoe help ""
 for command in $commands; do
-    options=$(vmoe "$command" --help | sed '1,/^Options:/d; /^$/,$d' | grep -oE '^ +(-., )?--?[a-z-]+' |
-        tr -d ', ' | sed 's/^\(-[a-zA-Z]\)--/\1\n--/')
+    options=$(vmoe "$command" --help | sed '1,/^Options:/d; /^$/,$d' |
+        grep -oE '^ +(-., )?--?[a-z-]+' | tr -d ', ' | sed 's/^\(-[a-zA-Z]\)--/\1\n--/')
     [[ $options == *--help* ]] || failed=1
     offers "$options" vmoe "$command" -
 done
