@@ -49,7 +49,7 @@ $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 $(BUILD)/%_avx512.o: ISA := $(AVX512)
 $(BUILD)/%_vnni.o: ISA := $(AVX512) -mavx512vnni
-$(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
+$(BUILD)/%_bf16.o $(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
 
 all: lib tools ## the library and the vmoe command
 .PHONY: all

@@ -46,6 +46,8 @@ struct bench {
     uint8_t *pool; /* COLD_BYTES and one more matrix */
     float *a, *out, *source, *scales, *bias;
     void *rows;
+    uint8_t *scratch;
+    uint64_t scratch_bytes; /* of a thread */
     int32_t *sums;
     struct vmoe_quant *quants;
 };
@@ -122,18 +124,26 @@ PEAK(peak_ref, "sse2", __m128, _mm_set1_ps, MUL_ADD, _mm_storeu_ps, 4)
 PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps, 8)
 PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps, 16)
 
-__attribute__((target("avx512f,avx512vnni"))) static void peak_vnni(void *context, size_t i)
-{
-    __m512i chain[PEAK_CHAINS], factor = _mm512_set1_epi8((char)(i & 1));
-    float *out = context;
+/* The same of instructions that add several products of narrow numbers to a sum. */
+#define PEAK_DOT(name, isa, dot)                                                                   \
+    __attribute__((target(isa))) static void name(void *context, size_t i)                         \
+    {                                                                                              \
+        __m512i chain[PEAK_CHAINS], factor = _mm512_set1_epi8((char)(i & 1));                      \
+        float *out = context;                                                                      \
+                                                                                                   \
+        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =                  \
+            _mm512_set1_epi32(c);                                                                  \
+        for (int step = 0; step < PEAK_STEPS; step++)                                              \
+            _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =              \
+                dot(chain[c], factor, factor);                                                     \
+        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++)                             \
+            _mm512_storeu_si512(out + c * 16, chain[c]);                                           \
+    }
 
-    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] = _mm512_set1_epi32(c);
-    for (int step = 0; step < PEAK_STEPS; step++)
-        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =
-            _mm512_dpbusd_epi32(chain[c], factor, factor);
-    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++)
-        _mm512_storeu_si512(out + c * 16, chain[c]);
-}
+#define DOT_BF16(sum, a, b) (__m512i)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b)
+
+PEAK_DOT(peak_vnni, "avx512f,avx512vnni", _mm512_dpbusd_epi32)
+PEAK_DOT(peak_bf16, "avx512f,avx512bf16", DOT_BF16)
 
 /*
  * A product of 32 rows and one panel that both stay in the first-level cache: the tile unit with its
@@ -165,6 +175,8 @@ static struct peak peak_of(uint32_t isa, uint32_t rows)
         return (struct peak){ peak_tiles, tiles * 64 };
     if (rows == VMOE_PRECISION_INT8)
         return (struct peak){ peak_vnni, steps * 64 };
+    if (rows == VMOE_PRECISION_BF16)
+        return (struct peak){ peak_bf16, steps * 32 };
     if (isa == VMOE_ISA_REF)
         return (struct peak){ peak_ref, steps * 4 };
     return isa == VMOE_ISA_AVX2 ? (struct peak){ peak_avx2, steps * 8 }
@@ -302,7 +314,9 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
                                                   .store = store == VMOE_PRECISION_BF16
                                                                ? VMOE_STORE_BF16
                                                                : VMOE_STORE_F32,
-                                                  .activation = bench->activation };
+                                                  .activation = bench->activation,
+                                                  .scratch = bench->scratch,
+                                                  .scratch_bytes = bench->scratch_bytes };
         product.bytes = vmoe_pack_bytes(precision, k, n);
         vmoe_pack(precision, k, n, bench->source, n, 1, bench->pool, bench->scales);
         for (uint64_t copy = 1; copy <= COLD_BYTES / product.bytes; copy++)
@@ -488,11 +502,14 @@ static bool make_buffers(struct bench *bench)
     bench->scales = random_floats(N_MAX);
     bench->bias = random_floats(N_MAX);
     bench->rows = random_floats(ROWS_MAX * (K_MAX + VMOE_ROW_BYTES));
+    bench->scratch_bytes =
+        vmoe_product_scratch_bytes(VMOE_PRECISION_BF16, VMOE_PRECISION_INT8, K_MAX);
+    bench->scratch = vmoe_memory_take(&vmoe_memory_default, bench->threads * bench->scratch_bytes);
     bench->sums = vmoe_memory_take_zeroed(&vmoe_memory_default, N_MAX * sizeof *bench->sums);
     bench->quants = vmoe_memory_take_zeroed(&vmoe_memory_default, ROWS_MAX * sizeof *bench->quants);
     return bench->pool != NULL && bench->a != NULL && bench->out != NULL && bench->source != NULL &&
            bench->scales != NULL && bench->bias != NULL && bench->rows != NULL &&
-           bench->sums != NULL && bench->quants != NULL &&
+           bench->scratch != NULL && bench->sums != NULL && bench->quants != NULL &&
            vmoe_team_create(&vmoe_memory_default, &bench->team, &error) == VMOE_OK;
 }
 

@@ -51,7 +51,6 @@ static unsigned open_files(void)
     return count;
 }
 
-/* Padding and restorers are not compared, so every byte is set first. */
 static void look_at_host(struct host *host)
 {
     memset(host, 0, sizeof *host);
@@ -70,22 +69,19 @@ static void look_at_host(struct host *host)
         host->written[i] = lseek(i, 0, SEEK_CUR);
 }
 
-static void assert_same_host(const struct host *before)
+static void assert_same_host(const struct host *before, const struct host *after)
 {
-    struct host now;
-
-    look_at_host(&now);
     for (int i = 1; i < 32; i++)
-        assert_ptr_equal(before->actions[i].sa_handler, now.actions[i].sa_handler);
-    assert_memory_equal(&before->blocked, &now.blocked, sizeof now.blocked);
-    assert_int_equal(before->rounding, now.rounding);
-    assert_int_equal(before->exceptions, now.exceptions);
-    assert_string_equal(before->locale, now.locale);
-    assert_string_equal(before->folder, now.folder);
-    assert_int_equal(before->mask, now.mask);
-    assert_true(CPU_EQUAL(&before->cpus, &now.cpus));
-    assert_int_equal(before->files, now.files);
-    assert_memory_equal(before->written, now.written, sizeof now.written);
+        assert_ptr_equal(before->actions[i].sa_handler, after->actions[i].sa_handler);
+    assert_memory_equal(&before->blocked, &after->blocked, sizeof after->blocked);
+    assert_int_equal(before->rounding, after->rounding);
+    assert_int_equal(before->exceptions, after->exceptions);
+    assert_string_equal(before->locale, after->locale);
+    assert_string_equal(before->folder, after->folder);
+    assert_int_equal(before->mask, after->mask);
+    assert_true(CPU_EQUAL(&before->cpus, &after->cpus));
+    assert_int_equal(before->files, after->files);
+    assert_memory_equal(before->written, after->written, sizeof after->written);
 }
 
 /* Sends stdout and stderr to files while it looks, because a terminal has no position. */
@@ -98,7 +94,7 @@ static void nothing_of_the_host_is_changed(void **state)
     vmoe_error error = VMOE_ERROR_INIT;
     vmoe_model *model = NULL;
     struct answer answer;
-    struct host before;
+    struct host before, after;
     const int out = dup(1), err = dup(2);
 
     (void)state;
@@ -119,11 +115,12 @@ static void nothing_of_the_host_is_changed(void **state)
     vmoe_free(model);
 
     fflush(NULL);
-    assert_same_host(&before);
+    look_at_host(&after);
     dup2(out, 1);
     dup2(err, 2);
     close(out);
     close(err);
+    assert_same_host(&before, &after);
     assert_int_equal(loaded, VMOE_OK);
     assert_int_equal(missing, VMOE_ERR_IO);
     assert_int_equal(ran, VMOE_OK);
@@ -146,7 +143,7 @@ struct caller {
 static void *call_until_told(void *context)
 {
     struct caller *caller = context;
-    float logits[IMAGES * 17];
+    float logits[5];
 
     while (!atomic_load(&caller->stop)) {
         if (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK)

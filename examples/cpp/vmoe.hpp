@@ -165,24 +165,14 @@ public:
     /* `flags` are VMOE_LOAD_... */
     static result<model> load(const char *path, std::uint32_t flags = 0)
     {
-        vmoe_load_options how = VMOE_LOAD_OPTIONS_INIT;
-        vmoe::error error;
-        model made;
-
-        how.flags = flags;
-        vmoe_load_file(path, &how, &made.raw_, error.raw());
-        return finish(std::move(made), error);
+        return load_with(flags, [=](auto... out) { vmoe_load_file(path, out...); });
     }
 
     static result<model> load(view<const unsigned char> bytes, std::uint32_t flags = 0)
     {
-        vmoe_load_options how = VMOE_LOAD_OPTIONS_INIT;
-        vmoe::error error;
-        model made;
-
-        how.flags = flags;
-        vmoe_load_memory(bytes.data(), bytes.size(), &how, &made.raw_, error.raw());
-        return finish(std::move(made), error);
+        return load_with(flags, [=](auto... out) {
+            vmoe_load_memory(bytes.data(), bytes.size(), out...);
+        });
     }
 
     result<vmoe_info> info() const
@@ -233,6 +223,17 @@ public:
     const vmoe_model *raw() const noexcept { return raw_; }
 
 private:
+    template <class F> static result<model> load_with(std::uint32_t flags, F load)
+    {
+        vmoe_load_options how = VMOE_LOAD_OPTIONS_INIT;
+        vmoe::error error;
+        model made;
+
+        how.flags = flags;
+        load(&how, &made.raw_, error.raw());
+        return finish(std::move(made), error);
+    }
+
     template <class T> static result<T> finish(T value, const vmoe::error &error)
     {
         if (error.failed())

@@ -24,10 +24,8 @@ static void lock(struct vmoe_pool *pool)
     const int self = (int)getpid();
 
     for (;;) {
-        int holder = 0;
+        int holder = atomic_load(&pool->holder);
 
-        if (atomic_compare_exchange_strong(&pool->holder, &holder, self))
-            return;
         if (holder != self && atomic_compare_exchange_strong(&pool->holder, &holder, self))
             return;
         sched_yield();

@@ -11,20 +11,8 @@ model=examples/demo/fashion-mnist.vmoe
 picture=examples/demo/pictures/bag.jpg
 work=$PWD/$build/consumers
 tree=$work/tree
-passed=0 failed=0
-
-right() { passed=$((passed + 1)); echo "ok - $1"; }
-wrong() { failed=$((failed + 1)); echo "not ok - $1"; }
-
-# NAME COMMAND...
-try() {
-    name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then right "$name"; else
-        wrong "$name"
-        sed 's/^/#   /' "$work/log"
-    fi
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
 # The program answers, and needs the shared library if KIND is shared, and only then.
 answers() { # PROGRAM KIND
@@ -36,22 +24,22 @@ answers() { # PROGRAM KIND
 rm -rf "$work"
 mkdir -p "$work"
 export PKG_CONFIG_PATH="$tree/lib/pkgconfig"
-try "make install" make install "CONFIG=${build##*/}" PREFIX="$work/first"
+check "make install" make install "CONFIG=${build##*/}" PREFIX="$work/first"
 mv "$work/first" "$tree"
 "$tree/bin/vmoe" classify --json --top 3 "$model" "$picture" | grep -o '"index": [^}]*' >"$work/expected"
-try "the installed command classifies" [ "$(wc -l <"$work/expected")" = 3 ]
+check "the installed command classifies" [ "$(wc -l <"$work/expected")" = 3 ]
 
 compile() { # NAME LANGUAGE KIND COMMAND...
     program=$work/pkgconfig_$2_$3
     name=$1 kind=$3
     shift 3
-    try "$name" "$@" -o "$program"
-    try "... and answers" answers "$program" "$kind"
+    check "$name" "$@" -o "$program"
+    check "... and answers" answers "$program" "$kind"
 }
 
 if [ "$with" = meson ]; then
-    try "Meson sets up" meson setup "$work/meson" "$here"
-    try "Meson compiles" meson compile -C "$work/meson"
+    check "Meson sets up" meson setup "$work/meson" "$here"
+    check "Meson compiles" meson compile -C "$work/meson"
 else
     flags=$(pkg-config --cflags --libs libvmoe)
     static=$(pkg-config --static --cflags --libs libvmoe)
@@ -62,13 +50,12 @@ else
         compile "pkg-config, C, static" c static cc -static $here/classify.c $static
         compile "pkg-config, C++, static" cpp static c++ -static $here/classify.cpp $static
     }
-    try "pkg-config knows the version" [ "$(pkg-config --modversion libvmoe)" = "$(cat VERSION)" ]
-    try "CMake configures" cmake -S "$here" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$tree"
-    try "CMake compiles" cmake --build "$work/cmake" --parallel 2
+    check "pkg-config knows the version" [ "$(pkg-config --modversion libvmoe)" = "$(cat VERSION)" ]
+    check "CMake configures" cmake -S "$here" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$tree"
+    check "CMake compiles" cmake --build "$work/cmake" --parallel 2
 fi
 for program in "$work"/cmake/cmake_* "$work"/meson/meson_*; do
-    [ -x "$program" ] && [ -f "$program" ] && try "${program##*/} answers" answers "$program" "${program##*_}"
+    [ -x "$program" ] && [ -f "$program" ] && check "${program##*/} answers" answers "$program" "${program##*_}"
 done
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+summary

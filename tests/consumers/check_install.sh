@@ -4,20 +4,8 @@
 build=$1 python=$2
 work=$PWD/$build/install
 version=$(cat VERSION)
-passed=0 failed=0
-
-try() { # NAME COMMAND...
-    name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok - $name"
-    else
-        failed=$((failed + 1))
-        echo "not ok - $name"
-        sed 's/^/#   /' "$work/log"
-    fi
-}
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
 make_quietly() {
     make "CONFIG=${build##*/}" "$@"
@@ -63,21 +51,21 @@ rm -rf "$work"
 mkdir -p "$work"
 multiarch=lib/some-linux-gnu
 staged="$work/a stage"
-try "install below DESTDIR" make_quietly install DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
-try "everything is in its place" expect $multiarch "$staged/usr"
-try "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
+check "install below DESTDIR" make_quietly install DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+check "everything is in its place" expect $multiarch "$staged/usr"
+check "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
     "$staged/usr/$multiarch/pkgconfig/libvmoe.pc"
-try "no file knows where it was built" no_text_has "$work"
-try "no @NAME@ is left of a template" no_text_has "@[A-Z_]+@"
-try "uninstall below DESTDIR" make_quietly uninstall DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
-try "... leaves nothing" nothing_left "$staged"
+check "no file knows where it was built" no_text_has "$work"
+check "no @NAME@ is left of a template" no_text_has "@[A-Z_]+@"
+check "uninstall below DESTDIR" make_quietly uninstall DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+check "... leaves nothing" nothing_left "$staged"
 
 tree=$work/tree
 mkdir -p "$tree/share/man/man1"
 touch "$tree/share/man/man1/other.1"
-try "a lower-case prefix installs as well" make_quietly install prefix="$tree"
+check "a lower-case prefix installs as well" make_quietly install prefix="$tree"
 rm "$tree/share/man/man1/other.1"
-try "everything is in its place" expect lib "$tree"
+check "everything is in its place" expect lib "$tree"
 
 # ---- Contents ----
 
@@ -129,17 +117,16 @@ reader_agrees() {
         grep "$id"
 }
 
-try "the library has its soname" [ "$(soname)" = libvmoe.so.0 ]
-try "the command has the version" [ "$("$tree/bin/vmoe" --version)" = "vmoe $version" ]
-try "vmoe.1 has every option of every command" page_has_options
-try "libvmoe.3 has every function" page_has_functions
-try "vmoe-format.5 has sections and tables" page_has_tables
-try "mandoc has nothing against the pages" pages_are_clean
-try "completion knows what the command knows" bash tests/consumers/completion.bash "$tree"
-try "the second reader reads" reader_agrees
+check "the library has its soname" [ "$(soname)" = libvmoe.so.0 ]
+check "the command has the version" [ "$("$tree/bin/vmoe" --version)" = "vmoe $version" ]
+check "vmoe.1 has every option of every command" page_has_options
+check "libvmoe.3 has every function" page_has_functions
+check "vmoe-format.5 has sections and tables" page_has_tables
+check "mandoc has nothing against the pages" pages_are_clean
+check "completion knows what the command knows" bash tests/consumers/completion.bash "$tree"
+check "the second reader reads" reader_agrees
 
-try "uninstall" make_quietly uninstall prefix="$tree"
-try "... leaves nothing" nothing_left "$tree"
+check "uninstall" make_quietly uninstall prefix="$tree"
+check "... leaves nothing" nothing_left "$tree"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+summary

@@ -1,13 +1,13 @@
 # The installed library in the hands of its users.
 
 PACKAGES += cmake pkg-config mandoc
-CHECK_COMMANDS += "sh tests/consumers/check_install.sh $(BUILD) $(PYTHON)" \
+INSTALL_COMMANDS = "sh tests/consumers/check_install.sh $(BUILD) $(PYTHON)" \
 	"sh tests/consumers/check_consumers.sh $(BUILD)"
+CHECK_COMMANDS += $(INSTALL_COMMANDS)
 
 .PHONY: check-install check-meson
 check-install: all ## install, uninstall, and build users' programs against the installed tree
-	@sh tests/run.sh "sh tests/consumers/check_install.sh $(BUILD) $(PYTHON)" \
-		"sh tests/consumers/check_consumers.sh $(BUILD)"
+	@sh tests/run.sh $(INSTALL_COMMANDS)
 check-meson: all ## the same for a user's Meson project
 	@$(INSTALL_PACKAGES) meson
 	@sh tests/run.sh "sh tests/consumers/check_consumers.sh $(BUILD) meson"

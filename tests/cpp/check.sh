@@ -7,7 +7,8 @@ work=$build/cpp
 model=$2
 picture=examples/demo/pictures/bag.jpg
 libraries="-ljpeg -lz -lpthread -lm"
-passed=0 failed=0
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 mkdir -p "$work"
 
 # try COMPILER FLAG...: builds and runs the test, and adds up what it counted.
@@ -21,7 +22,7 @@ try() {
         passed=$((passed + $(tail -n 1 "$work/log" | cut -d' ' -f1)))
         failed=$((failed + $(tail -n 1 "$work/log" | cut -d' ' -f3)))
     else
-        failed=$((failed + 1))
+        result 1 "$* compiles"
     fi
 }
 
@@ -36,10 +37,8 @@ fi
 # shellcheck disable=SC2086 # a list of words
 if g++ -std=c++17 -Wall -Wextra -Werror -Iinclude -o "$work/classify" examples/cpp/classify.cpp \
     "$build/libvmoe.a" $libraries && [ "$("$work/classify" "$model" "$picture" | grep -c Bag)" = 2 ]; then
-    passed=$((passed + 1))
+    result 0 'the example says what is on the picture'
 else
-    echo 'failed: the example'
-    failed=$((failed + 1))
+    result 1 'the example says what is on the picture'
 fi
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+summary

@@ -1,4 +1,5 @@
 """The Python package beside vmoe.h and the vmoe command.  Arguments: BUILD MODEL."""
+import ctypes
 import json
 import os
 import pathlib
@@ -58,7 +59,6 @@ class Layout(unittest.TestCase):
             subprocess.run(["gcc", f"-I{ROOT}/include", source, "-o", f"{folder}/layout"], check=True)
             out = subprocess.run([f"{folder}/layout"], check=True, capture_output=True, text=True)
         said = iter(map(int, out.stdout.split()))
-        import ctypes
         for name, kind in STRUCTS.items():
             self.assertEqual(ctypes.sizeof(kind), next(said), name)
             for field in kind._fields_:

@@ -11,6 +11,7 @@ static const uint32_t known[] = {
     VMOE_ISA_AVX2,
     VMOE_ISA_AVX512,
     VMOE_ISA_AVX512_VNNI,
+    VMOE_ISA_AVX512_BF16,
     VMOE_ISA_AMX,
 };
 

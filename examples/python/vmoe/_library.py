@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import pathlib
 from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int,
-                    c_int16, c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p)
+                    c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p)
 from typing import Any
 
 PROGRESS = CFUNCTYPE(None, c_void_p, c_uint64, c_uint64)

@@ -199,6 +199,7 @@ pub const VMOE_ISA_AVX2: vmoe_isa = 2;
 pub const VMOE_ISA_AVX512: vmoe_isa = 3;
 pub const VMOE_ISA_AVX512_VNNI: vmoe_isa = 4;
 pub const VMOE_ISA_AMX: vmoe_isa = 5;
+pub const VMOE_ISA_AVX512_BF16: vmoe_isa = 6;
 
 pub const VMOE_GROUP_ALL: u32 = u32::MAX;
 

@@ -51,9 +51,8 @@ fn structs_are_those_of_the_header() {
     let folder = std::env::temp_dir().join(format!("vmoe-layout-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("layout.c"), c).unwrap();
-    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../include");
     let built = Command::new("cc")
-        .arg(format!("-I{include}"))
+        .arg(concat!("-I", env!("VMOE_INCLUDE")))
         .arg(folder.join("layout.c"))
         .arg("-o")
         .arg(folder.join("layout"))

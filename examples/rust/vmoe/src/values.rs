@@ -87,6 +87,8 @@ values! {
         Avx512Vnni = sys::VMOE_ISA_AVX512_VNNI,
         /// AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8.
         Amx = sys::VMOE_ISA_AMX,
+        /// AVX-512 with products of bfloat16 and int8.
+        Avx512Bf16 = sys::VMOE_ISA_AVX512_BF16,
     }
 
     /// What the head reads.
