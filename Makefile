@@ -98,7 +98,7 @@ $(BUILD)/accuracy: $(BUILD)/examples/demo/accuracy.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
-$(BUILD)/minimal $(BUILD)/classify_folder: $(BUILD)/%: $(BUILD)/examples/c/%.o $(STATIC)
+$(BUILD)/minimal $(BUILD)/classify_folder $(BUILD)/hold_deadline: $(BUILD)/%: $(BUILD)/examples/c/%.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 

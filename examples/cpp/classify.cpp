@@ -2,20 +2,9 @@
 //
 //     c++ -std=c++17 classify.cpp $(pkg-config --cflags --libs libvmoe) -o classify
 #include <cstdio>
-#include <vector>
 
+#include "read_file.hpp"
 #include "vmoe.hpp"
-
-static std::vector<unsigned char> read(const char *path)
-{
-    std::vector<unsigned char> bytes(16 << 20);
-    std::FILE *file = std::fopen(path, "rb");
-
-    bytes.resize(file != nullptr ? std::fread(bytes.data(), 1, bytes.size(), file) : 0);
-    if (file != nullptr)
-        std::fclose(file);
-    return bytes;
-}
 
 static int complain(const vmoe::error &error)
 {
@@ -33,7 +22,7 @@ int main(int count, char **arguments)
     if (!model)
         return complain(model.error());
 
-    const std::vector<unsigned char> jpeg = read(arguments[2]);
+    const std::vector<unsigned char> jpeg = read_file(arguments[2]);
     for (double capacity : { 0.0, 0.5 }) {
         auto how = vmoe::options().capacity(capacity).priority(VMOE_PRIORITY_BPR_MAX);
         auto top = model->classify(jpeg, how, 3);

@@ -34,11 +34,21 @@ if command -v clang++ >/dev/null; then
     try clang++ -std=c++20
 fi
 
-# shellcheck disable=SC2086 # a list of words
-if g++ -std=c++17 -Wall -Wextra -Werror -Iinclude -o "$work/classify" examples/cpp/classify.cpp \
-    "$build/libvmoe.a" $libraries && [ "$("$work/classify" "$model" "$picture" | grep -c Bag)" = 2 ]; then
-    result 0 'the example says what is on the picture'
-else
-    result 1 'the example says what is on the picture'
-fi
+example() { # PROGRAM ARGUMENT...: what it says is in $work/PROGRAM.out
+    program=$1
+    shift
+    # shellcheck disable=SC2086 # a list of words
+    g++ -std=c++17 -Wall -Wextra -Werror -pthread -Iinclude -o "$work/$program" \
+        "examples/cpp/$program.cpp" "$build/libvmoe.a" $libraries &&
+        "$work/$program" "$model" "$@" >"$work/$program.out"
+}
+
+check 'classify is built and runs' example classify "$picture"
+check '... and says what is on the picture, twice' [ "$(grep -c Bag "$work/classify.out")" = 2 ]
+check 'many_threads is built and runs' example many_threads examples/demo/pictures/*.jpg "$model"
+"$build/vmoe" classify --json --top 1 "$model" examples/demo/pictures/*.jpg |
+    sed 's|.*"file": "\([^"]*\)".*"label": "\([^"]*\)".*|\1: \2|' >"$work/expected"
+head -n 10 "$work/many_threads.out" >"$work/lines"
+check '... and says what the command says' cmp "$work/lines" "$work/expected"
+check '... and that a file is no picture' grep -q "^$model: .*JPEG" "$work/many_threads.out"
 summary
