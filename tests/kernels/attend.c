@@ -127,7 +127,7 @@ static void soften(const struct head *head, double *scores, double *errors)
     for (size_t t = 0; t < head->tokens; t++) {
         const double x = scores[t] - most;
 
-        errors[t] += 4 * UNIT_F32 * (fabs(x) + 1) + (narrow(head) ? UNIT_BF16 + 0x1p-12 : 0);
+        errors[t] += 4 * UNIT_F32 * (fabs(x) + 1) + (narrow(head) ? UNIT_BF16 + FAST_EXPONENTIAL : 0);
         scores[t] = exp(x);
         sum += scores[t];
     }

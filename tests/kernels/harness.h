@@ -19,6 +19,9 @@
 #define UNIT_F32 0x1p-24
 #define UNIT_BF16 0x1p-8
 
+/* Relative error that the exponentials behind narrow rows may have. */
+#define FAST_EXPONENTIAL 2e-4
+
 /* ---- Entries -------------------------------------------------------------------------------- */
 
 /* One kernel of the tables. */

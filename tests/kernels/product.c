@@ -149,8 +149,7 @@ static double activate(uint32_t activation, double x)
 /*
  * The error of an activation whose result is y.  Its exponential is off by two units and three more
  * operations by one each, relative; the GELUs cut off their tails, and the polynomial of the erf
- * form fits, to 1e-7.  Behind narrow rows the exponentials of the GELUs are exact to 2^-12, see
- * x86/fast.h.
+ * form fits, to 1e-7.  Behind narrow rows the exponentials of the GELUs are less exact.
  */
 static double activation_bound(const struct entry *entry, uint32_t activation, double y)
 {
@@ -159,7 +158,7 @@ static double activation_bound(const struct entry *entry, uint32_t activation, d
 
     if (activation == VMOE_IDENTITY)
         return 0;
-    return (fast ? 0x1p-12 : 7 * UNIT_F32) * fabs(y) + (gelu ? 1e-7 : 0) + (double)FLT_MIN;
+    return (fast ? FAST_EXPONENTIAL : 7 * UNIT_F32) * fabs(y) + (gelu ? 1e-7 : 0) + (double)FLT_MIN;
 }
 
 /* From the sum of row r and column c, and the sum of the magnitudes of its terms. */

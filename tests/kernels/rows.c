@@ -137,6 +137,7 @@ static void check_norm(const struct entry *entry, const struct norm *norm)
     float *again = case_memory(norm->n * sizeof *again);
     const struct vmoe_kernels *const *t = targets(entry);
 
+    case_target(*t);
     run_norm(*t, norm, AT_END, false, first);
     for (; *t != NULL; t++) {
         case_target(*t);
@@ -244,9 +245,10 @@ static void check_softmax(const struct entry *entry, size_t n, float factor, con
 {
     float *first = case_memory(n * sizeof *first), *again = case_memory(n * sizeof *again);
     const struct vmoe_kernels *const *t = targets(entry);
-    const float sum = run_softmax(*t, n, factor, x, AT_END, first);
+    float sum;
 
     case_target(*t);
+    sum = run_softmax(*t, n, factor, x, AT_END, first);
     check_exponentials(n, factor, x, first);
     if (!same_float(sum, sum_in_lanes(first, n)))
         case_fail("the sum is %.9g, not %.9g", (double)sum, (double)sum_in_lanes(first, n));
