@@ -14,14 +14,13 @@
 #include "runtime/cpu.h"
 #include "support/tiers.h"
 #include "support/tiles.h"
-#include "support/tiny.h"
 
 static const struct entry *const families[] = { product_entries, attend_entries, row_entries,
                                               router_entries, narrow_entries };
 
 #define FAMILIES (sizeof families / sizeof families[0])
 
-static uint64_t first_seed = 1, random_cases = SANITIZED ? 30 : 300;
+static uint64_t first_seed = 1, random_cases = 300;
 
 /* ---- Tests ---------------------------------------------------------------------------------- */
 

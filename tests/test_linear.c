@@ -94,27 +94,27 @@ static void scatter(struct problem *p)
 }
 
 /* Between the parts, and behind the last, there may be rows that belong to nobody. */
-static struct problem draw_problem(uint32_t precision, size_t count, size_t most, size_t k, size_t n)
+static void draw_problem(struct problem *p, uint32_t precision, size_t count, size_t most, size_t k,
+                         size_t n)
 {
-    struct problem p = { .k = k, .n = n, .count = count, .precision = precision };
     const size_t width = (n + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL * sizeof(float);
 
-    p.activation = (uint32_t)below(4);
-    p.store = below(2) ? VMOE_ADD_F32 : VMOE_STORE_F32;
+    *p = (struct problem){ .k = k, .n = n, .count = count, .precision = precision };
+    p->activation = (uint32_t)below(4);
+    p->store = below(2) ? VMOE_ADD_F32 : VMOE_STORE_F32;
     for (size_t i = 0; i < count; i++) {
-        p.layers[i] = new_layer(precision, k, n);
-        p.parts[i] = (struct vmoe_linear_part){ &p.layers[i], p.rows + below(2),
-                                                count == 1 ? most : below(most + 1) };
-        p.rows = p.parts[i].first + p.parts[i].rows;
+        p->layers[i] = new_layer(precision, k, n);
+        p->parts[i] = (struct vmoe_linear_part){ &p->layers[i], p->rows + below(2),
+                                                 count == 1 ? most : below(most + 1) };
+        p->rows = p->parts[i].first + p->parts[i].rows;
     }
-    p.values = random_floats(p.rows * k);
-    p.factors = below(2) ? random_floats(p.rows) : NULL;
+    p->values = random_floats(p->rows * k);
+    p->factors = below(2) ? random_floats(p->rows) : NULL;
     /* Where several parts meet they are added. */
-    if (count > 1 ? p.store == VMOE_ADD_F32 : below(2) == 0)
-        scatter(&p);
-    p.ldo = width + 4 * below(8);
-    p.out_bytes = (p.rows + 2 * most + 1) * p.ldo;
-    return p;
+    if (count > 1 ? p->store == VMOE_ADD_F32 : below(2) == 0)
+        scatter(p);
+    p->ldo = width + 4 * below(8);
+    p->out_bytes = (p->rows + 2 * most + 1) * p->ldo;
 }
 
 static void free_rows(struct problem *p)
@@ -255,8 +255,9 @@ static void check_problem(struct problem *p)
 static void check_shape(size_t count, size_t most, size_t k, size_t n)
 {
     for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++) {
-        struct problem p = draw_problem(precision, count, most, k, n);
+        struct problem p;
 
+        draw_problem(&p, precision, count, most, k, n);
         check_problem(&p);
         free_problem(&p);
     }
