@@ -14,10 +14,51 @@ enum memory { X, Y, MEMORIES };
 
 static struct fenced memory[MEMORIES];
 
-struct timed {
-    const struct vmoe_kernels *kernels;
+/* A row of float32 or bfloat16, its values in float32. */
+struct row {
     const struct entry *entry;
     size_t n;
+    float *values;
+    bool exact; /* the scale to int8 is a power of two, and zero an integer */
+};
+
+static bool from_bf16(const struct entry *entry)
+{
+    return entry->type == VMOE_PRECISION_BF16;
+}
+
+static struct row new_row(const struct entry *entry, size_t n, const char *kind)
+{
+    struct row row = { .entry = entry, .n = n };
+
+    case_begin("%s of %zu, %s", entry->name, n, kind);
+    row.values = case_memory(n * sizeof *row.values);
+    return row;
+}
+
+static void set_value(struct row *row, size_t i, float value)
+{
+    row->values[i] = from_bf16(row->entry) ? bf16_value(nearest_bf16(value)) : value;
+}
+
+/* Any size; sometimes of one sign. */
+static struct row draw_reals(const struct entry *entry, size_t n)
+{
+    const int sign = random_integer(-1, 1);
+    const float size = ldexpf(1.0f, random_integer(-40, 40));
+    struct row row = new_row(entry, n, "reals");
+
+    for (size_t i = 0; i < n; i++) {
+        const float real = random_real();
+
+        set_value(&row, i, size * (sign == 0 ? real : (float)sign * fabsf(real)));
+    }
+    return row;
+}
+
+struct timed {
+    const struct vmoe_kernels *kernels;
+    const struct row *row;
     void *x, *y;
 };
 
@@ -51,19 +92,18 @@ static void check_bf16(const struct entry *entry, size_t n, const float *x)
             check_bf16_on(*t, n, x, side);
 }
 
-/* Ordinary numbers or any bits, many of which are ties. */
+/* Ordinary numbers or any bits, some of which are made ties. */
 static void bf16_case(const struct entry *entry, size_t n, bool any)
 {
-    float *x;
+    struct row row = draw_reals(entry, n);
 
-    case_begin("to_bf16 of %zu%s", n, any ? " with any bits" : "");
-    x = case_memory(n * sizeof *x);
     for (size_t i = 0; i < n; i++) {
-        x[i] = any ? float_of(random_u32()) : random_real();
+        if (any)
+            row.values[i] = float_of(random_u32());
         if (random_chance(4))
-            x[i] = float_of((float_bits(x[i]) & 0xffff0000u) | 0x8000u);
+            row.values[i] = float_of((float_bits(row.values[i]) & 0xffff0000u) | 0x8000u);
     }
-    check_bf16(entry, n, x);
+    check_bf16(entry, n, row.values);
 }
 
 static void bf16_edges(const struct entry *entry)
@@ -94,34 +134,20 @@ static void bf16_work(void *context, size_t i)
     const struct timed *t = context;
 
     (void)i;
-    t->kernels->to_bf16(t->n, t->x, t->y);
+    t->kernels->to_bf16(t->row->n, t->x, t->y);
 }
 
 static void bf16_bench(const struct entry *entry, const struct vmoe_kernels *kernels)
 {
-    struct timed timed = { .kernels = kernels, .n = 768 };
+    const struct row row = draw_reals(entry, 768);
+    const struct timed timed = { kernels, &row, row.values, case_memory(2 * 768) };
 
-    bf16_case(entry, 768, false);
-    timed.x = case_memory(768 * sizeof(float));
-    timed.y = case_memory(768 * sizeof(uint16_t));
-    memset(timed.x, 0, 768 * sizeof(float));
-    bench_print(kernels, entry, "768", 6.0 * 768, "B", bf16_work, &timed);
+    check_bf16(entry, row.n, row.values);
+    bench_print(kernels, entry, "768", 6.0 * 768, "B", bf16_work,
+                (void *)(uintptr_t)&timed);
 }
 
 /* ---- To int8 -------------------------------------------------------------------------------- */
-
-/* A row of float32 or bfloat16; its values are in float32. */
-struct row {
-    const struct entry *entry;
-    size_t n;
-    float *values;
-    bool exact; /* the scale is a power of two, and zero an integer */
-};
-
-static bool from_bf16(const struct entry *entry)
-{
-    return entry->type == VMOE_PRECISION_BF16;
-}
 
 static struct vmoe_quant run_int8(const struct vmoe_kernels *kernels, const struct row *row,
                                   enum side side, uint8_t *result)
@@ -209,35 +235,6 @@ static void check_row(const struct row *row)
         }
 }
 
-static struct row new_row(const struct entry *entry, size_t n, const char *kind)
-{
-    struct row row = { .entry = entry, .n = n };
-
-    case_begin("%s of %zu, %s", entry->name, n, kind);
-    row.values = case_memory(n * sizeof *row.values);
-    return row;
-}
-
-static void set_value(struct row *row, size_t i, float value)
-{
-    row->values[i] = from_bf16(row->entry) ? bf16_value(nearest_bf16(value)) : value;
-}
-
-/* Any size; sometimes of one sign. */
-static void real_row(const struct entry *entry, size_t n)
-{
-    const int sign = random_integer(-1, 1);
-    const float size = ldexpf(1.0f, random_integer(-40, 40));
-    struct row row = new_row(entry, n, "reals");
-
-    for (size_t i = 0; i < n; i++) {
-        const float real = random_real();
-
-        set_value(&row, i, size * (sign == 0 ? real : (float)sign * fabsf(real)));
-    }
-    check_row(&row);
-}
-
 /* Multiples of a half from -zero to 255 - zero, both of which occur: half of them are ties. */
 static void exact_row(const struct entry *entry, size_t n)
 {
@@ -273,6 +270,13 @@ static void special_row(const struct entry *entry, size_t n, size_t at)
     check_row(&row);
 }
 
+static void real_row(const struct entry *entry, size_t n)
+{
+    const struct row row = draw_reals(entry, n);
+
+    check_row(&row);
+}
+
 static void int8_edges(const struct entry *entry)
 {
     for (size_t n = 1; n <= TAILS; n++) {
@@ -300,20 +304,23 @@ static void int8_work(void *context, size_t i)
     const struct timed *t = context;
 
     (void)i;
-    if (from_bf16(t->entry))
-        t->kernels->bf16_to_int8(t->n, t->x, t->y);
+    if (from_bf16(t->row->entry))
+        t->kernels->bf16_to_int8(t->row->n, t->x, t->y);
     else
-        t->kernels->to_int8(t->n, t->x, t->y);
+        t->kernels->to_int8(t->row->n, t->x, t->y);
 }
 
 static void int8_bench(const struct entry *entry, const struct vmoe_kernels *kernels)
 {
-    struct timed timed = { .kernels = kernels, .entry = entry, .n = 768 };
+    const struct row row = draw_reals(entry, 768);
+    struct timed timed = { kernels, &row, row.values, case_memory(768) };
 
-    real_row(entry, 768);
-    timed.x = case_memory(768 * sizeof(float));
-    timed.y = case_memory(768);
-    memset(timed.x, 0, 768 * sizeof(float));
+    check_row(&row);
+    if (from_bf16(entry)) {
+        timed.x = case_memory(2 * 768);
+        for (size_t i = 0; i < 768; i++)
+            ((uint16_t *)timed.x)[i] = (uint16_t)(float_bits(row.values[i]) >> 16);
+    }
     bench_print(kernels, entry, "768", from_bf16(entry) ? 3.0 * 768 : 5.0 * 768, "B", int8_work,
                 &timed);
 }
