@@ -1,7 +1,7 @@
 /*
- * Measures the kernels: the multiply-add peak of a core, matrix products through vmoe_linear_run
- * with weights that stay in the caches ("hot") and weights that come from memory ("cold": more than
- * 300 MB of them in turn), and the element-wise operations.
+ * Measures matrix products as layers: the multiply-add peak of a core, and vmoe_linear_run with
+ * weights that stay in the caches ("hot") and weights that come from memory ("cold": more than 300
+ * MB of them in turn).  One call of each kernel is timed by `test_kernels --bench`.
  *
  *     bench_kernels [--isa NAME] [--threads N] [--rows N] [--gelu] [--quick]
  *
@@ -23,13 +23,13 @@
 #include "runtime/cpu.h"
 #include "runtime/memory.h"
 #include "runtime/team.h"
+#include "timing.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #define COLD_BYTES ((uint64_t)320 << 20)
-#define MAX_SAMPLES 400u
 #define ROWS_MAX (1576u + VMOE_ROW_COUNT)
 #define K_MAX 5120u
 #define N_MAX 5120u
@@ -51,45 +51,6 @@ struct bench {
     int32_t *sums;
     struct vmoe_quant *quants;
 };
-
-struct figure {
-    double best, median;
-};
-
-/* ---- Timing --------------------------------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Seconds of one `work(context, i)`, i = 0, 1, ...; short ones are timed many at a time. */
-static struct figure measure(double seconds, void (*work)(void *context, size_t i), void *context)
-{
-    double samples[MAX_SAMPLES];
-    const double begin = vmoe_cpu_seconds();
-    double start, once;
-    size_t at = 0, count = 0, repeat;
-    struct figure figure;
-
-    work(context, at++);
-    start = vmoe_cpu_seconds();
-    work(context, at++);
-    once = vmoe_cpu_seconds() - start;
-    repeat = once < 2e-5 ? (size_t)(2e-5 / (once + 1e-9)) + 1 : 1;
-    do {
-        start = vmoe_cpu_seconds();
-        for (size_t r = 0; r < repeat; r++)
-            work(context, at++);
-        samples[count++] = (vmoe_cpu_seconds() - start) / (double)repeat;
-    } while (count < MAX_SAMPLES && (count < 5 || vmoe_cpu_seconds() - begin < seconds));
-    qsort(samples, count, sizeof samples[0], compare_doubles);
-    figure.best = samples[0];
-    figure.median = samples[count / 2];
-    return figure;
-}
 
 /* ---- Peaks ---------------------------------------------------------------------------------- */
 
@@ -205,7 +166,7 @@ static double measure_peak(const struct bench *bench, uint32_t isa, uint32_t row
         product.scale = bench->bias;
         product.sums = bench->sums;
     }
-    figure = measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
+    figure = figure_measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
     return peak.operations / figure.best;
 #else
     (void)bench;
@@ -254,7 +215,7 @@ static void print_product(const struct bench *bench, struct product *product, si
             struct figure figure;
 
             product->copies = cold ? (size_t)copies : 1;
-            figure = measure(bench->seconds, run_product, product);
+            figure = figure_measure(bench->seconds, run_product, product);
             printf(" %7.1f /%7.1f", flop / figure.best * 1e-9, flop / figure.median * 1e-9);
             if (peak > 0)
                 printf(" %3.0f %%", 100.0 * flop / figure.best / peak / threads);
@@ -325,123 +286,6 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
             if (bench->rows_only == 0 || bench->rows_only == rows[r])
                 print_product(bench, &product, rows[r], peak);
     }
-}
-
-/* ---- Attention ------------------------------------------------------------------------------ */
-
-struct heads {
-    const struct vmoe_kernels *kernels;
-    struct vmoe_attend attend;
-    uint32_t type;
-    size_t count;
-};
-
-static void run_heads(void *context, size_t i)
-{
-    struct heads *heads = context;
-    struct vmoe_attend attend = heads->attend;
-    const size_t bytes = attend.width * (heads->type == VMOE_PRECISION_BF16 ? 2 : 4);
-
-    (void)i;
-    for (size_t h = 0; h < heads->count; h++) {
-        heads->kernels->attend[heads->type](&attend);
-        attend.q = (const uint8_t *)attend.q + bytes;
-        attend.k = (const uint8_t *)attend.k + bytes;
-        attend.v = (const uint8_t *)attend.v + bytes;
-        attend.out = (uint8_t *)attend.out + bytes;
-    }
-}
-
-static void print_attention(const struct bench *bench, const struct vmoe_kernels *kernels)
-{
-    static const size_t shapes[][3] = { { 50, 8, 64 }, { 197, 12, 64 }, { 577, 12, 64 },
-                                        { 257, 16, 80 } };
-
-    for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_BF16; type++) {
-        if (kernels->attend[type] == NULL)
-            continue;
-        printf("%s, attention in %s, us a layer on one core:", vmoe_isa_name(kernels->isa),
-               precision_names[type]);
-        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-            const size_t tokens = shapes[s][0], d = shapes[s][1] * shapes[s][2];
-            const struct vmoe_matrix qkv = rows_of(bench, kernels, type, 3 * d);
-            const struct vmoe_matrix k = vmoe_matrix_columns(&qkv, d);
-            const struct vmoe_matrix v = vmoe_matrix_columns(&qkv, 2 * d);
-            struct heads heads = { kernels, { 0 }, type, shapes[s][1] };
-            struct figure figure;
-
-            heads.attend = (struct vmoe_attend){ .queries = tokens, .tokens = tokens,
-                                                 .width = shapes[s][2], .factor = 0.125f,
-                                                 .q = qkv.data, .k = k.data, .v = v.data,
-                                                 .ldq = qkv.stride, .ldkv = qkv.stride,
-                                                 .out = bench->out,
-                                                 .ldo = vmoe_matrix_stride(type, d),
-                                                 .scratch = bench->pool };
-            figure = measure(bench->seconds, run_heads, &heads);
-            printf("  %zu x %zu x %zu %.0f / %.0f", tokens, shapes[s][1], shapes[s][2],
-                   figure.best * 1e6, figure.median * 1e6);
-        }
-        printf("\n");
-    }
-}
-
-/* ---- Element-wise operations ---------------------------------------------------------------- */
-
-#define ROW 768u
-
-struct element_wise {
-    const struct vmoe_kernels *kernels;
-    const struct bench *bench;
-    int operation;
-};
-
-static void run_element_wise(void *context, size_t i)
-{
-    const struct element_wise *job = context;
-    const struct bench *bench = job->bench;
-
-    (void)i;
-    switch (job->operation) {
-    case 0:
-        job->kernels->layer_norm(ROW, bench->a, 1e-6f, bench->a, bench->bias, bench->out);
-        return;
-    case 1:
-        job->kernels->softmax(ROW, 1.0f, bench->out);
-        return;
-    case 2:
-        job->kernels->sigmoid(ROW, bench->out);
-        return;
-    case 3:
-        job->kernels->to_bf16(ROW, bench->a, bench->rows);
-        return;
-    case 4:
-        job->kernels->to_int8(ROW, bench->a, bench->rows);
-        return;
-    default:
-        job->kernels->bf16_to_int8(ROW, (const uint16_t *)bench->a, bench->rows);
-        return;
-    }
-}
-
-static void print_element_wise(const struct bench *bench, const struct vmoe_kernels *kernels)
-{
-    static const char *const names[] = { "layer_norm", "softmax", "sigmoid",
-                                         "to_bf16",    "to_int8", "bf16_to_int8" };
-    const bool has[] = { true, true, true, kernels->to_bf16 != NULL, kernels->to_int8 != NULL,
-                         kernels->bf16_to_int8 != NULL };
-    struct element_wise job = { kernels, bench, 0 };
-
-    printf("\n%s, ns for a row of %u:", vmoe_isa_name(kernels->isa), ROW);
-    for (job.operation = 0; job.operation < 6; job.operation++) {
-        struct figure figure;
-
-        if (!has[job.operation])
-            continue;
-        memcpy(bench->out, bench->a, ROW * sizeof *bench->out);
-        figure = measure(bench->seconds, run_element_wise, &job);
-        printf("  %s %.0f / %.0f", names[job.operation], figure.best * 1e9, figure.median * 1e9);
-    }
-    printf("\n\n");
 }
 
 /* ---- Main ----------------------------------------------------------------------------------- */
@@ -532,8 +376,6 @@ int main(int count, char **words)
 
         if (!vmoe_isa_available(isa) || (bench.isa != 0 && bench.isa != isa))
             continue;
-        print_element_wise(&bench, kernels);
-        print_attention(&bench, kernels);
         for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_INT8; type++)
             for (uint32_t precision = type; precision <= VMOE_PRECISION_INT8; precision++)
                 if (kernels->product[type][precision] != NULL)
