@@ -184,6 +184,10 @@ check: deps ## build and run the tests
 	$(Q)$(MAKE) --no-print-directory $(CHECK_BUILDS)
 	@sh tests/run.sh $(CHECK_COMMANDS)
 
+.PHONY: report-precision
+report-precision: deps $(BUILD)/tests/test_precision ## what narrow numbers cost, on every golden model and instruction set
+	@$(BUILD)/tests/test_precision --all
+
 .PHONY: check-layers check-symbols
 check-layers: ## every include goes to the same room or to a lower rank
 	@sh tests/check_layers.sh
