@@ -20,7 +20,10 @@ typedef __m512 vec;
 
 #include "kernels/narrow.h"
 #include "kernels/product.h"
-#include "kernels/x86/register_tile.h"
+#include "kernels/x86/prefetch.h"
+
+#define TILE_ROWS 14u
+#include "kernels/register_tile.h"
 
 #define GROUP 4u /* values of a row that one instruction takes */
 
