@@ -88,25 +88,50 @@ bool vmoe_cpu_has(uint32_t isa)
         return false;
     }
 }
+#elif defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
-bool vmoe_cpu_gains_by_bf16(void)
+bool vmoe_cpu_has(uint32_t isa)
 {
-    unsigned a, b, c, d;
+    bool dot = false, i8mm = false, bf16 = false;
 
-    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
-           d == signature_AMD_edx;
+#if defined(__linux__)
+    dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+    i8mm = getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+    bf16 = getauxval(AT_HWCAP2) & HWCAP2_BF16;
+#endif
+    switch (isa) {
+    case VMOE_ISA_REF:
+    case VMOE_ISA_NEON:
+        return true;
+    case VMOE_ISA_NEON_DOT:
+        return dot;
+    case VMOE_ISA_NEON_I8MM:
+        return dot && i8mm && bf16;
+    default:
+        return false;
+    }
 }
 #else
 bool vmoe_cpu_has(uint32_t isa)
 {
     return isa == VMOE_ISA_REF;
 }
+#endif
 
 bool vmoe_cpu_gains_by_bf16(void)
 {
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned a, b, c, d;
+
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
+           d == signature_AMD_edx;
+#else
     return false;
-}
 #endif
+}
 
 uint32_t vmoe_cpu_count(void)
 {

@@ -7,9 +7,9 @@
 #include <vmoe.h>
 
 /*
- * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86).  Linux
- * lets a process use tiles only after it asked for them, so the question for AMX asks; the process
- * then keeps the permission.
+ * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86, what the
+ * kernel says on ARM).  Linux lets a process use tiles only after it asked for them, so the question
+ * for AMX asks; the process then keeps the permission.
  */
 bool vmoe_cpu_has(uint32_t isa);
 

@@ -15,6 +15,9 @@ static const uint32_t known[] = {
     VMOE_ISA_AVX512_VNNI,
     VMOE_ISA_AVX512_BF16,
     VMOE_ISA_AMX,
+    VMOE_ISA_NEON,
+    VMOE_ISA_NEON_DOT,
+    VMOE_ISA_NEON_I8MM,
 };
 
 #define KNOWN (sizeof known / sizeof known[0])

@@ -5,8 +5,7 @@
  * block's scores and of the block before's mixture are multiplied, so that a tile unit and the
  * vector unit have work side by side.
  *
- * The file of a table includes this text after its tiles, whose TILE_BYTES it uses, and
- * defines multiply.
+ * The file of a table includes this text and defines multiply.
  */
 #ifndef VMOE_KERNELS_X86_ATTEND_BF16_H
 #define VMOE_KERNELS_X86_ATTEND_BF16_H
@@ -15,6 +14,7 @@
 #include <immintrin.h>
 
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/pack.h"
 #include "kernels/x86/fast.h"
 #include "kernels/x86/transpose.h"

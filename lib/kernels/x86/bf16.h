@@ -1,13 +1,13 @@
 /*
  * What the tables with bfloat16 rows share: how sums become such rows and these int8 ones, and int8
- * panels for bfloat16 rows.  The file of a table includes this text after its tiles, whose
- * TILE_BYTES it uses, and defines product_bf16.
+ * panels for bfloat16 rows.  The file of a table includes this text and defines product_bf16.
  */
 #ifndef VMOE_KERNELS_X86_BF16_H
 #define VMOE_KERNELS_X86_BF16_H
 
 #include <immintrin.h>
 
+#include "kernels/layout.h"
 #include "kernels/x86/fast.h"
 
 #define WIDTH 16

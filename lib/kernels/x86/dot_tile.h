@@ -8,8 +8,12 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/layout.h"
 #include "kernels/product.h"
-#include "kernels/x86/register_tile.h"
+#include "kernels/x86/prefetch.h"
+
+#define TILE_ROWS 14u
+#include "kernels/register_tile.h"
 
 #define GROUP_BYTES 4u
 

@@ -4,12 +4,9 @@
  * where AMX does.
  */
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/register_tile.h"
-
 #include "kernels/x86/bf16.h"
-
-#include "kernels/x86/attend_bf16.h"
 #include "kernels/x86/dot_tile.h"
+#include "kernels/x86/attend_bf16.h"
 
 ALWAYS __m512i dot_bf16(__m512i sums, __m512i row, __m512i line)
 {

@@ -200,6 +200,9 @@ pub const VMOE_ISA_AVX512: vmoe_isa = 3;
 pub const VMOE_ISA_AVX512_VNNI: vmoe_isa = 4;
 pub const VMOE_ISA_AMX: vmoe_isa = 5;
 pub const VMOE_ISA_AVX512_BF16: vmoe_isa = 6;
+pub const VMOE_ISA_NEON: vmoe_isa = 7;
+pub const VMOE_ISA_NEON_DOT: vmoe_isa = 8;
+pub const VMOE_ISA_NEON_I8MM: vmoe_isa = 9;
 
 pub const VMOE_GROUP_ALL: u32 = u32::MAX;
 

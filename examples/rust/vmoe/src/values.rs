@@ -89,6 +89,12 @@ values! {
         Amx = sys::VMOE_ISA_AMX,
         /// AVX-512 with products of bfloat16 and int8.
         Avx512Bf16 = sys::VMOE_ISA_AVX512_BF16,
+        /// NEON, as every 64-bit ARM has it.
+        Neon = sys::VMOE_ISA_NEON,
+        /// NEON with dot products of int8.
+        NeonDot = sys::VMOE_ISA_NEON_DOT,
+        /// NEON with dot products, and matrix products of bfloat16 and int8.
+        NeonI8mm = sys::VMOE_ISA_NEON_I8MM,
     }
 
     /// What the head reads.
