@@ -313,7 +313,7 @@ static void every_failing_call_is_reported(void **state)
 
 static void interruptions_and_short_transfers_change_nothing(void **state)
 {
-    static const size_t most[] = { 0, 1, 7, 4095 };
+    static const size_t most[] = { 0, 1, 4095 };
 
     (void)state;
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
