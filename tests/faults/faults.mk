@@ -1,0 +1,31 @@
+# Faults and hosts: what a hostile system does to the library, and what the library does to its host.
+
+# What shim.c wraps: the library's calls to the operating system.
+SHIM_CALLS := open64 fstat64 stat64 pread64 pwrite64 mmap64 fsync close rename unlink pthread_create \
+	pthread_mutex_init pthread_cond_init pthread_attr_init pthread_attr_setstacksize
+SHIM_LDFLAGS := $(SHIM_CALLS:%=-Wl,--wrap=%)
+
+FAULT_OBJECTS := $(addprefix $(BUILD)/tests/faults/,figures.o shim.o)
+FAULT_SOURCES := $(wildcard tests/faults/test_*.c)
+FAULT_TESTS := $(FAULT_SOURCES:%.c=$(BUILD)/%)
+
+CHECK_BUILDS += $(FAULT_TESTS)
+CHECK_COMMANDS += $(FAULT_TESTS:%="%")
+
+$(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o $(FAULT_OBJECTS) $(SUPPORT_OBJECTS) \
+		$(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TEST_LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_LIB)
+
+# ---- The soak ---------------------------------------------------------------------------------------
+
+SOAK_SECONDS ?= 1800
+
+$(BUILD)/tests/faults/soak: $(BUILD)/tests/faults/soak.o $(BUILD)/tests/faults/soak_calls.o \
+		$(BUILD)/tests/faults/figures.o $(SUPPORT_OBJECTS) $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TEST_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_LIB)
+
+.PHONY: soak
+soak: deps $(BUILD)/tests/faults/soak ## eight threads, good and bad calls, for SOAK_SECONDS (1800)
+	@$(BUILD)/tests/faults/soak $(SOAK_SECONDS) $(DEMO_MODEL) examples/demo/pictures/ankle-boot.jpg
