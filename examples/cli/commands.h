@@ -4,6 +4,7 @@
 
 #include "options.h"
 
+extern const struct command command_bench;
 extern const struct command command_classify;
 extern const struct command command_cost;
 extern const struct command command_experts;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 #include "files.h"
@@ -107,20 +106,6 @@ static int is_visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-static bool is_jpeg(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-
-    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
-}
-
 /* The class that a folder is named after: its label, or its number. */
 static bool find_class(const struct labelled *labelled, const char *name, uint32_t *index)
 {
@@ -140,48 +125,20 @@ static bool find_class(const struct labelled *labelled, const char *name, uint32
     return name[0] >= '0' && name[0] <= '9' && *end == '\0' && number < labelled->info.classes;
 }
 
-static vmoe_status add_picture(struct labelled *labelled, const char *folder, const char *name,
-                               uint32_t label, vmoe_error *error)
-{
-    const size_t bytes = strlen(folder) + strlen(name) + 2;
-
-    /* Room is doubled when the count is a power of two. */
-    if ((labelled->count & (labelled->count - 1)) == 0) {
-        const size_t room = labelled->count == 0 ? 1 : 2 * labelled->count;
-        char **paths = realloc(labelled->paths, room * sizeof *paths);
-        uint32_t *labels;
-
-        if (paths != NULL)
-            labelled->paths = paths;
-        labels = realloc(labelled->labels, room * sizeof *labels);
-        if (labels != NULL)
-            labelled->labels = labels;
-        if (paths == NULL || labels == NULL)
-            return error_set(error, VMOE_ERR_MEMORY, folder, "no memory for its pictures");
-    }
-    labelled->paths[labelled->count] = malloc(bytes);
-    if (labelled->paths[labelled->count] == NULL)
-        return error_set(error, VMOE_ERR_MEMORY, folder, "no memory for its pictures");
-    snprintf(labelled->paths[labelled->count], bytes, "%s/%s", folder, name);
-    labelled->labels[labelled->count++] = label;
-    return VMOE_OK;
-}
-
 static vmoe_status add_class(struct labelled *labelled, const char *folder, uint32_t label,
                              vmoe_error *error)
 {
-    struct dirent **entries;
-    const int count = scandir(folder, &entries, is_visible, alphasort);
+    uint32_t *labels;
 
-    if (count < 0)
-        return error_system(error, folder, "cannot list the folder");
-    for (int i = 0; i < count; i++) {
-        if (is_jpeg(entries[i]->d_name) && error->status == VMOE_OK)
-            add_picture(labelled, folder, entries[i]->d_name, label, error);
-        free(entries[i]);
-    }
-    free(entries);
-    return error->status;
+    if (paths_add_folder(&labelled->paths, folder, error) != VMOE_OK)
+        return error->status;
+    labels = realloc(labelled->labels, (labelled->paths.count + 1) * sizeof *labels);
+    if (labels == NULL)
+        return error_set(error, VMOE_ERR_MEMORY, folder, "no memory for its labels");
+    labelled->labels = labels;
+    while (labelled->count < labelled->paths.count)
+        labels[labelled->count++] = label;
+    return VMOE_OK;
 }
 
 /* One entry of the folder: a class, the images of a test set, or nothing to us. */
@@ -193,7 +150,7 @@ static vmoe_status add_entry(struct labelled *labelled, const char *folder, cons
 
     if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
         return error_set(error, VMOE_ERR_LIMIT, folder, "the path of an entry is too long");
-    if (!is_folder(path))
+    if (!path_is_folder(path))
         return strncmp(name, "t10k-images", 11) == 0 && labelled->gray == NULL
                    ? open_idx(labelled, path, error)
                    : VMOE_OK;
@@ -231,18 +188,20 @@ static void thin_out(struct labelled *labelled, size_t most)
 
     for (size_t i = 0; i < labelled->count; i++) {
         if (i * most / labelled->count == (i + 1) * most / labelled->count) {
-            if (labelled->paths != NULL)
-                free(labelled->paths[i]);
+            if (labelled->gray == NULL)
+                free(labelled->paths.path[i]);
             continue;
         }
         labelled->labels[kept] = labelled->labels[i];
-        if (labelled->paths != NULL)
-            labelled->paths[kept] = labelled->paths[i];
+        if (labelled->gray == NULL)
+            labelled->paths.path[kept] = labelled->paths.path[i];
         else
             memmove(labelled->gray + kept * bytes, labelled->gray + i * bytes, bytes);
         kept++;
     }
     labelled->count = kept;
+    if (labelled->gray == NULL)
+        labelled->paths.count = kept;
 }
 
 static size_t image_values(const struct labelled *labelled)
@@ -261,7 +220,7 @@ vmoe_status labelled_open(struct labelled *labelled, const vmoe_model *model, co
     labelled->info = empty;
     if (vmoe_get_info(model, &labelled->info, error) != VMOE_OK)
         return error->status;
-    if ((is_folder(path) ? open_folder(labelled, path, error) : open_idx(labelled, path, error)) !=
+    if ((path_is_folder(path) ? open_folder(labelled, path, error) : open_idx(labelled, path, error)) !=
         VMOE_OK)
         return error->status;
     if (labelled->count == 0)
@@ -281,9 +240,7 @@ vmoe_status labelled_open(struct labelled *labelled, const vmoe_model *model, co
 
 void labelled_close(struct labelled *labelled)
 {
-    for (size_t i = 0; labelled->paths != NULL && i < labelled->count; i++)
-        free(labelled->paths[i]);
-    free(labelled->paths);
+    paths_free(&labelled->paths);
     free(labelled->labels);
     free(labelled->gray);
     free(labelled->values);
@@ -366,13 +323,13 @@ vmoe_status labelled_next(struct labelled *labelled, uint32_t group, vmoe_error 
         vmoe_error why = VMOE_ERROR_INIT;
         const size_t i = labelled->next;
 
-        if ((labelled->paths != NULL
-                 ? load_file(labelled, labelled->paths[i], tensor + count * values, &why)
+        if ((labelled->gray == NULL
+                 ? load_file(labelled, labelled->paths.path[i], tensor + count * values, &why)
                  : load_gray(labelled, i, tensor + count * values, &why)) == VMOE_OK) {
             labelled->batch_labels[count++] = labelled->labels[i];
             continue;
         }
-        error_print(labelled->paths != NULL ? labelled->paths[i] : why.where, why.text);
+        error_print(labelled->gray == NULL ? labelled->paths.path[i] : why.where, why.text);
         labelled->broken++;
     }
     count = count / group * group;

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <vmoe.h>
 
+#include "paths.h"
+
 struct labelled {
     const vmoe_model *model;
     vmoe_info info;
@@ -16,8 +18,8 @@ struct labelled {
     size_t next;  /* the first of the next batch */
     size_t broken; /* so far: pictures that were reported and left out */
     uint32_t *labels; /* of all pictures */
-    char **paths;     /* of all pictures in folders, else NULL */
-    uint8_t *gray;    /* of all pictures in idx files, else NULL */
+    struct paths paths; /* of all pictures in folders */
+    uint8_t *gray;      /* of all pictures in idx files, else NULL */
     uint32_t rows, columns;
     /* The batch. */
     size_t room; /* images */
