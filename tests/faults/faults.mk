@@ -14,6 +14,15 @@ CHECK_COMMANDS += $(filter-out %test_dlopen",$(FAULT_TESTS:%="%")) \
 	"$(BUILD)/tests/faults/test_dlopen $(abspath $(SHARED))"
 TSAN_TESTS += $(BUILD)/tests/faults/test_callers
 
+# Sanitizers find what a failed call leaves behind in the library's own hands.
+ASAN_FAULT_TESTS := $(addprefix $(BUILD)/tests/faults/test_,callers files threads)
+.PHONY: check-asan-faults check-asan-faults-run
+check-asan: check-asan-faults
+check-asan-faults:
+	$(Q)$(MAKE) --no-print-directory CONFIG=asan check-asan-faults-run
+check-asan-faults-run: deps $(ASAN_FAULT_TESTS)
+	@sh tests/run.sh $(ASAN_FAULT_TESTS:%="%")
+
 $(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o $(FAULT_OBJECTS) $(SUPPORT_OBJECTS) \
 		$(STATIC)
 	$(if $(V),,@echo "  LD    $@")

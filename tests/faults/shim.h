@@ -1,6 +1,7 @@
 /*
  * Calls to the operating system that fail when they are told to.  Programs that link shim.c wrap
- * what the library calls (SHIM_LDFLAGS in faults.mk); while the shim is not armed, nothing changes.
+ * what the library calls (SHIM_LDFLAGS in faults.mk); while the shim is not armed, they do nothing else.
+ * An armed shim belongs to one thread, and to those that the library starts for it.
  */
 #ifndef VMOE_TESTS_SHIM_H
 #define VMOE_TESTS_SHIM_H
