@@ -98,7 +98,7 @@ static void a_thousand_loads_of_the_library_leave_nothing(void **state)
     free(image);
 }
 
-/* All of it belongs to the library: libjpeg and zlib are loaded, because this program needs them. */
+/* libjpeg and zlib remain, because this program needs them too. */
 static void an_unloaded_library_is_gone(void **state)
 {
     void *library = dlopen(library_path, RTLD_NOW | RTLD_LOCAL);

@@ -151,6 +151,9 @@ static void *use_on_small_stack(void *context)
 
     for (size_t i = 0; i < 3 && status == VMOE_OK; i++)
         status = use_library(uses[i]);
+    if (status == VMOE_OK)
+        status = vmoe_import(golden_path("models/gap/model"), scratch_path("imported.vmoe"), NULL,
+                             NULL);
     *(vmoe_status *)context = status;
     return context;
 }

@@ -3,8 +3,8 @@
  * calls, or an alternate signal stack too small for them.  The library then computes on the best of
  * its other instruction sets, with the same bits as if that had been asked for, and says nothing.
  *
- * On a machine without AMX there is nothing to refuse: the calls are made all the same, and the last
- * test shows, by the emulation of support/tiles.h, that the permission is what decides.
+ * On a machine without AMX there is nothing to refuse: the calls are made all the same, and the
+ * last test shows, by the emulation of support/tiles.h, that the permission is what decides.
  */
 #define _GNU_SOURCE
 #include <errno.h>
