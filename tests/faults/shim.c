@@ -27,10 +27,11 @@ void shim_disarm(void)
 /* 0 if the call shall be made, or what it shall fail with. */
 static int verdict(enum shim_call call)
 {
-    const size_t number = ++shim.counts[call];
+    size_t number;
 
     if (!shim.armed)
         return 0;
+    number = ++shim.counts[call];
     if (shim.at != 0 && call == shim.call &&
         (number == shim.at || (shim.persistent && number > shim.at)))
         return shim.error;
@@ -131,7 +132,7 @@ WRAP(int, close, (int file))
 
 WRAP(int, rename, (const char *from, const char *to))
 {
-    if (shim.counts[SHIM_RENAME] == 0)
+    if (shim.armed && shim.counts[SHIM_RENAME] == 0)
         memcpy(shim.at_rename, shim.counts, sizeof shim.counts);
     return refuse(SHIM_RENAME) != 0 ? -1 : __real_rename(from, to);
 }

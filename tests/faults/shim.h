@@ -1,6 +1,7 @@
 /*
  * Calls to the operating system that fail when they are told to.  Programs that link shim.c wrap
- * what the library calls (SHIM_LDFLAGS in faults.mk); while the shim is not armed, nothing changes.
+ * what the library calls (SHIM_LDFLAGS in faults.mk); a shim that is not armed changes and counts
+ * nothing.  An armed one belongs to one thread.
  */
 #ifndef VMOE_TESTS_SHIM_H
 #define VMOE_TESTS_SHIM_H

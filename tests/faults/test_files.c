@@ -323,6 +323,14 @@ static void interruptions_and_short_transfers_change_nothing(void **state)
                           (struct shim){ .most = most[i], .interrupted = interrupted });
 }
 
+/* The index, the shard, the temporary file, and the folder to be flushed: whatever they contain. */
+static void an_import_opens_no_other_file(void **state)
+{
+    (void)state;
+    assert_int_equal(must_work(import_shards, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 4);
+    assert_int_equal(must_work(read_archive, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 1);
+}
+
 static int stop_here(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
@@ -366,6 +374,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_failing_call_is_reported),
         cmocka_unit_test(interruptions_and_short_transfers_change_nothing),
+        cmocka_unit_test(an_import_opens_no_other_file),
         cmocka_unit_test(a_temporary_file_that_cannot_be_removed_remains),
     };
 
