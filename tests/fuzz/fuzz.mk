@@ -5,13 +5,13 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.c,%,$(wildcard tests/fuzz/target
 FUZZ_PACKAGES := clang llvm
 
 # Two configurations with an engine: everything that can complain, and what users run.  The second
-# does without the tracing of comparisons, which costs half of its speed.
+# does without the tracing of comparisons, which costs half of its speed.  Only the library guides.
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
-	-fsanitize=address,undefined,float-cast-overflow,fuzzer-no-link
-CFLAGS_fuzz-release := -O3 -g -DNDEBUG -fsanitize-coverage=inline-8bit-counters,pc-table
-# Targets guide the engine to nothing.
-$(BUILD)/tests/fuzz/%.o: CFLAGS += $(if $(filter fuzz%,$(CONFIG)),\
-	-fno-sanitize-coverage=inline-8bit-counters,pc-table,trace-cmp,indirect-calls)
+	-fsanitize=address,undefined,float-cast-overflow
+CFLAGS_fuzz-release := -O3 -g -DNDEBUG
+FUZZ_GUIDE_fuzz := -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp,indirect-calls
+FUZZ_GUIDE_fuzz-release := -fsanitize-coverage=inline-8bit-counters,pc-table
+$(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 
 # Everything but the two files with a main; memory_file.o replaces the library's file.o.
 FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c,$(wildcard tests/fuzz/*.c))) \
