@@ -21,18 +21,11 @@ typedef __m256 vec;
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 6u
-#define LINES 16u /* of a tile, two of which are a block */
-#define LINE_BYTES 64u
-#define TILE_BYTES (LINES * LINE_BYTES)
+#include "kernels/register_tile.h"
 
 /* Bytes ahead in the panel that are brought into the first and the second level. */
 #define NEAR (2 * TILE_BYTES)
 #define FAR (16 * TILE_BYTES)
-
-/* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
-#define FOR_ROWS(r, rows)                                                                          \
-    _Pragma("GCC unroll 6") for (size_t r = 0; r < TILE_ROWS; r++)                                 \
-        if (r < (rows))
 
 /*
  * a * b + sum.  With narrow weights the compiler runs short of registers: it takes forms of the
@@ -119,27 +112,17 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
-/* clang-format off */
-#define ROWS(rows, precision, group)                                                               \
-    case rows:                                                                                     \
-        gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile);                      \
-        return;
-
 /* Code for each number of rows. */
 #define PRODUCT(name, precision, group)                                                            \
     static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
                             void *tile)                                                            \
     {                                                                                              \
-        switch (rows) {                                                                            \
-            ROWS(1, precision, group) ROWS(2, precision, group) ROWS(3, precision, group)          \
-            ROWS(4, precision, group) ROWS(5, precision, group) ROWS(6, precision, group)          \
-        }                                                                                          \
+        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
     }                                                                                              \
     static void product_##name(const struct vmoe_product *p)                                       \
     {                                                                                              \
         run_product(p, gemm_##name, TILE_ROWS, false);                                             \
     }
-/* clang-format on */
 
 PRODUCT(f32, VMOE_PRECISION_F32, 1)
 PRODUCT(bf16, VMOE_PRECISION_BF16, 2)

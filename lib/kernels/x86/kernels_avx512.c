@@ -17,10 +17,13 @@ typedef __m512 vec;
 
 #include "kernels/elementwise.h"
 #include "kernels/product.h"
-#include "kernels/x86/register_tile.h"
+#include "kernels/x86/prefetch.h"
 #include "kernels/x86/transpose.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
+
+#define TILE_ROWS 14u
+#include "kernels/register_tile.h"
 
 /* sum[r] += a[r] * (left, right), one row of the panel. */
 ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512 right,
