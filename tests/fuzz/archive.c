@@ -172,7 +172,7 @@ static size_t change_length(struct dice *dice, uint8_t *data, size_t size, size_
         if (get(data + at + 42, 4) > header)
             put(data + at + 42, 4, get(data + at + 42, 4) + shift);
     put(data + size - END + 16, 4, get(data + size - END + 16, 4) + shift);
-    memmove(data + begin + stored + shift, data + begin + stored, size - begin - stored);
+    memmove(data + (begin + stored + shift), data + begin + stored, size - begin - stored);
     for (size_t i = 0; i < more; i++)
         data[begin + stored + i] = (uint8_t)dice_below(dice, 256);
     return size + shift;

@@ -193,7 +193,7 @@ vmoe_info own_least_info(void)
     return info;
 }
 
-const uint8_t *own_make(const vmoe_info *info, size_t *size)
+const uint8_t *own_make(const vmoe_info *info, const vmoe_allocator *allocator, size_t *size)
 {
     static const char *const labels[] = { "a", "bb", "gr\xc3\xbcn", "\xe7\x8c\xab", "e" };
     vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
@@ -229,7 +229,7 @@ const uint8_t *own_make(const vmoe_info *info, size_t *size)
     if (source == NULL)
         return NULL;
     memory_file_clear();
-    status = vmoe_import_source(source, "formula", WRITTEN, &options, &vmoe_memory_default, NULL);
+    status = vmoe_import_source(source, "formula", WRITTEN, &options, allocator, NULL);
     source->close(source);
     return status == VMOE_OK ? memory_file_written(WRITTEN, size) : NULL;
 }
@@ -376,7 +376,7 @@ static size_t change_model(struct dice *dice, uint8_t *data, size_t size, size_t
     if (info.experts_per_token > info.experts)
         info.experts_per_token = info.experts;
     info.preprocessing = (vmoe_preprocessing){ 0, 0, 0 };
-    made = own_make(&info, &bytes);
+    made = own_make(&info, &vmoe_memory_default, &bytes);
     if (made == NULL || bytes > max_size)
         return size;
     memcpy(data, made, bytes);

@@ -21,9 +21,9 @@ size_t own_mutate(struct dice *dice, uint8_t *data, size_t size, size_t max_size
 
 /*
  * A file of the geometry and dial that `info` tells, with formula weights; in a static buffer until
- * the next call.  NULL if there is no such model.
+ * the next call.  NULL if there is no such model, or no memory.
  */
-const uint8_t *own_make(const vmoe_info *info, size_t *size);
+const uint8_t *own_make(const vmoe_info *info, const vmoe_allocator *allocator, size_t *size);
 
 /* The smallest models: one number wide, of one layer. */
 vmoe_info own_least_info(void);

@@ -25,7 +25,7 @@ static vmoe_status parse(const uint8_t *data, size_t size, struct vmoe_array *ar
 
 static void check_again(const struct vmoe_array *array, enum vmoe_number type)
 {
-    static const char *const descr[] = { "",    "<f4", "V2",  "<f2", "<f8", "|i1", "<i2", "<i4",
+    static const char *const descr[] = { "",    "<f4", "|V2", "<f2", "<f8", "|i1", "<i2", "<i4",
                                          "<i8", "|u1", "<u2", "<u4", "<u8", "|b1" };
     uint8_t header[512];
     char *text = (char *)header + 10;

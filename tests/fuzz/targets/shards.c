@@ -1,13 +1,28 @@
-/* A checkpoint of upstream: an index and two shards, as foreign.h puts them into one input. */
+/*
+ * A checkpoint of upstream: an index and two shards, each behind its length in 4 bytes; where a
+ * length lies, what is left.
+ */
 #include <string.h>
 
 #include "fuzz/account.h"
 #include "fuzz/document.h"
-#include "fuzz/foreign.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/source.h"
 
 static const char *const names[] = { "f.index", "f.data-00000", "f.data-00001" };
+
+static const uint8_t *part_of(const uint8_t *data, size_t size, uint32_t i, size_t *bytes)
+{
+    struct feed feed = { data, size };
+    const uint8_t *part;
+
+    do {
+        const uint32_t length = feed_u32(&feed);
+
+        part = feed_bytes(&feed, length, bytes);
+    } while (i-- > 0);
+    return part;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -19,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memory_file_clear();
     for (uint32_t i = 0; i < 3; i++) {
         size_t bytes;
-        const uint8_t *part = foreign_part(data, size, i, &bytes);
+        const uint8_t *part = part_of(data, size, i, &bytes);
 
         memory_file_add(names[i], part, bytes);
     }
@@ -42,7 +57,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     static uint8_t changed[1 << 16];
     struct dice dice = dice_begin(seed);
     size_t bytes, begin, room, made;
-    const uint8_t *part = foreign_part(data, size, dice_below(&dice, 3), &bytes);
+    const uint8_t *part = part_of(data, size, dice_below(&dice, 3), &bytes);
 
     begin = (size_t)(part - data);
     room = max_size - size + bytes;
