@@ -7,6 +7,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # before setuptools 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VERSION = (ROOT / "VERSION").read_text().strip()
 
@@ -19,6 +24,11 @@ class BuildWithLibrary(build_py):
                     pathlib.Path(self.build_lib) / "vmoe" / "libvmoe.so")
 
 
+class AnyPythonWheel(bdist_wheel):
+    def get_tag(self):
+        return ("py3", "none", super().get_tag()[2])
+
+
 class PlatformDistribution(Distribution):
     """The wheel is for one platform, though any Python may load the library."""
 
@@ -26,4 +36,4 @@ class PlatformDistribution(Distribution):
         return True
 
 
-setup(version=VERSION, cmdclass={"build_py": BuildWithLibrary}, distclass=PlatformDistribution)
+setup(version=VERSION, cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": AnyPythonWheel}, distclass=PlatformDistribution)

@@ -159,6 +159,18 @@ class Model:
         c.check(c.library.vmoe_get_cost(self._info, options._raw(), images, cost, error), error)
         return cost  # type: ignore[no-any-return]
 
+    def preprocess(self, picture: PictureLike) -> "np.ndarray[Any, Any]":
+        """What the model sees of a picture: (side, side, 3), uint8 or float32 in 0..255."""
+        how = self._info.preprocessing
+        side, kind = (how.side, np.uint8) if how.kind == 1 else (how.crop, np.float32)
+        seen = np.empty((side, side, 3), kind)
+        raw, keep = _pictures([picture])
+        error = c.RawError()
+        c.check(c.library.vmoe_preprocess(how, raw.pictures, seen.ctypes.data, seen.nbytes, error),
+                error)
+        del keep
+        return seen
+
     def classify(self, picture: PictureLike, options: Options = Options(),
                  top: int = 5) -> list[Class]:
         """The most probable classes of one picture, best first."""
@@ -191,6 +203,9 @@ class Model:
             raw, keep = _pictures(images)
         n, info = raw.images, self._info
         k = options.experts if options.experts is not None else info.experts_per_token
+        if k > info.experts > 0:  # before arrays of that size are made
+            raise c.ArgumentError(1, "options.experts", f"{k} are more than the {info.experts} of "
+                                                        "the model")
         logits = np.empty((n, info.classes), np.float32)
         probabilities = np.empty_like(logits)
         features = np.empty((n, info.features), np.float32)
