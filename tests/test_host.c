@@ -3,7 +3,6 @@
  * middle of calls, or is interrupted a thousand times a second, gets the same answers.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fenv.h>
 #include <locale.h>
 #include <pthread.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "support/answer.h"
+#include "support/fault.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -35,21 +35,9 @@ struct host {
     char locale[64], folder[PATH_BYTES];
     mode_t mask;
     cpu_set_t cpus;
-    unsigned files;
+    size_t files;
     off_t written[3];
 };
-
-static unsigned open_files(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
 
 static void look_at_host(struct host *host)
 {
@@ -64,7 +52,7 @@ static void look_at_host(struct host *host)
     host->mask = umask(0);
     umask(host->mask);
     sched_getaffinity(0, sizeof host->cpus, &host->cpus);
-    host->files = open_files();
+    host->files = fault_open_files();
     for (int i = 1; i < 3; i++)
         host->written[i] = lseek(i, 0, SEEK_CUR);
 }

@@ -3,7 +3,6 @@
  * what fresh memory holds, and a second call of the same shape allocates nothing at all.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -61,14 +60,7 @@ void *aligned_alloc(size_t alignment, size_t bytes)
 
 static size_t count_threads(void)
 {
-    DIR *directory = opendir("/proc/self/task");
-    size_t count = 0;
-
-    while (directory != NULL && readdir(directory) != NULL)
-        count++;
-    if (directory != NULL)
-        closedir(directory);
-    return count;
+    return folder_entries("/proc/self/task");
 }
 
 static size_t own_threads;

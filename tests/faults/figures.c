@@ -2,26 +2,17 @@
 #define _GNU_SOURCE
 #include "faults/figures.h"
 
-#include <dirent.h>
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
-#include <malloc.h>
-#endif
 #include <stdio.h>
 #include <unistd.h>
 
 #include "support/fault.h"
 
-static size_t entries(const char *path)
-{
-    DIR *folder = opendir(path);
-    size_t count = 0;
-
-    while (folder != NULL && readdir(folder) != NULL)
-        count++;
-    if (folder != NULL)
-        closedir(folder);
-    return count;
-}
+#if defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 33)
+#include <malloc.h>
+#define HAS_MALLINFO
+#endif
+#endif
 
 /* The first two numbers of statm, as bytes. */
 static void read_memory(size_t *space, size_t *resident)
@@ -39,7 +30,7 @@ static void read_memory(size_t *space, size_t *resident)
 
 static size_t heap_in_use(void)
 {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#if defined(HAS_MALLINFO)
     const struct mallinfo2 heap = mallinfo2();
 
     return heap.uordblks + heap.hblkhd;
@@ -50,7 +41,7 @@ static size_t heap_in_use(void)
 
 struct figures figures_now(void)
 {
-    struct figures now = { 0, heap_in_use(), entries("/proc/self/task") - 2, fault_open_files() };
+    struct figures now = { 0, heap_in_use(), folder_entries("/proc/self/task"), fault_open_files() };
     size_t space;
 
     read_memory(&space, &now.resident);
@@ -59,7 +50,7 @@ struct figures figures_now(void)
 
 struct figures figures_settled(size_t threads)
 {
-    for (int i = 0; i < 1000 && entries("/proc/self/task") - 2 > threads; i++)
+    for (int i = 0; i < 1000 && folder_entries("/proc/self/task") > threads; i++)
         usleep(1000);
     return figures_now();
 }

@@ -6,7 +6,6 @@
  * Jobs with very many reads are sampled; with `--all` none is.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +131,7 @@ static const struct {
 
 struct failing {
     enum shim_call call;
-    const char *sentence; /* "cannot " and this; NULL: the call goes on without it */
+    const char *sentence; /* "cannot " and this */
     int errors[8];
 };
 
@@ -181,18 +180,6 @@ static struct outcome outcome_of(const struct failing *failing, const struct shi
 
 /* ---- One attempt ---------------------------------------------------------------------------- */
 
-static size_t entries(void)
-{
-    DIR *folder = opendir(scratch_folder());
-    size_t count = 0;
-
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
-
 static bool target_is_old(void)
 {
     size_t bytes;
@@ -211,7 +198,7 @@ static void put_old_target(void)
 
 static vmoe_status attempt(job *run, struct shim plan, vmoe_error *error)
 {
-    const size_t files = fault_open_files(), there = entries();
+    const size_t files = fault_open_files(), there = folder_entries(scratch_folder());
     struct fault fault;
     vmoe_status status;
 
@@ -223,7 +210,7 @@ static vmoe_status attempt(job *run, struct shim plan, vmoe_error *error)
     assert_int_equal(status, error->status);
     assert_int_equal(fault.live, 0);
     assert_int_equal(fault_open_files(), files);
-    assert_int_equal(entries(), there);
+    assert_int_equal(folder_entries(scratch_folder()), there);
     return status;
 }
 

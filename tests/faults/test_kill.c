@@ -18,6 +18,7 @@
 
 #include "checkpoint/import.h"
 #include "runtime/cpu.h"
+#include "support/fault.h"
 #include "support/formula.h"
 #include "support/random.h"
 #include "support/support.h"
@@ -123,19 +124,6 @@ static void a_killed_writer_leaves_the_old_or_the_new_file(void **state)
 
 /* ---- A full disk ---------------------------------------------------------------------------- */
 
-/* Entries of a folder, without "." and "..". */
-static unsigned entries(const char *path)
-{
-    DIR *folder = opendir(path);
-    unsigned count = 0;
-
-    while (folder != NULL && readdir(folder) != NULL)
-        count++;
-    if (folder != NULL)
-        closedir(folder);
-    return count - 2;
-}
-
 /* On a disk of so many pages; nothing but the old or the new target may remain on it. */
 static vmoe_status write_to_disk(const char *folder, unsigned pages, vmoe_error *error)
 {
@@ -152,7 +140,7 @@ static vmoe_status write_to_disk(const char *folder, unsigned pages, vmoe_error 
     if (status == VMOE_OK ? vmoe_verify_file(target, NULL) != VMOE_OK
                           : stat(target, &info) != 0 || info.st_size != 3)
         _exit(2);
-    if (entries(folder) != 1 || umount(folder) != 0)
+    if (folder_entries(folder) != 1 || umount(folder) != 0)
         _exit(3);
     return status;
 }
