@@ -138,6 +138,23 @@ float feed_float(struct feed *feed)
     return value;
 }
 
+/* ---- Numbers in files, little-endian -------------------------------------------------------- */
+
+uint64_t get_little(const uint8_t *from, size_t bytes)
+{
+    uint64_t value = 0;
+
+    while (bytes-- > 0)
+        value = value << 8 | from[bytes];
+    return value;
+}
+
+void put_little(uint8_t *to, size_t bytes, uint64_t value)
+{
+    for (size_t i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(value >> 8 * i);
+}
+
 /* ---- Random numbers for mutators ------------------------------------------------------------ */
 
 struct dice dice_begin(unsigned seed)

@@ -64,9 +64,9 @@ fuzz-build: $(FUZZ_ONLY:%=$(BUILD)/fuzz_%)
 # ---- What tests, seeds and what campaigns found reach -----------------------------------------------
 
 # The tests of the parsers; tests/fuzz/README.md has the table.
-COVERAGE_TESTS := format lies writer second_opinion npz sources shards import_options smoothing \
-	jpeg image pictures golden_models memory
-CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -DNDEBUG
+COVERAGE_TESTS := npz sources shards lies jpeg writer import_options format second_opinion \
+	smoothing image pictures memory
+CFLAGS_coverage := -O1 -g --coverage -DNDEBUG
 
 .PHONY: coverage coverage-run
 coverage: deps ## lines and branches of lib/checkpoint and lib/image that tests and fuzzing reach
