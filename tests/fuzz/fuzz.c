@@ -140,7 +140,7 @@ float feed_float(struct feed *feed)
 
 /* ---- Numbers in files, little-endian -------------------------------------------------------- */
 
-uint64_t get_little(const uint8_t *from, size_t bytes)
+uint64_t get_le(const uint8_t *from, size_t bytes)
 {
     uint64_t value = 0;
 
@@ -149,7 +149,7 @@ uint64_t get_little(const uint8_t *from, size_t bytes)
     return value;
 }
 
-void put_little(uint8_t *to, size_t bytes, uint64_t value)
+void put_le(uint8_t *to, size_t bytes, uint64_t value)
 {
     for (size_t i = 0; i < bytes; i++)
         to[i] = (uint8_t)(value >> 8 * i);

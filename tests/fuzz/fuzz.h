@@ -53,8 +53,8 @@ float feed_float(struct feed *feed);
 
 /* ---- Numbers in files, little-endian -------------------------------------------------------- */
 
-uint64_t get_little(const uint8_t *from, size_t bytes);
-void put_little(uint8_t *to, size_t bytes, uint64_t value);
+uint64_t get_le(const uint8_t *from, size_t bytes);
+void put_le(uint8_t *to, size_t bytes, uint64_t value);
 
 /* ---- Random numbers for mutators ------------------------------------------------------------ */
 
