@@ -6,19 +6,10 @@
 
 enum { LOCAL = 30, CENTRAL = 46, END = 22 };
 
+/* A field of at most 4 bytes. */
 static size_t get(const uint8_t *from, size_t bytes)
 {
-    size_t value = 0;
-
-    while (bytes-- > 0)
-        value = value << 8 | from[bytes];
-    return value;
-}
-
-static void put(uint8_t *to, size_t bytes, uint64_t value)
-{
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t)(value >> 8 * i);
+    return (size_t)get_le(from, bytes);
 }
 
 /* The first entry of the directory, or `size`. */
@@ -69,8 +60,8 @@ static void repair_entry(uint8_t *data, size_t size, size_t entry)
         return;
     crc = get(data + entry + 10, 2) == 8 ? inflated(data + begin, stored, &plain)
                                          : (uint32_t)crc32(0, data + begin, (uInt)stored);
-    put(data + entry + 16, 4, crc);
-    put(data + entry + 24, 4, plain);
+    put_le(data + entry + 16, 4, crc);
+    put_le(data + entry + 24, 4, plain);
     memmove(data + header + 6, data + entry + 8, 4); /* flags and method */
     memmove(data + header + 14, data + entry + 16, 12);
 }
@@ -120,9 +111,9 @@ static void change_field(struct dice *dice, uint8_t *data, size_t size)
     }
     if (at >= size || size - at < field[0] + (size_t)field[1])
         return;
-    put(data + at + field[0], field[1],
-        dice_below(dice, 2) ? get(data + at + field[0], field[1]) + dice_below(dice, 33) - 16
-                            : dice_number(dice));
+    put_le(data + at + field[0], field[1],
+           dice_below(dice, 2) ? get(data + at + field[0], field[1]) + dice_below(dice, 33) - 16
+                               : dice_number(dice));
 }
 
 /* Bytes of a member's data, without changing how many they are; most often of its header. */
@@ -167,11 +158,11 @@ static size_t change_length(struct dice *dice, uint8_t *data, size_t size, size_
         return size;
     less = more == 0 && stored > 0 ? 1 + dice_below(dice, stored < 16 ? (uint32_t)stored : 16) : 0;
     shift = more - less; /* modulo 2^64 */
-    put(data + entry + 20, 4, stored + shift);
+    put_le(data + entry + 20, 4, stored + shift);
     for (at = directory_of(data, size); is_entry(data, size, at); at = next_entry(data, at))
         if (get(data + at + 42, 4) > header)
-            put(data + at + 42, 4, get(data + at + 42, 4) + shift);
-    put(data + size - END + 16, 4, get(data + size - END + 16, 4) + shift);
+            put_le(data + at + 42, 4, get(data + at + 42, 4) + shift);
+    put_le(data + size - END + 16, 4, get(data + size - END + 16, 4) + shift);
     memmove(data + (begin + stored + shift), data + begin + stored, size - begin - stored);
     for (size_t i = 0; i < more; i++)
         data[begin + stored + i] = (uint8_t)dice_below(dice, 256);

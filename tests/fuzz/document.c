@@ -57,6 +57,7 @@ static struct head read_head(const uint8_t *data, size_t left)
 {
     const struct head none = { 0 };
     const unsigned first = left > 0 ? data[0] : 0xc1;
+    static const uint8_t numbers[] = { 4, 8, 1, 2, 4, 8, 1, 2, 4, 8 }; /* 0xca .. 0xd3 */
     struct head head;
     size_t field = 0;
 
@@ -81,7 +82,7 @@ static struct head read_head(const uint8_t *data, size_t left)
     else if (first <= 0xc9)
         head = counted(field, big(data + 1, field), 0, 1);
     else if (first <= 0xd3)
-        head = (struct head){ .bytes = 1 + ((size_t[]){ 4, 8, 1, 2, 4, 8, 1, 2, 4, 8 })[first - 0xca] };
+        head = (struct head){ .bytes = (size_t)1 + numbers[first - 0xca] };
     else if (first <= 0xd8)
         head = (struct head){ .bytes = 2, .payload = UINT64_C(1) << (first - 0xd4) };
     else
@@ -141,8 +142,8 @@ static size_t walk_value(struct walk *walk, size_t at, size_t end, uint32_t pare
  * Replaces bytes begin .. end by `bytes` new ones, which are at `from`, and corrects the lengths of
  * the values around.  Answers the new size, or the old one if that is not possible.
  */
-static size_t splice(struct walk *walk, uint8_t *data, size_t size, size_t max_size, uint32_t parent,
-                     size_t begin, size_t end, const uint8_t *from, size_t bytes)
+static size_t splice(struct walk *walk, uint8_t *data, size_t size, size_t max_size,
+                     uint32_t parent, size_t begin, size_t end, const uint8_t *from, size_t bytes)
 {
     const size_t shift = bytes - (end - begin); /* modulo 2^64 */
 

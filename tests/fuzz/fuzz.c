@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/cpu.h"
+
 _Noreturn void fuzz_abort(const char *file, int line, const char *condition)
 {
     fprintf(stderr, "%s:%d: it must hold that %s\n", file, line, condition);
@@ -43,6 +45,24 @@ vmoe_model *fuzz_load(const void *data, size_t size, const vmoe_load_options *op
     fuzz_check_error(status, &error);
     MUST((status == VMOE_OK) == (model != NULL));
     return model;
+}
+
+/*
+ * What the processor has, asked once: in a virtual machine, CPUID takes 10 microseconds, and a call
+ * of the library asks dozens of times.
+ */
+bool __real_vmoe_cpu_has(uint32_t isa);
+bool __wrap_vmoe_cpu_has(uint32_t isa);
+
+bool __wrap_vmoe_cpu_has(uint32_t isa)
+{
+    static enum { UNKNOWN, HAS_NOT, HAS } known[16];
+
+    if (isa >= sizeof known / sizeof known[0])
+        return __real_vmoe_cpu_has(isa);
+    if (known[isa] == UNKNOWN)
+        known[isa] = __real_vmoe_cpu_has(isa) ? HAS : HAS_NOT;
+    return known[isa] == HAS;
 }
 
 /* ---- Inputs as sequences of numbers --------------------------------------------------------- */
@@ -116,6 +136,23 @@ float feed_float(struct feed *feed)
         bits = feed_u32(feed);
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* ---- Numbers in files, little-endian -------------------------------------------------------- */
+
+uint64_t get_le(const uint8_t *from, size_t bytes)
+{
+    uint64_t value = 0;
+
+    while (bytes-- > 0)
+        value = value << 8 | from[bytes];
+    return value;
+}
+
+void put_le(uint8_t *to, size_t bytes, uint64_t value)
+{
+    for (size_t i = 0; i < bytes; i++)
+        to[i] = (uint8_t)(value >> 8 * i);
 }
 
 /* ---- Random numbers for mutators ------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /*
- * What fuzz targets share.  A target is a file of targets/ with one LLVMFuzzerTestOneInput; libFuzzer
- * and AFL++ drive it, and replay.c does where there is only a C compiler.
+ * What fuzz targets share.  A target is a file of targets/ with one LLVMFuzzerTestOneInput;
+ * libFuzzer and AFL++ drive it, and replay.c does where there is only a C compiler.
  */
 #ifndef VMOE_TESTS_FUZZ_H
 #define VMOE_TESTS_FUZZ_H
@@ -50,6 +50,11 @@ const uint8_t *feed_bytes(struct feed *feed, size_t size, size_t *got);
 
 /* A float: any bits, or one of those that break things. */
 float feed_float(struct feed *feed);
+
+/* ---- Numbers in files, little-endian -------------------------------------------------------- */
+
+uint64_t get_le(const uint8_t *from, size_t bytes);
+void put_le(uint8_t *to, size_t bytes, uint64_t value);
 
 /* ---- Random numbers for mutators ------------------------------------------------------------ */
 

@@ -16,7 +16,7 @@ $(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 # Everything but the two files with a main; memory_file.o replaces the library's file.o.
 FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c,$(wildcard tests/fuzz/*.c))) \
 	$(BUILD)/tests/support/formula.o
-FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
+FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=vmoe_cpu_has -o $@ $^ $(LDLIBS_LIB)
 
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/targets/%.o $(FUZZ_COMMON) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
@@ -60,3 +60,21 @@ fuzz-afl: $(FUZZ_OWN)/made ## the same targets with AFL++
 	$(Q)$(MAKE) --no-print-directory CC=afl-clang-fast CONFIG=afl fuzz-build
 	@sh tests/fuzz/afl.sh build/afl $(FUZZ_OWN) $(FUZZ_SECONDS) $(FUZZ_ONLY)
 fuzz-build: $(FUZZ_ONLY:%=$(BUILD)/fuzz_%)
+
+# ---- What tests, seeds and what campaigns found reach -----------------------------------------------
+
+# The tests of the parsers; tests/fuzz/README.md has the table.
+COVERAGE_TESTS := npz sources shards lies jpeg writer import_options format second_opinion \
+	smoothing image pictures memory
+CFLAGS_coverage := -O1 -g --coverage -DNDEBUG
+
+.PHONY: coverage coverage-run
+coverage: deps ## lines and branches of lib/checkpoint and lib/image that tests and fuzzing reach
+	@$(INSTALL_PACKAGES) gcovr
+	$(MAKE) CONFIG=coverage coverage-run
+coverage-run: $(COVERAGE_TESTS:%=$(BUILD)/tests/test_%) $(FUZZ_TARGETS:%=$(BUILD)/replay_%) $(FUZZ_OWN)/made
+	$(Q)find $(BUILD) -name '*.gcda' -delete
+	$(Q)for t in $(COVERAGE_TESTS); do $(BUILD)/tests/test_$$t >/dev/null 2>&1 || echo "test_$$t failed"; done
+	$(Q)$(foreach t,$(FUZZ_TARGETS),$(BUILD)/replay_$(t) 1000 $(call fuzz_seeds,$(t)) build/fuzz/corpus/$(t) >/dev/null;)
+	$(Q)for branches in '' --branches; do \
+		gcovr $$branches --filter lib/checkpoint/ --filter lib/image/ --exclude-throw-branches $(BUILD); done

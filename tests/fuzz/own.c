@@ -109,21 +109,6 @@ void own_check(const uint8_t *data, size_t size)
 
 /* ---- Numbers in the file -------------------------------------------------------------------- */
 
-static uint64_t get(const uint8_t *from, size_t bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0)
-        value = value << 8 | from[bytes];
-    return value;
-}
-
-static void put(uint8_t *to, size_t bytes, uint64_t value)
-{
-    for (size_t i = 0; i < bytes; i++)
-        to[i] = (uint8_t)(value >> 8 * i);
-}
-
 /* Where the parts are, by what the preamble says, cut off where the file ends. */
 struct parts {
     size_t directory, table, end;
@@ -132,8 +117,8 @@ struct parts {
 
 static struct parts parts_of(const uint8_t *data, size_t size)
 {
-    const uint64_t directory = STRINGS + get(data + 36, 4), tensors = get(data + 28, 4);
-    const uint64_t table = directory + ENTRY * tensors, chunks = get(data + 32, 4);
+    const uint64_t directory = STRINGS + get_le(data + 36, 4), tensors = get_le(data + 28, 4);
+    const uint64_t table = directory + ENTRY * tensors, chunks = get_le(data + 32, 4);
     struct parts parts = { 0 };
 
     if (directory >= size)
@@ -159,25 +144,26 @@ void own_sign(uint8_t *data, size_t size)
     parts = parts_of(data, size);
     for (uint32_t i = 0; i < parts.tensors; i++) {
         const uint8_t *entry = data + parts.directory + ENTRY * (size_t)i;
-        uint64_t chunk = get(entry + 64, 4), count = get(entry + 68, 4), at = get(entry + 80, 8);
+        uint64_t chunk = get_le(entry + 64, 4), count = get_le(entry + 68, 4);
+        uint64_t at = get_le(entry + 80, 8);
 
         for (; count > 0 && chunk < parts.chunks && at < size; count--, chunk++) {
             uint8_t *place = data + parts.table + CHUNK * (size_t)chunk;
-            const uint64_t stored = get(place, 4);
+            const uint64_t stored = get_le(place, 4);
 
             if (stored > size - at)
                 break;
-            put(place + 8, 8, XXH3_64bits(data + at, (size_t)stored));
+            put_le(place + 8, 8, XXH3_64bits(data + at, (size_t)stored));
             at += stored;
         }
     }
-    header = (size_t)get(data + 24, 4);
+    header = (size_t)get_le(data + 24, 4);
     if (header < STRINGS || header > size)
         return;
     memset(data + 48, 0, 16);
     hash = XXH3_128bits(data, header);
-    put(data + 48, 8, hash.low64);
-    put(data + 56, 8, hash.high64);
+    put_le(data + 48, 8, hash.low64);
+    put_le(data + 56, 8, hash.high64);
 }
 
 /* ---- Models --------------------------------------------------------------------------------- */
@@ -243,11 +229,11 @@ static void change_config(struct dice *dice, uint8_t *data)
     uint8_t *at = data + CONFIG;
 
     if (field < 22)
-        put(at + 4 * field, 4, dice_below(dice, 3) ? dice_below(dice, 9) : dice_number(dice));
+        put_le(at + 4 * field, 4, dice_below(dice, 3) ? dice_below(dice, 9) : dice_number(dice));
     else if (field == 22)
-        put(at + 96, 8, dice_number(dice)); /* the capacity */
+        put_le(at + 96, 8, dice_number(dice)); /* the capacity */
     else if (field == 23)
-        put(at + 96 + 4, 4, 0x3ff00000u + (dice_below(dice, 8) << 20)); /* 1, 2, 4, ... */
+        put_le(at + 96 + 4, 4, 0x3ff00000u + (dice_below(dice, 8) << 20)); /* 1, 2, 4, ... */
     else if (field == 24)
         at[88 + dice_below(dice, 40)] ^= (uint8_t)(1u << dice_below(dice, 8));
     else
@@ -259,11 +245,11 @@ static void change_preamble(struct dice *dice, uint8_t *data, size_t size)
     static const uint8_t fields[][2] = { { 8, 2 },  { 10, 2 }, { 12, 4 }, { 16, 8 }, { 24, 4 },
                                          { 28, 4 }, { 32, 4 }, { 36, 4 }, { 40, 8 } };
     const uint8_t *field = fields[dice_below(dice, sizeof fields / sizeof fields[0])];
-    const uint64_t near = get(data + field[0], field[1]) + dice_below(dice, 17) - 8;
+    const uint64_t near = get_le(data + field[0], field[1]) + dice_below(dice, 17) - 8;
 
-    put(data + field[0], field[1], dice_below(dice, 2) ? near : dice_number(dice));
+    put_le(data + field[0], field[1], dice_below(dice, 2) ? near : dice_number(dice));
     if (dice_below(dice, 4) == 0)
-        put(data + 16, 8, size);
+        put_le(data + 16, 8, size);
 }
 
 /* A field of an entry of the directory or of the chunk table. */
@@ -288,8 +274,8 @@ static void change_tables(struct dice *dice, uint8_t *data, struct parts parts)
     } else {
         return;
     }
-    put(at, bytes,
-        dice_below(dice, 2) ? get(at, bytes) + dice_below(dice, 9) - 4 : dice_number(dice));
+    put_le(at, bytes,
+           dice_below(dice, 2) ? get_le(at, bytes) + dice_below(dice, 9) - 4 : dice_number(dice));
 }
 
 /* A weight, or what stands in the place of one: special numbers of 4, 2 or 1 bytes. */
@@ -305,7 +291,7 @@ static void change_weight(struct dice *dice, uint8_t *data, size_t size, size_t 
         uint8_t *at = data + begin + dice_below(dice, (uint32_t)(room / 4)) * 4;
 
         if (dice_below(dice, 2) == 0)
-            put(at, 4, special[dice_below(dice, sizeof special / sizeof special[0])]);
+            put_le(at, 4, special[dice_below(dice, sizeof special / sizeof special[0])]);
         else
             at[dice_below(dice, 4)] ^= (uint8_t)(1u << dice_below(dice, 8));
     }
@@ -328,14 +314,14 @@ static void change_stream(struct dice *dice, uint8_t *data, size_t size, struct 
     if (parts.tensors == 0)
         return;
     entry = data + parts.directory + ENTRY * (size_t)dice_below(dice, parts.tensors);
-    at = (size_t)get(entry + 80, 8);
-    bytes = (size_t)get(entry + 72, 8);
-    place = data + parts.table + CHUNK * (size_t)get(entry + 64, 4);
-    if (get(entry + 64, 4) >= parts.chunks || get(entry + 48, 4) > 4 || bytes > sizeof plain)
+    at = (size_t)get_le(entry + 80, 8);
+    bytes = (size_t)get_le(entry + 72, 8);
+    place = data + parts.table + CHUNK * (size_t)get_le(entry + 64, 4);
+    if (get_le(entry + 64, 4) >= parts.chunks || get_le(entry + 48, 4) > 4 || bytes > sizeof plain)
         return;
-    packed = (size_t)get(place, 4);
-    length = widths[get(entry + 48, 4)];
-    if (get(place + 4, 4) != VMOE_CHUNK_ZLIB || at > size || packed > size - at || packed == 0)
+    packed = (size_t)get_le(place, 4);
+    length = widths[get_le(entry + 48, 4)];
+    if (get_le(place + 4, 4) != VMOE_CHUNK_ZLIB || at > size || packed > size - at || packed == 0)
         return;
     if (vmoe_chunk_decode(coder, data + at, packed, length, plain, bytes, "fuzz", NULL) != VMOE_OK)
         memset(plain, 0, bytes);

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+#include <sys/time.h>
 
 #include "fuzz/fuzz.h"
 
-#define SECONDS_MAX 20u /* for one input, on a busy machine */
-#define GROWTH 64u      /* bytes that a mutated copy may have more */
+#define SECONDS_MAX 2 /* of the processor, for one input */
+#define GROWTH 64u    /* bytes that a mutated copy may have more */
 
 /* Optional in a target. */
 __attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
@@ -77,6 +77,14 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size)
 
 /* ---- Inputs --------------------------------------------------------------------------------- */
 
+/* The process ends if it takes more; 0 takes the limit away. */
+static void limit_time(int seconds)
+{
+    const struct itimerval limit = { .it_value.tv_sec = seconds };
+
+    MUST(setitimer(ITIMER_PROF, &limit, NULL) == 0);
+}
+
 static void run(const uint8_t *data, size_t size)
 {
     /* Exactly as long as it is, so that tools see a read behind the end. */
@@ -85,9 +93,9 @@ static void run(const uint8_t *data, size_t size)
     MUST(copy != NULL);
     if (size > 0)
         memcpy(copy, data, size);
-    alarm(SECONDS_MAX);
+    limit_time(SECONDS_MAX);
     MUST(LLVMFuzzerTestOneInput(copy, size) == 0);
-    alarm(0);
+    limit_time(0);
     free(copy);
 }
 

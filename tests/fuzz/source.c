@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "fuzz/account.h"
+
 #define ROOM 4096u
 
 static float whole[ROOM], pieces[ROOM];
@@ -43,7 +45,7 @@ static void check_numbers(struct vmoe_source *source, size_t i, uint64_t first, 
     MUST(memcmp(whole, pieces, count * sizeof *whole) == 0);
 }
 
-void source_check(struct vmoe_source *source)
+static void check_arrays(struct vmoe_source *source)
 {
     for (size_t i = 0; i < source->count; i++) {
         const uint64_t elements = source->arrays[i].elements;
@@ -56,4 +58,23 @@ void source_check(struct vmoe_source *source)
         MUST(source->read(source, i, elements, 1, whole, NULL) != VMOE_OK);
         MUST(source->read(source, i, UINT64_MAX, 2, whole, NULL) == VMOE_ERR_ARGUMENT);
     }
+}
+
+void source_check(source_open *open, const char *path, size_t memory)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct vmoe_source *source;
+    struct account account;
+    vmoe_status status;
+
+    account_open(&account);
+    status = open(path, &account.allocator, &source, &error);
+    fuzz_check_error(status, &error);
+    MUST((status == VMOE_OK) == (source != NULL));
+    MUST(account.peak < memory);
+    if (source != NULL) {
+        check_arrays(source);
+        source->close(source);
+    }
+    account_close(&account);
 }

@@ -10,7 +10,7 @@
 #include "fuzz/own.h"
 #include "runtime/memory.h"
 
-enum { MODELS = 3, FILES = 4, STEPS = 24 };
+enum { MODELS = 3, FILES = 4, STEPS = 16 };
 
 static struct file {
     vmoe_info info;

@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "fuzz/account.h"
 #include "fuzz/document.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/source.h"
@@ -26,11 +25,6 @@ static const uint8_t *part_of(const uint8_t *data, size_t size, uint32_t i, size
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    vmoe_error error = VMOE_ERROR_INIT;
-    struct vmoe_source *source;
-    struct account account;
-    vmoe_status status;
-
     memory_file_clear();
     for (uint32_t i = 0; i < 3; i++) {
         size_t bytes;
@@ -38,16 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         memory_file_add(names[i], part, bytes);
     }
-    account_open(&account);
-    status = vmoe_shards_open("f", &account.allocator, &source, &error);
-    fuzz_check_error(status, &error);
-    MUST((status == VMOE_OK) == (source != NULL));
-    MUST(account.peak < (128u << 10) + 256 * size);
-    if (source != NULL) {
-        source_check(source);
-        source->close(source);
-    }
-    account_close(&account);
+    source_check(vmoe_shards_open, "f", (128u << 10) + 256 * size);
     return 0;
 }
 
