@@ -43,6 +43,8 @@ LIB_SOURCES := $(wildcard lib/*.c lib/runtime/*.c lib/kernels/*.c lib/kernels/re
 	lib/model/*.c lib/image/*.c lib/checkpoint/*.c lib/encoder/*.c)
 ifeq ($(ARCH),x86_64)
 LIB_SOURCES += $(wildcard lib/kernels/x86/*.c)
+else ifeq ($(ARCH),aarch64)
+LIB_SOURCES += $(wildcard lib/kernels/arm/*.c)
 endif
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 STATIC := $(BUILD)/libvmoe.a
@@ -54,6 +56,8 @@ AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vecto
 $(BUILD)/%_avx512.o: ISA := $(AVX512)
 $(BUILD)/%_vnni.o: ISA := $(AVX512) -mavx512vnni
 $(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
+$(BUILD)/%_dot.o: ISA := -march=armv8.2-a+dotprod
+$(BUILD)/%_i8mm.o: ISA := -march=armv8.2-a+dotprod+i8mm+bf16
 
 all: lib tools ## the library and the vmoe command
 .PHONY: all

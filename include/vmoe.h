@@ -326,7 +326,10 @@ typedef enum vmoe_isa {
     VMOE_ISA_AVX2 = 2,
     VMOE_ISA_AVX512 = 3,
     VMOE_ISA_AVX512_VNNI = 4, /* with products of int8 */
-    VMOE_ISA_AMX = 5 /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
+    VMOE_ISA_AMX = 5, /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
+    VMOE_ISA_NEON = 6,     /* of every 64-bit ARM */
+    VMOE_ISA_NEON_DOT = 7, /* with dot products of int8 */
+    VMOE_ISA_NEON_I8MM = 8 /* with dot products, and matrix products of bfloat16 and int8 */
 } vmoe_isa;
 
 #define VMOE_GROUP_ALL UINT32_MAX
@@ -591,7 +594,7 @@ VMOE_API vmoe_status vmoe_import(const char *source, const char *destination,
 
 /* ---- The machine and the limits ------------------------------------------------------------- */
 
-/* The name of an ISA as the command line spells it ("ref", "avx2", "avx512", "amx"), or NULL. */
+/* The name of an ISA as the command line spells it ("ref", "avx2", "neon-dot", ...), or NULL. */
 VMOE_API const char *vmoe_isa_name(uint32_t isa);
 
 /* 1 if this machine can run it.  VMOE_ISA_DEFAULT asks nothing and answers 1. */

@@ -124,7 +124,8 @@ vmoe_status vmoe_get_limits(vmoe_limits *limits, vmoe_error *error)
 
 const char *vmoe_isa_name(uint32_t isa)
 {
-    static const char *const names[] = { NULL, "ref", "avx2", "avx512", "avx512-vnni", "amx" };
+    static const char *const names[] = { NULL,  "ref",  "avx2",     "avx512",   "avx512-vnni",
+                                         "amx", "neon", "neon-dot", "neon-i8mm" };
 
     return isa < sizeof names / sizeof names[0] ? names[isa] : NULL;
 }
@@ -136,8 +137,9 @@ int vmoe_isa_available(uint32_t isa)
 
 uint32_t vmoe_isa_default(void)
 {
-    static const uint32_t order[] = { VMOE_ISA_AMX, VMOE_ISA_AVX512_VNNI, VMOE_ISA_AVX512,
-                                      VMOE_ISA_AVX2 };
+    static const uint32_t order[] = { VMOE_ISA_AMX,       VMOE_ISA_AVX512_VNNI, VMOE_ISA_AVX512,
+                                      VMOE_ISA_AVX2,      VMOE_ISA_NEON_I8MM,   VMOE_ISA_NEON_DOT,
+                                      VMOE_ISA_NEON };
 
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
         if (vmoe_isa_available(order[i]))

@@ -18,6 +18,13 @@ const struct vmoe_kernels *vmoe_kernels_for(uint32_t isa)
         return &vmoe_kernels_vnni;
     case VMOE_ISA_AMX:
         return &vmoe_kernels_amx;
+#elif defined(__aarch64__)
+    case VMOE_ISA_NEON:
+        return &vmoe_kernels_neon;
+    case VMOE_ISA_NEON_DOT:
+        return &vmoe_kernels_neon_dot;
+    case VMOE_ISA_NEON_I8MM:
+        return &vmoe_kernels_neon_i8mm;
 #endif
     default:
         return NULL;

@@ -158,6 +158,10 @@ extern const struct vmoe_kernels vmoe_kernels_avx2;
 extern const struct vmoe_kernels vmoe_kernels_avx512;
 extern const struct vmoe_kernels vmoe_kernels_vnni;
 extern const struct vmoe_kernels vmoe_kernels_amx;
+#elif defined(__aarch64__)
+extern const struct vmoe_kernels vmoe_kernels_neon;
+extern const struct vmoe_kernels vmoe_kernels_neon_dot;
+extern const struct vmoe_kernels vmoe_kernels_neon_i8mm;
 #endif
 
 #endif

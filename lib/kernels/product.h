@@ -59,6 +59,11 @@ ALWAYS vec activated(uint32_t activation, vec x)
     }
 }
 
+/* Tables whose instructions want signed bytes multiply int8 rows less 128. */
+#ifndef ROWS_LESS
+#define ROWS_LESS 0
+#endif
+
 /* The sums of int8 rows are integers, from which the row's zero has to be taken out. */
 ALWAYS vec sums_of(const struct side *side, bool integers, struct vmoe_quant quant,
                    const void *tile, size_t i)
@@ -70,7 +75,7 @@ ALWAYS vec sums_of(const struct side *side, bool integers, struct vmoe_quant qua
         return load(from);
     memcpy(&bits, from, sizeof bits);
     memcpy(&sums, side->sums + i * WIDTH, sizeof sums);
-    return __builtin_convertvector((vec_int)(bits - sums * (uint32_t)quant.zero), vec) *
+    return __builtin_convertvector((vec_int)(bits - sums * (uint32_t)(quant.zero - ROWS_LESS)), vec) *
            quant.scale;
 }
 

@@ -86,6 +86,32 @@ bool vmoe_cpu_has(uint32_t isa)
         return false;
     }
 }
+#elif defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+bool vmoe_cpu_has(uint32_t isa)
+{
+    bool dot = false, i8mm = false, bf16 = false;
+
+#if defined(__linux__)
+    dot = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+    i8mm = getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+    bf16 = getauxval(AT_HWCAP2) & HWCAP2_BF16;
+#endif
+    switch (isa) {
+    case VMOE_ISA_REF:
+    case VMOE_ISA_NEON:
+        return true;
+    case VMOE_ISA_NEON_DOT:
+        return dot;
+    case VMOE_ISA_NEON_I8MM:
+        return dot && i8mm && bf16;
+    default:
+        return false;
+    }
+}
 #else
 bool vmoe_cpu_has(uint32_t isa)
 {

@@ -7,7 +7,8 @@
 #include <vmoe.h>
 
 /*
- * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86).  Linux
+ * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86, what
+ * the kernel says on ARM).  Linux
  * lets a process use tiles only after it asked for them, so the question for AMX asks; the process
  * then keeps the permission.
  */

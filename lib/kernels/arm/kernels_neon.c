@@ -1,0 +1,148 @@
+/*
+ * The NEON tables.  gemm keeps up to 8 rows of 8 sums in 16 registers and 4 values of each row in 8
+ * more; what remains is for weights.  An instruction multiplies a vector of weights with one of the 4
+ * values, so 64 of them go with 16 loads.  The tables with more instructions add products of narrow
+ * rows to this one.
+ */
+#include "kernels/arm/float32x4.h"
+#include "kernels/arm/neon.h"
+#include "kernels/pack.h"
+
+/* ---- Element-wise operations ---------------------------------------------------------------- */
+
+#include "kernels/elementwise.h"
+#include "kernels/narrow.h"
+#include "kernels/product.h"
+
+/* ---- Matrix products ------------------------------------------------------------------------ */
+
+#define TILE_ROWS 8u
+#include "kernels/arm/strip.h"
+
+#define STEP 4u /* values of a row */
+
+/* The weights of value j of a step, of which `left` ones are there: 4 columns of its line. */
+ALWAYS vec widen(uint32_t precision, const uint8_t *line, size_t j)
+{
+    vec_bits bits;
+
+    memcpy(&bits, line, sizeof bits);
+    switch (precision) {
+    case VMOE_PRECISION_BF16:
+        return (vec)(j == 0 ? bits << 16 : bits & 0xffff0000u);
+    case VMOE_PRECISION_INT8:
+        return __builtin_convertvector((vec_int)(bits << (24 - 8 * j)) >> 24, vec);
+    default:
+        return (vec)bits;
+    }
+}
+
+/* The sums of all rows += their value j of the step times its weights. */
+#define ADD_VALUE(j)                                                                               \
+    do {                                                                                           \
+        const uint8_t *const line = line_at(strip, first + j / group);                             \
+        const vec left = widen(precision, line, j % group);                                        \
+        const vec right = widen(precision, line + sizeof left, j % group);                         \
+                                                                                                   \
+        FOR_ROWS(r, rows) {                                                                        \
+            sum[r][0] = vfmaq_laneq_f32(sum[r][0], left, values[r], j);                            \
+            sum[r][1] = vfmaq_laneq_f32(sum[r][1], right, values[r], j);                           \
+        }                                                                                          \
+    } while (0)
+
+/* A step whose weights begin in line `first`. */
+ALWAYS void add_step(uint32_t precision, size_t group, size_t rows, const vec values[TILE_ROWS],
+                     const uint8_t *strip, size_t first, vec sum[TILE_ROWS][2])
+{
+    ADD_VALUE(0);
+    ADD_VALUE(1);
+    ADD_VALUE(2);
+    ADD_VALUE(3);
+}
+
+ALWAYS void gemm_strip(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                       size_t lda, const uint8_t *strip, float *tile)
+{
+    vec sum[TILE_ROWS][2], values[TILE_ROWS];
+    size_t i;
+
+    FOR_ROWS(r, rows)
+        sum[r][0] = sum[r][1] = all(0.0f);
+    for (i = 0; i + STEP <= k; i += STEP) {
+        FOR_ROWS(r, rows)
+            values[r] = load(a + r * lda + i);
+        add_step(precision, group, rows, values, strip, i / group, sum);
+    }
+    if (i < k) {
+        float rest[LANES];
+
+        FOR_ROWS(r, rows)
+            values[r] = load(pad(rest, k - i, a + r * lda + i, 0.0f));
+        add_step(precision, group, rows, values, strip, i / group, sum);
+    }
+    FOR_ROWS(r, rows) {
+        store(tile + r * VMOE_PANEL, sum[r][0]);
+        store(tile + r * VMOE_PANEL + WIDTH, sum[r][1]);
+    }
+}
+
+ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
+                 size_t lda, const void *panel, float *tile)
+{
+    FOR_STRIPS(column)
+        gemm_strip(precision, group, rows, k, a, lda, strip_at(panel, column), tile + column);
+}
+
+/* Code for each number of rows. */
+#define PRODUCT(name, precision, group)                                                            \
+    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
+                            void *tile)                                                            \
+    {                                                                                              \
+        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
+    }                                                                                              \
+    static void product_##name(const struct vmoe_product *p)                                       \
+    {                                                                                              \
+        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
+    }
+
+PRODUCT(f32, VMOE_PRECISION_F32, 1)
+PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
+PRODUCT(int8, VMOE_PRECISION_INT8, 4)
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+#define ATTEND_ROWS TILE_ROWS
+
+static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
+{
+    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
+}
+
+#include "kernels/attend.h"
+
+/* ---- Tables --------------------------------------------------------------------------------- */
+
+#define BASELINE                                                                                   \
+    .product[VMOE_PRECISION_F32] = { [VMOE_PRECISION_F32] = product_f32,                           \
+                                     [VMOE_PRECISION_BF16] = product_bf16,                         \
+                                     [VMOE_PRECISION_INT8] = product_int8 },                       \
+    .attend[VMOE_PRECISION_F32] = attend_f32, .layer_norm = layer_norm, .softmax = softmax,        \
+    .sigmoid = sigmoid, .router = router
+
+const struct vmoe_kernels vmoe_kernels_neon = { .isa = VMOE_ISA_NEON, BASELINE };
+
+const struct vmoe_kernels vmoe_kernels_neon_dot = {
+    .isa = VMOE_ISA_NEON_DOT,
+    BASELINE,
+    .product[VMOE_PRECISION_INT8][VMOE_PRECISION_INT8] = vmoe_dot_product_int8,
+    .to_int8 = to_int8,
+};
+
+const struct vmoe_kernels vmoe_kernels_neon_i8mm = {
+    .isa = VMOE_ISA_NEON_I8MM,
+    BASELINE,
+    .product[VMOE_PRECISION_BF16][VMOE_PRECISION_BF16] = vmoe_i8mm_product_bf16,
+    .product[VMOE_PRECISION_INT8][VMOE_PRECISION_INT8] = vmoe_i8mm_product_int8,
+    .to_bf16 = vmoe_i8mm_to_bf16,
+    .to_int8 = to_int8,
+};
