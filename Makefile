@@ -10,10 +10,6 @@ BUILD := build/$(CONFIG)
 
 CC ?= gcc
 AR ?= ar
-prefix ?= /usr/local
-bindir ?= $(prefix)/bin
-libdir ?= $(prefix)/lib
-includedir ?= $(prefix)/include
 PYTHON ?= $(shell for p in python3 /usr/bin/python3; do \
 	$$p -c 'import numpy' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 
@@ -28,11 +24,12 @@ CFLAGS_release := -O3 -g -DNDEBUG
 CFLAGS_debug := -O0 -g
 CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_arm := $(CFLAGS_release)
 
 # Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
 	-D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
-ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CFLAGS)
+ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
 LDLIBS_LIB := -ljpeg -lz -lpthread -lm
 
 Q := $(if $(V),,@)
@@ -55,7 +52,7 @@ $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 $(BUILD)/%_avx512.o: ISA := $(AVX512)
 $(BUILD)/%_vnni.o: ISA := $(AVX512) -mavx512vnni
-$(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
+$(BUILD)/%_bf16.o $(BUILD)/%_amx.o: ISA := $(AVX512) -mavx512vnni -mavx512bf16
 $(BUILD)/%_dot.o: ISA := -march=armv8.2-a+dotprod
 $(BUILD)/%_i8mm.o: ISA := -march=armv8.2-a+dotprod+i8mm+bf16
 
@@ -106,14 +103,14 @@ $(BUILD)/accuracy: $(BUILD)/examples/demo/accuracy.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
-$(BUILD)/minimal: $(BUILD)/examples/c/minimal.o $(STATIC)
+$(BUILD)/minimal $(BUILD)/classify_folder $(BUILD)/hold_deadline: $(BUILD)/%: $(BUILD)/examples/c/%.o $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_LIB)
 
 DEMO_MODEL := examples/demo/fashion-mnist.vmoe
 
 .PHONY: demo
-demo: deps $(BUILD)/demo ## classify the shipped pictures and turn the dial
+demo: build-deps $(BUILD)/demo ## classify the shipped pictures and turn the dial
 	@$(BUILD)/demo $(DEMO_MODEL) examples/demo/pictures/*.jpg
 
 # The strict float32 model is made from upstream's checkpoint; it is too large to ship.
@@ -192,6 +189,10 @@ check: deps ## build and run the tests
 	$(Q)$(MAKE) --no-print-directory $(CHECK_BUILDS)
 	@sh tests/run.sh $(CHECK_COMMANDS)
 
+.PHONY: report-precision
+report-precision: deps $(BUILD)/tests/test_precision ## what narrow numbers cost, on every golden model and instruction set
+	@$(BUILD)/tests/test_precision --all
+
 .PHONY: check-layers check-symbols
 check-layers: ## every include goes to the same room or to a lower rank
 	@sh tests/check_layers.sh
@@ -215,7 +216,8 @@ check-tsan-run: deps
 
 # ---- What the build needs ---------------------------------------------------------------------------
 
-PACKAGES := libjpeg62-turbo-dev zlib1g-dev libxxhash-dev libcmocka-dev g++ python3 python3-numpy
+BUILD_PACKAGES := libjpeg62-turbo-dev zlib1g-dev libxxhash-dev
+PACKAGES := $(BUILD_PACKAGES) libcmocka-dev g++ python3 python3-numpy
 
 # Installs the Debian packages that are missing, as root or with sudo; silent if there are none.
 INSTALL_PACKAGES := install_packages() { \
@@ -225,34 +227,61 @@ INSTALL_PACKAGES := install_packages() { \
 	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }; \
 	install_packages
 
-.PHONY: deps
+.PHONY: deps build-deps
+build-deps: ## install the packages that the build needs (Debian)
+	@if command -v apt-get >/dev/null; then $(INSTALL_PACKAGES) $(BUILD_PACKAGES); \
+	else echo "needed: libjpeg-turbo, zlib, xxHash (headers)"; fi
 deps: ## install the packages that the build and the tests need (Debian)
 	@if command -v apt-get >/dev/null; then $(INSTALL_PACKAGES) $(PACKAGES); \
-	else echo "needed: libjpeg-turbo, zlib, xxHash (headers), cmocka, Python 3 with NumPy"; fi
+	else echo "needed: libjpeg-turbo, zlib, xxHash (headers), cmocka, Python 3 with NumPy, CMake"; fi
 
 # ---- Installation -----------------------------------------------------------------------------------
 
-INSTALL ?= install
+# PREFIX says where; DESTDIR puts the tree aside for packaging; single folders have GNU's names.
+PREFIX ?= /usr/local
+prefix ?= $(PREFIX)
+bindir ?= $(prefix)/bin
+libdir ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+docdir ?= $(datadir)/doc/libvmoe
+pkgconfigdir ?= $(libdir)/pkgconfig
+cmakedir ?= $(libdir)/cmake/vmoe
+completionsdir ?= $(datadir)/bash-completion/completions
 
-.PHONY: install
-install: all ## install library, header, pkg-config file and command below DESTDIR and prefix
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
-	$(INSTALL) -m 644 include/vmoe.h $(DESTDIR)$(includedir)/vmoe.h
-	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)/libvmoe.a
-	$(INSTALL) -m 755 $(SHARED) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION)
-	ln -sf libvmoe.so.$(VERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION)
-	ln -sf libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so
-	$(INSTALL) -m 755 $(BUILD)/vmoe $(DESTDIR)$(bindir)/vmoe
-	printf '%s\n' 'prefix=$(prefix)' 'libdir=$(libdir)' 'includedir=$(includedir)' '' 'Name: libvmoe' \
-		'Description: Sparse Vision Transformers (V-MoE) on CPUs' 'Version: $(VERSION)' \
-		'Libs: -L$${libdir} -lvmoe' 'Libs.private: $(LDLIBS_LIB)' 'Cflags: -I$${includedir}' \
-		>$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc
+# What examples/packaging/packaging.mk makes from templates.
+STAGE := $(BUILD)/packaging
 
-.PHONY: uninstall
+# MODE:SOURCE:TARGET, or link:TEXT:TARGET
+INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
+	644:examples/cpp/vmoe.hpp:$(includedir)/vmoe.hpp \
+	644:$(STATIC):$(libdir)/libvmoe.a \
+	755:$(SHARED):$(libdir)/libvmoe.so.$(VERSION) \
+	link:libvmoe.so.$(VERSION):$(libdir)/libvmoe.so.$(SOVERSION) \
+	link:libvmoe.so.$(SOVERSION):$(libdir)/libvmoe.so \
+	644:$(STAGE)/libvmoe.pc:$(pkgconfigdir)/libvmoe.pc \
+	644:$(STAGE)/vmoe-config.cmake:$(cmakedir)/vmoe-config.cmake \
+	644:$(STAGE)/vmoe-config-version.cmake:$(cmakedir)/vmoe-config-version.cmake \
+	755:$(BUILD)/vmoe:$(bindir)/vmoe \
+	644:examples/packaging/completion.bash:$(completionsdir)/vmoe \
+	644:$(STAGE)/vmoe.1:$(mandir)/man1/vmoe.1 \
+	644:$(STAGE)/libvmoe.3:$(mandir)/man3/libvmoe.3 \
+	644:$(STAGE)/vmoe-format.5:$(mandir)/man5/vmoe-format.5 \
+	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
+	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
+
+# Programs find a library of the system's own folders by the loader's cache, which root can renew.
+TELL_LOADER = case '$(DESTDIR)$(prefix)' in /usr | /usr/local) \
+	[ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig ;; esac
+
+.PHONY: install uninstall
+install: all stage ## install library, command and manuals below DESTDIR and PREFIX
+	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh install $(INSTALLED)
+	@$(TELL_LOADER)
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(includedir)/vmoe.h $(DESTDIR)$(libdir)/libvmoe.a $(DESTDIR)$(libdir)/libvmoe.so \
-		$(DESTDIR)$(libdir)/libvmoe.so.$(SOVERSION) $(DESTDIR)$(libdir)/libvmoe.so.$(VERSION) \
-		$(DESTDIR)$(libdir)/pkgconfig/libvmoe.pc $(DESTDIR)$(bindir)/vmoe
+	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh uninstall $(INSTALLED)
+	@$(TELL_LOADER)
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 

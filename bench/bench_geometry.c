@@ -28,7 +28,7 @@ static const char usage[] =
     "    --keep FILE                   only write the model, to this file\n"
     "  the call:\n"
     "    -K N  -C RATIO  --priority vanilla|max|sum  --group N|all\n"
-    "    --batch N  --threads N  --isa ref|avx2|avx512|amx  --repeat N\n"
+    "    --batch N  --threads N  --isa NAME  --repeat N\n"
     "Options are taken in their order, so what follows --preset changes it.\n";
 
 enum placement { MOE_AS_IT_IS, MOE_EVERY_2, MOE_LAST_2, MOE_NONE };
@@ -72,11 +72,6 @@ static const struct word dtypes[] = { { "f32", VMOE_PRECISION_F32 },
                                       { "bf16", VMOE_PRECISION_BF16 },
                                       { "int8", VMOE_PRECISION_INT8 },
                                       { NULL, 0 } };
-static const struct word isas[] = { { "ref", VMOE_ISA_REF },
-                                    { "avx2", VMOE_ISA_AVX2 },
-                                    { "avx512", VMOE_ISA_AVX512 },
-                                    { "amx", VMOE_ISA_AMX },
-                                    { NULL, 0 } };
 static const struct word priorities[] = { { "vanilla", VMOE_PRIORITY_VANILLA },
                                           { "max", VMOE_PRIORITY_BPR_MAX },
                                           { "sum", VMOE_PRIORITY_BPR_SUM },
@@ -110,6 +105,18 @@ static bool parse_ratio(const char *text, double *value)
 
     *value = strtod(text, &end);
     return end != text && *end == '\0';
+}
+
+static bool parse_isa(const char *text, uint32_t *value)
+{
+    const char *name;
+
+    for (uint32_t isa = VMOE_ISA_DEFAULT + 1; (name = vmoe_isa_name(isa)) != NULL; isa++)
+        if (strcmp(name, text) == 0) {
+            *value = isa;
+            return true;
+        }
+    return false;
 }
 
 /* The name of a value, as it is written on the command line. */
@@ -157,13 +164,14 @@ static bool parse_option(const char *name, const char *text, struct setup *setup
         { "--group", &options->group_images, groups },
         { "--batch", &setup->batch, NULL },
         { "--threads", &options->threads, NULL },
-        { "--isa", &options->isa, isas },
         { "--repeat", &setup->repeat, NULL },
     };
 
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(table[i].name, name) == 0)
             return parse_value(table[i].words, text, table[i].value);
+    if (strcmp(name, "--isa") == 0)
+        return parse_isa(text, &options->isa);
     if (strcmp(name, "--preset") == 0)
         return parse_preset(text, setup);
     if (strcmp(name, "-C") == 0)
@@ -361,7 +369,7 @@ static void print_model(const vmoe_info *info, const struct setup *setup, const 
                report->group_images, (unsigned long long)report->capacity,
                (unsigned long long)report->processed, (unsigned long long)report->dropped);
     printf("batch %u, %u thread%s, %s\n\n", setup->batch, report->threads,
-           report->threads > 1 ? "s" : "", word_of(isas, report->isa));
+           report->threads > 1 ? "s" : "", vmoe_isa_name(report->isa));
 }
 
 static void print_times(const struct setup *setup, double load, const struct timing *timing)

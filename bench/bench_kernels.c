@@ -1,7 +1,7 @@
 /*
- * Measures the kernels: the multiply-add peak of a core, matrix products through vmoe_linear_run
- * with weights that stay in the caches ("hot") and weights that come from memory ("cold": more than
- * 300 MB of them in turn), and the element-wise operations.
+ * Measures matrix products as layers: the multiply-add peak of a core, and vmoe_linear_run with
+ * weights that stay in the caches ("hot") and weights that come from memory ("cold": more than 300
+ * MB of them in turn).  One call of each kernel is timed by `test_kernels --bench`.
  *
  *     bench_kernels [--isa NAME] [--threads N] [--rows N] [--gelu] [--quick]
  *
@@ -23,13 +23,13 @@
 #include "runtime/cpu.h"
 #include "runtime/memory.h"
 #include "runtime/team.h"
+#include "timing.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #define COLD_BYTES ((uint64_t)320 << 20)
-#define MAX_SAMPLES 400u
 #define ROWS_MAX (1576u + VMOE_ROW_COUNT)
 #define K_MAX 5120u
 #define N_MAX 5120u
@@ -46,48 +46,11 @@ struct bench {
     uint8_t *pool; /* COLD_BYTES and one more matrix */
     float *a, *out, *source, *scales, *bias;
     void *rows;
+    uint8_t *scratch;
+    uint64_t scratch_bytes; /* of a thread */
     int32_t *sums;
     struct vmoe_quant *quants;
 };
-
-struct figure {
-    double best, median;
-};
-
-/* ---- Timing --------------------------------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Seconds of one `work(context, i)`, i = 0, 1, ...; short ones are timed many at a time. */
-static struct figure measure(double seconds, void (*work)(void *context, size_t i), void *context)
-{
-    double samples[MAX_SAMPLES];
-    const double begin = vmoe_cpu_seconds();
-    double start, once;
-    size_t at = 0, count = 0, repeat;
-    struct figure figure;
-
-    work(context, at++);
-    start = vmoe_cpu_seconds();
-    work(context, at++);
-    once = vmoe_cpu_seconds() - start;
-    repeat = once < 2e-5 ? (size_t)(2e-5 / (once + 1e-9)) + 1 : 1;
-    do {
-        start = vmoe_cpu_seconds();
-        for (size_t r = 0; r < repeat; r++)
-            work(context, at++);
-        samples[count++] = (vmoe_cpu_seconds() - start) / (double)repeat;
-    } while (count < MAX_SAMPLES && (count < 5 || vmoe_cpu_seconds() - begin < seconds));
-    qsort(samples, count, sizeof samples[0], compare_doubles);
-    figure.best = samples[0];
-    figure.median = samples[count / 2];
-    return figure;
-}
 
 /* ---- Peaks ---------------------------------------------------------------------------------- */
 
@@ -122,18 +85,26 @@ PEAK(peak_ref, "sse2", __m128, _mm_set1_ps, MUL_ADD, _mm_storeu_ps, 4)
 PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps, 8)
 PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps, 16)
 
-__attribute__((target("avx512f,avx512vnni"))) static void peak_vnni(void *context, size_t i)
-{
-    __m512i chain[PEAK_CHAINS], factor = _mm512_set1_epi8((char)(i & 1));
-    float *out = context;
+/* The same of instructions that add several products of narrow numbers to a sum. */
+#define PEAK_DOT(name, isa, dot)                                                                   \
+    __attribute__((target(isa))) static void name(void *context, size_t i)                         \
+    {                                                                                              \
+        __m512i chain[PEAK_CHAINS], factor = _mm512_set1_epi8((char)(i & 1));                      \
+        float *out = context;                                                                      \
+                                                                                                   \
+        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =                  \
+            _mm512_set1_epi32(c);                                                                  \
+        for (int step = 0; step < PEAK_STEPS; step++)                                              \
+            _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =              \
+                dot(chain[c], factor, factor);                                                     \
+        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++)                             \
+            _mm512_storeu_si512(out + c * 16, chain[c]);                                           \
+    }
 
-    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] = _mm512_set1_epi32(c);
-    for (int step = 0; step < PEAK_STEPS; step++)
-        _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++) chain[c] =
-            _mm512_dpbusd_epi32(chain[c], factor, factor);
-    _Pragma("GCC unroll 16") for (int c = 0; c < PEAK_CHAINS; c++)
-        _mm512_storeu_si512(out + c * 16, chain[c]);
-}
+#define DOT_BF16(sum, a, b) (__m512i)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b)
+
+PEAK_DOT(peak_vnni, "avx512f,avx512vnni", _mm512_dpbusd_epi32)
+PEAK_DOT(peak_bf16, "avx512f,avx512bf16", DOT_BF16)
 
 /*
  * A product of 32 rows and one panel that both stay in the first-level cache: the tile unit with its
@@ -165,6 +136,8 @@ static struct peak peak_of(uint32_t isa, uint32_t rows)
         return (struct peak){ peak_tiles, tiles * 64 };
     if (rows == VMOE_PRECISION_INT8)
         return (struct peak){ peak_vnni, steps * 64 };
+    if (rows == VMOE_PRECISION_BF16)
+        return (struct peak){ peak_bf16, steps * 32 };
     if (isa == VMOE_ISA_REF)
         return (struct peak){ peak_ref, steps * 4 };
     return isa == VMOE_ISA_AVX2 ? (struct peak){ peak_avx2, steps * 8 }
@@ -193,7 +166,7 @@ static double measure_peak(const struct bench *bench, uint32_t isa, uint32_t row
         product.scale = bench->bias;
         product.sums = bench->sums;
     }
-    figure = measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
+    figure = figure_measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
     return peak.operations / figure.best;
 #else
     (void)bench;
@@ -242,7 +215,7 @@ static void print_product(const struct bench *bench, struct product *product, si
             struct figure figure;
 
             product->copies = cold ? (size_t)copies : 1;
-            figure = measure(bench->seconds, run_product, product);
+            figure = figure_measure(bench->seconds, run_product, product);
             printf(" %7.1f /%7.1f", flop / figure.best * 1e-9, flop / figure.median * 1e-9);
             if (peak > 0)
                 printf(" %3.0f %%", 100.0 * flop / figure.best / peak / threads);
@@ -302,7 +275,9 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
                                                   .store = store == VMOE_PRECISION_BF16
                                                                ? VMOE_STORE_BF16
                                                                : VMOE_STORE_F32,
-                                                  .activation = bench->activation };
+                                                  .activation = bench->activation,
+                                                  .scratch = bench->scratch,
+                                                  .scratch_bytes = bench->scratch_bytes };
         product.bytes = vmoe_pack_bytes(precision, k, n);
         vmoe_pack(precision, k, n, bench->source, n, 1, bench->pool, bench->scales);
         for (uint64_t copy = 1; copy <= COLD_BYTES / product.bytes; copy++)
@@ -311,123 +286,6 @@ static void print_products(const struct bench *bench, const struct vmoe_kernels 
             if (bench->rows_only == 0 || bench->rows_only == rows[r])
                 print_product(bench, &product, rows[r], peak);
     }
-}
-
-/* ---- Attention ------------------------------------------------------------------------------ */
-
-struct heads {
-    const struct vmoe_kernels *kernels;
-    struct vmoe_attend attend;
-    uint32_t type;
-    size_t count;
-};
-
-static void run_heads(void *context, size_t i)
-{
-    struct heads *heads = context;
-    struct vmoe_attend attend = heads->attend;
-    const size_t bytes = attend.width * (heads->type == VMOE_PRECISION_BF16 ? 2 : 4);
-
-    (void)i;
-    for (size_t h = 0; h < heads->count; h++) {
-        heads->kernels->attend[heads->type](&attend);
-        attend.q = (const uint8_t *)attend.q + bytes;
-        attend.k = (const uint8_t *)attend.k + bytes;
-        attend.v = (const uint8_t *)attend.v + bytes;
-        attend.out = (uint8_t *)attend.out + bytes;
-    }
-}
-
-static void print_attention(const struct bench *bench, const struct vmoe_kernels *kernels)
-{
-    static const size_t shapes[][3] = { { 50, 8, 64 }, { 197, 12, 64 }, { 577, 12, 64 },
-                                        { 257, 16, 80 } };
-
-    for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_BF16; type++) {
-        if (kernels->attend[type] == NULL)
-            continue;
-        printf("%s, attention in %s, us a layer on one core:", vmoe_isa_name(kernels->isa),
-               precision_names[type]);
-        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-            const size_t tokens = shapes[s][0], d = shapes[s][1] * shapes[s][2];
-            const struct vmoe_matrix qkv = rows_of(bench, kernels, type, 3 * d);
-            const struct vmoe_matrix k = vmoe_matrix_columns(&qkv, d);
-            const struct vmoe_matrix v = vmoe_matrix_columns(&qkv, 2 * d);
-            struct heads heads = { kernels, { 0 }, type, shapes[s][1] };
-            struct figure figure;
-
-            heads.attend = (struct vmoe_attend){ .queries = tokens, .tokens = tokens,
-                                                 .width = shapes[s][2], .factor = 0.125f,
-                                                 .q = qkv.data, .k = k.data, .v = v.data,
-                                                 .ldq = qkv.stride, .ldkv = qkv.stride,
-                                                 .out = bench->out,
-                                                 .ldo = vmoe_matrix_stride(type, d),
-                                                 .scratch = bench->pool };
-            figure = measure(bench->seconds, run_heads, &heads);
-            printf("  %zu x %zu x %zu %.0f / %.0f", tokens, shapes[s][1], shapes[s][2],
-                   figure.best * 1e6, figure.median * 1e6);
-        }
-        printf("\n");
-    }
-}
-
-/* ---- Element-wise operations ---------------------------------------------------------------- */
-
-#define ROW 768u
-
-struct element_wise {
-    const struct vmoe_kernels *kernels;
-    const struct bench *bench;
-    int operation;
-};
-
-static void run_element_wise(void *context, size_t i)
-{
-    const struct element_wise *job = context;
-    const struct bench *bench = job->bench;
-
-    (void)i;
-    switch (job->operation) {
-    case 0:
-        job->kernels->layer_norm(ROW, bench->a, 1e-6f, bench->a, bench->bias, bench->out);
-        return;
-    case 1:
-        job->kernels->softmax(ROW, 1.0f, bench->out);
-        return;
-    case 2:
-        job->kernels->sigmoid(ROW, bench->out);
-        return;
-    case 3:
-        job->kernels->to_bf16(ROW, bench->a, bench->rows);
-        return;
-    case 4:
-        job->kernels->to_int8(ROW, bench->a, bench->rows);
-        return;
-    default:
-        job->kernels->bf16_to_int8(ROW, (const uint16_t *)bench->a, bench->rows);
-        return;
-    }
-}
-
-static void print_element_wise(const struct bench *bench, const struct vmoe_kernels *kernels)
-{
-    static const char *const names[] = { "layer_norm", "softmax", "sigmoid",
-                                         "to_bf16",    "to_int8", "bf16_to_int8" };
-    const bool has[] = { true, true, true, kernels->to_bf16 != NULL, kernels->to_int8 != NULL,
-                         kernels->bf16_to_int8 != NULL };
-    struct element_wise job = { kernels, bench, 0 };
-
-    printf("\n%s, ns for a row of %u:", vmoe_isa_name(kernels->isa), ROW);
-    for (job.operation = 0; job.operation < 6; job.operation++) {
-        struct figure figure;
-
-        if (!has[job.operation])
-            continue;
-        memcpy(bench->out, bench->a, ROW * sizeof *bench->out);
-        figure = measure(bench->seconds, run_element_wise, &job);
-        printf("  %s %.0f / %.0f", names[job.operation], figure.best * 1e9, figure.median * 1e9);
-    }
-    printf("\n\n");
 }
 
 /* ---- Main ----------------------------------------------------------------------------------- */
@@ -488,11 +346,14 @@ static bool make_buffers(struct bench *bench)
     bench->scales = random_floats(N_MAX);
     bench->bias = random_floats(N_MAX);
     bench->rows = random_floats(ROWS_MAX * (K_MAX + VMOE_ROW_BYTES));
+    bench->scratch_bytes =
+        vmoe_product_scratch_bytes(VMOE_PRECISION_BF16, VMOE_PRECISION_INT8, K_MAX);
+    bench->scratch = vmoe_memory_take(&vmoe_memory_default, bench->threads * bench->scratch_bytes);
     bench->sums = vmoe_memory_take_zeroed(&vmoe_memory_default, N_MAX * sizeof *bench->sums);
     bench->quants = vmoe_memory_take_zeroed(&vmoe_memory_default, ROWS_MAX * sizeof *bench->quants);
     return bench->pool != NULL && bench->a != NULL && bench->out != NULL && bench->source != NULL &&
            bench->scales != NULL && bench->bias != NULL && bench->rows != NULL &&
-           bench->sums != NULL && bench->quants != NULL &&
+           bench->scratch != NULL && bench->sums != NULL && bench->quants != NULL &&
            vmoe_team_create(&vmoe_memory_default, &bench->team, &error) == VMOE_OK;
 }
 
@@ -515,8 +376,6 @@ int main(int count, char **words)
 
         if (!vmoe_isa_available(isa) || (bench.isa != 0 && bench.isa != isa))
             continue;
-        print_element_wise(&bench, kernels);
-        print_attention(&bench, kernels);
         for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_INT8; type++)
             for (uint32_t precision = type; precision <= VMOE_PRECISION_INT8; precision++)
                 if (kernels->product[type][precision] != NULL)

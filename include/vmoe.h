@@ -327,9 +327,10 @@ typedef enum vmoe_isa {
     VMOE_ISA_AVX512 = 3,
     VMOE_ISA_AVX512_VNNI = 4, /* with products of int8 */
     VMOE_ISA_AMX = 5, /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
-    VMOE_ISA_NEON = 6,     /* of every 64-bit ARM */
-    VMOE_ISA_NEON_DOT = 7, /* with dot products of int8 */
-    VMOE_ISA_NEON_I8MM = 8 /* with dot products, and matrix products of bfloat16 and int8 */
+    VMOE_ISA_AVX512_BF16 = 6, /* with products of bfloat16 and int8; the default on AMD alone */
+    VMOE_ISA_NEON = 7,        /* of every 64-bit ARM */
+    VMOE_ISA_NEON_DOT = 8,    /* with dot products of int8 */
+    VMOE_ISA_NEON_I8MM = 9    /* with dot products, and matrix products of bfloat16 and int8 */
 } vmoe_isa;
 
 #define VMOE_GROUP_ALL UINT32_MAX

@@ -124,8 +124,8 @@ vmoe_status vmoe_get_limits(vmoe_limits *limits, vmoe_error *error)
 
 const char *vmoe_isa_name(uint32_t isa)
 {
-    static const char *const names[] = { NULL,  "ref",  "avx2",     "avx512",   "avx512-vnni",
-                                         "amx", "neon", "neon-dot", "neon-i8mm" };
+    static const char *const names[] = { NULL,  "ref",         "avx2", "avx512",   "avx512-vnni",
+                                         "amx", "avx512-bf16", "neon", "neon-dot", "neon-i8mm" };
 
     return isa < sizeof names / sizeof names[0] ? names[isa] : NULL;
 }
@@ -137,12 +137,13 @@ int vmoe_isa_available(uint32_t isa)
 
 uint32_t vmoe_isa_default(void)
 {
-    static const uint32_t order[] = { VMOE_ISA_AMX,       VMOE_ISA_AVX512_VNNI, VMOE_ISA_AVX512,
-                                      VMOE_ISA_AVX2,      VMOE_ISA_NEON_I8MM,   VMOE_ISA_NEON_DOT,
-                                      VMOE_ISA_NEON };
+    static const uint32_t order[] = { VMOE_ISA_AMX,    VMOE_ISA_AVX512_BF16, VMOE_ISA_AVX512_VNNI,
+                                      VMOE_ISA_AVX512, VMOE_ISA_AVX2,        VMOE_ISA_NEON_I8MM,
+                                      VMOE_ISA_NEON_DOT, VMOE_ISA_NEON };
 
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        if (vmoe_isa_available(order[i]))
+        if (vmoe_isa_available(order[i]) &&
+            (order[i] != VMOE_ISA_AVX512_BF16 || vmoe_cpu_gains_by_bf16()))
             return order[i];
     return VMOE_ISA_REF;
 }

@@ -330,7 +330,7 @@ static void choices_out_of_range_are_refused(void **state)
         assert_dial_refused(VMOE_ERR_LIMIT, "options.threads");
         call.options.precision = VMOE_PRECISION_INT8 + 1 + above[i];
         assert_call_refused(VMOE_ERR_ARGUMENT, "options.precision");
-        call.options.isa = VMOE_ISA_AMX + 1 + above[i];
+        call.options.isa = VMOE_ISA_NEON_I8MM + 1 + above[i];
         assert_call_refused(VMOE_ERR_ARGUMENT, "options.isa");
     }
 }
@@ -363,17 +363,22 @@ static void instruction_sets_have_names_and_are_there_or_not(void **state)
     assert_string_equal(vmoe_isa_name(VMOE_ISA_REF), "ref");
     assert_string_equal(vmoe_isa_name(VMOE_ISA_AVX2), "avx2");
     assert_string_equal(vmoe_isa_name(VMOE_ISA_AVX512), "avx512");
+    assert_string_equal(vmoe_isa_name(VMOE_ISA_AVX512_VNNI), "avx512-vnni");
     assert_string_equal(vmoe_isa_name(VMOE_ISA_AMX), "amx");
-    assert_null(vmoe_isa_name(VMOE_ISA_AMX + 1));
+    assert_string_equal(vmoe_isa_name(VMOE_ISA_AVX512_BF16), "avx512-bf16");
+    assert_string_equal(vmoe_isa_name(VMOE_ISA_NEON), "neon");
+    assert_string_equal(vmoe_isa_name(VMOE_ISA_NEON_DOT), "neon-dot");
+    assert_string_equal(vmoe_isa_name(VMOE_ISA_NEON_I8MM), "neon-i8mm");
+    assert_null(vmoe_isa_name(VMOE_ISA_NEON_I8MM + 1));
     assert_null(vmoe_isa_name(UINT32_MAX));
     assert_int_equal(vmoe_isa_available(VMOE_ISA_DEFAULT), 1);
     assert_int_equal(vmoe_isa_available(VMOE_ISA_REF), 1);
-    assert_int_equal(vmoe_isa_available(VMOE_ISA_AMX + 1), 0);
+    assert_int_equal(vmoe_isa_available(VMOE_ISA_NEON_I8MM + 1), 0);
     assert_int_equal(vmoe_isa_available(UINT32_MAX), 0);
     assert_int_equal(vmoe_isa_available(vmoe_isa_default()), 1);
     assert_ok(call_run(&error), error);
     assert_int_equal(call.report.isa, vmoe_isa_default());
-    for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AMX; isa++) {
+    for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_NEON_I8MM; isa++) {
         call.options.isa = isa;
         if (vmoe_isa_available(isa)) {
             assert_ok(call_run(&error), error);

@@ -1,49 +1,88 @@
 /*
- * What narrow weights cost.  Upstream's checkpoints are imported as f32, bf16 and int8, and their
- * logits compared with upstream's own over all cases of the dial: once with the routing of the f32
- * model forced, so that only rounding is seen, and once free, to count the decisions that rounding
- * turns.  Measured, for logits of up to 2.2 (max and mean |difference|, routing forced; pairs of
- * token and choice with another expert or fate, routing free):
+ * What narrow numbers cost.  Upstream's models are imported as f32, bf16 and int8 and run in every
+ * arithmetic of every instruction set, and their logits compared with upstream's: once with the
+ * routing of the f32 model forced, so that only rounding is seen, and once free, to count the
+ * decisions that rounding turns.
  *
- *              bf16 max   mean    turned     int8 max   mean    turned
- *     token     1.2e-2   2.8e-3   1.3 %       2.1e-2   5.0e-3   2.2 %
- *     odd       1.3e-2   3.8e-3   0.6 %       4.3e-2   7.7e-3   3.7 %
- *     last2     1.4e-2   2.4e-3   0.7 %       4.3e-2   6.5e-3   1.4 %
+ *     test_precision [--all]
  *
- * The bounds are about twice the worst of these.
+ * prints a table, in Markdown.  --all: every case of all models, the large geometries included,
+ * rather than every eighth of some; where AMX is emulated that takes a while.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/linear.h"
 #include "support/answer.h"
-#include "support/support.h"
+#include "support/golden.h"
+#include "support/tiers.h"
 #include "support/tiny.h"
 
+/* By the type of the weights; about twice the worst that was measured. */
 static const struct bound {
-    const char *name;
-    double most, mean; /* |difference| of logits with forced routing */
+    double most, mean; /* |difference| with forced routing, in parts of the largest logit */
     double turned;     /* share of pairs with another expert or fate when free */
 } bounds[] = {
-    [VMOE_PRECISION_F32] = { "f32", 2e-5, 2e-6, 0.0 },
-    [VMOE_PRECISION_BF16] = { "bf16", 3e-2, 8e-3, 0.03 },
-    [VMOE_PRECISION_INT8] = { "int8", 9e-2, 1.6e-2, 0.08 },
+    [VMOE_PRECISION_F32] = { 4e-6, 5e-7, 0.0 },
+    [VMOE_PRECISION_BF16] = { 2e-2, 5e-3, 0.06 },
+    [VMOE_PRECISION_INT8] = { 8e-2, 1e-2, 0.10 },
 };
+
+static const char *const names[] = { "auto", "f32", "bf16", "int8" };
 
 struct measured {
     double most, sum, logit;
     uint64_t logits, pairs, turned;
 };
 
-static vmoe_model *import_golden(const char *name, uint32_t precision)
-{
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-    vmoe_error error = VMOE_ERROR_INIT;
-    const char *path = scratch_path("precision.vmoe");
+/* A model, the cases of it that are run, and the answers of float32. */
+struct subject {
+    struct golden golden;
+    float *tensor;
+    size_t images, count;
+    size_t *cases;
+    struct answer *exact;
+    float **expected;
+};
 
-    options.precision = precision;
-    assert_ok(vmoe_import(golden_path("models/%s/model", name), path, &options, &error), error);
-    return must_load(path, NULL);
+static bool all_cases;
+
+static struct subject open_subject(const char *path)
+{
+    struct subject s = { .golden = golden_open(path) };
+    const size_t step = all_cases ? 1 : SANITIZED ? 48 : 8;
+    vmoe_model *model = golden_model(&s.golden, VMOE_PRECISION_F32);
+
+    s.tensor = golden_tensor(&s.golden);
+    s.images = s.golden.pixels.dims[0];
+    s.cases = malloc(s.golden.cases * sizeof *s.cases);
+    s.exact = malloc(s.golden.cases * sizeof *s.exact);
+    s.expected = malloc(s.golden.cases * sizeof *s.expected);
+    for (size_t i = 0; i < s.golden.cases; i += step, s.count++) {
+        vmoe_options options = VMOE_OPTIONS_INIT;
+
+        golden_dial(&s.golden, i, &options);
+        s.cases[s.count] = i;
+        s.exact[s.count] = must_answer(model, s.tensor, s.images, &options);
+        s.expected[s.count] = golden_logits(&s.golden, i);
+    }
+    vmoe_free(model);
+    return s;
+}
+
+static void close_subject(struct subject *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        answer_free(&s->exact[i]);
+        free(s->expected[i]);
+    }
+    free(s->expected);
+    free(s->exact);
+    free(s->cases);
+    free(s->tensor);
+    golden_close(&s->golden);
 }
 
 static void add_case(struct measured *measured, const struct answer *exact,
@@ -66,116 +105,91 @@ static void add_case(struct measured *measured, const struct answer *exact,
     measured->pairs += exact->report.routes_length;
 }
 
-/* The images as the float tensors that pixels become. */
-static float *golden_images(const char *name, size_t *count)
+/* All cases in one arithmetic. */
+static struct measured measure(const struct subject *s, const vmoe_model *model, uint32_t isa,
+                               uint32_t activations)
 {
-    struct npy pixels = npy_load(golden_path("models/%s/images.npy", name));
-    float *images = malloc(pixels.elements * sizeof *images);
+    struct measured measured = { 0 };
 
-    for (size_t i = 0; i < pixels.elements; i++)
-        images[i] = (float)((const uint8_t *)pixels.data)[i] / 255.0f * 2.0f - 1.0f;
-    *count = pixels.dims[0];
-    npy_free(&pixels);
-    return images;
-}
+    for (size_t i = 0; i < s->count; i++) {
+        struct answer *exact = &s->exact[i], free_run, forced;
+        vmoe_options options = VMOE_OPTIONS_INIT;
 
-/* One row of cases.tsv with the models of all precisions. */
-static void measure_case(vmoe_model *const models[4], const float *images, size_t count,
-                         vmoe_options options, const float *expected, struct measured measured[4])
-{
-    struct answer exact =
-        must_answer(models[VMOE_PRECISION_F32], images, count, &options);
-
-    add_case(&measured[VMOE_PRECISION_F32], &exact, &exact, &exact, expected);
-    for (uint32_t p = VMOE_PRECISION_BF16; p <= VMOE_PRECISION_INT8; p++) {
-        struct answer free_run = must_answer(models[p], images, count, &options), forced;
-
-        options.routes = exact.routes;
-        options.routes_length = exact.report.routes_length;
-        forced = must_answer(models[p], images, count, &options);
-        options.routes = NULL;
-        options.routes_length = 0;
-        assert_memory_equal(exact.routes, forced.routes,
-                            exact.report.routes_length * sizeof *exact.routes);
-        add_case(&measured[p], &exact, &forced, &free_run, expected);
+        golden_dial(&s->golden, s->cases[i], &options);
+        options.isa = isa;
+        options.precision = activations;
+        free_run = must_answer(model, s->tensor, s->images, &options);
+        options.routes = exact->routes;
+        options.routes_length = exact->report.routes_length;
+        forced = must_answer(model, s->tensor, s->images, &options);
+        assert_int_equal(forced.report.precision, activations);
+        assert_memory_equal(exact->routes, forced.routes,
+                            exact->report.routes_length * sizeof *exact->routes);
+        add_case(&measured, exact, &forced, &free_run, s->expected[i]);
         answer_free(&free_run);
         answer_free(&forced);
     }
-    answer_free(&exact);
+    return measured;
 }
 
-static void check_measured(const char *name, uint32_t precision, const struct measured *m)
+static void check_measured(const struct subject *s, uint32_t isa, uint32_t weights,
+                           uint32_t activations, const struct measured *m)
 {
-    const struct bound *bound = &bounds[precision];
-    const double mean = m->sum / (double)m->logits, turned = (double)m->turned / (double)m->pairs;
+    const double mean = m->sum / (double)m->logits;
+    const double turned = m->pairs != 0 ? (double)m->turned / (double)m->pairs : 0;
 
-    print_message("  %-6s %-4s forced: max %.2e, mean %.2e of logits up to %.1f; free: %llu of "
-                  "%llu pairs turned (%.2f %%)\n",
-                  name, bound->name, m->most, mean, m->logit, (unsigned long long)m->turned,
+    print_message("| %s | %s | %s | %s | %zu | %.2g | %.1e | %.1e | %llu of %llu | %.2f %% |\n",
+                  s->golden.name, names[weights], names[activations], vmoe_isa_name(isa), s->count,
+                  m->logit, m->most, mean, (unsigned long long)m->turned,
                   (unsigned long long)m->pairs, 100.0 * turned);
-    assert_true(m->most <= bound->most);
-    assert_true(mean <= bound->mean);
-    assert_true(turned <= bound->turned);
+    assert_true(m->most <= bounds[weights].most * m->logit);
+    assert_true(mean <= bounds[weights].mean * m->logit);
+    assert_true(turned <= bounds[weights].turned);
 }
 
-static void check_model(const char *name)
+static void check_model(void **state)
 {
-    struct measured measured[4] = { { 0 } };
-    vmoe_model *models[4] = { NULL };
-    struct table cases;
-    struct npy expected;
-    float *images;
-    size_t count;
+    const char *path = *state;
+    struct subject s;
 
-    if (!golden_exists())
+    if (!golden_is_here(path))
         skip();
-    cases = table_load(golden_path("models/%s/cases.tsv", name));
-    expected = npy_load(golden_path("models/%s/logits.npy", name));
-    images = golden_images(name, &count);
-    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++)
-        models[p] = import_golden(name, p);
-    for (size_t row = 0; row < cases.rows; row += SANITIZED ? 11 : 1) {
-        vmoe_options options = VMOE_OPTIONS_INIT;
+    s = open_subject(path);
+    print_message("| model | weights | activations | on | cases | largest logit | forced: most | "
+                  "mean | free: pairs turned | |\n|---|---|---|---|---|---|---|---|---|---|\n");
+    for (uint32_t weights = VMOE_PRECISION_F32; weights <= VMOE_PRECISION_INT8; weights++) {
+        vmoe_model *model = golden_model(&s.golden, weights);
 
-        golden_dial(&options, &cases, row);
-        measure_case(models, images, count, options,
-                     (const float *)expected.data + row * expected.elements / expected.dims[0],
-                     measured);
+        for (uint32_t type = VMOE_PRECISION_F32; type <= weights; type++) {
+            uint32_t isas[16];
+            size_t count = 0;
+
+            for (const uint32_t *isa = tiers_with(type, weights); *isa != VMOE_ISA_DEFAULT; isa++)
+                isas[count++] = *isa;
+            for (size_t i = 0; i < count; i++) {
+                const struct measured measured = measure(&s, model, isas[i], type);
+
+                check_measured(&s, isas[i], weights, type, &measured);
+            }
+        }
+        vmoe_free(model);
     }
-    for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
-        check_measured(name, p, &measured[p]);
-        vmoe_free(models[p]);
-    }
-    free(images);
-    npy_free(&expected);
-    table_free(&cases);
+    close_subject(&s);
 }
 
-static void token_stays_within_the_tolerances(void **state)
+int main(int count, char **words)
 {
-    (void)state;
-    check_model("token");
-}
-
-static void odd_stays_within_the_tolerances(void **state)
-{
-    (void)state;
-    check_model("odd");
-}
-
-static void last2_stays_within_the_tolerances(void **state)
-{
-    (void)state;
-    check_model("last2");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(token_stays_within_the_tolerances),
-        cmocka_unit_test(odd_stays_within_the_tolerances),
-        cmocka_unit_test(last2_stays_within_the_tolerances),
+    static const char *const paths[] = {
+        "models/token",     "models/odd",       "models/last2",       "models/map",
+        "models/gap",       "dense",            "geometry/s32_224",   "geometry/s32_384",
+        "geometry/b16_224", "geometry/b16_384", "geometry/h14_slice", "geometry/15b_slice",
     };
+    enum { PATHS = sizeof paths / sizeof paths[0], SMALL = 6 };
+    struct CMUnitTest tests[PATHS];
 
-    return cmocka_run_group_tests_name("precision", tests, NULL, NULL);
+    all_cases = count == 2 && strcmp(words[1], "--all") == 0;
+    for (size_t i = 0; i < PATHS; i++)
+        tests[i] = (struct CMUnitTest){ .name = paths[i], .test_func = check_model,
+                                        .initial_state = (void *)(uintptr_t)paths[i] };
+    return _cmocka_run_group_tests("precision", tests, all_cases ? PATHS : SMALL, NULL, NULL);
 }

@@ -47,7 +47,7 @@ static void the_library_has_amx_where_there_are_tiles(void **state)
     if (tiles_available())
         assert_true(vmoe_cpu_has(VMOE_ISA_AVX512));
     assert_true(vmoe_cpu_has(VMOE_ISA_REF));
-    assert_false(vmoe_cpu_has(VMOE_ISA_AMX + 1));
+    assert_false(vmoe_cpu_has(VMOE_ISA_NEON_I8MM + 1));
 }
 
 #if defined(__x86_64__) && defined(__linux__)

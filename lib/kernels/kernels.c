@@ -16,6 +16,8 @@ const struct vmoe_kernels *vmoe_kernels_for(uint32_t isa)
         return &vmoe_kernels_avx512;
     case VMOE_ISA_AVX512_VNNI:
         return &vmoe_kernels_vnni;
+    case VMOE_ISA_AVX512_BF16:
+        return &vmoe_kernels_bf16;
     case VMOE_ISA_AMX:
         return &vmoe_kernels_amx;
 #elif defined(__aarch64__)

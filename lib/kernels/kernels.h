@@ -157,6 +157,7 @@ extern const struct vmoe_kernels vmoe_kernels_ref;
 extern const struct vmoe_kernels vmoe_kernels_avx2;
 extern const struct vmoe_kernels vmoe_kernels_avx512;
 extern const struct vmoe_kernels vmoe_kernels_vnni;
+extern const struct vmoe_kernels vmoe_kernels_bf16;
 extern const struct vmoe_kernels vmoe_kernels_amx;
 #elif defined(__aarch64__)
 extern const struct vmoe_kernels vmoe_kernels_neon;

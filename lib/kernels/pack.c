@@ -10,10 +10,9 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 
-#define LINES 16u   /* of a tile */
-#define COLUMNS 16u /* of a tile */
-#define BLOCK_BYTES (LINES * VMOE_PANEL * 4u)
+#define BLOCK_BYTES (2 * TILE_BYTES)
 
 /* A source matrix, or the part of it that goes into one block. */
 struct source {

@@ -75,8 +75,8 @@ ALWAYS vec sums_of(const struct side *side, bool integers, struct vmoe_quant qua
         return load(from);
     memcpy(&bits, from, sizeof bits);
     memcpy(&sums, side->sums + i * WIDTH, sizeof sums);
-    return __builtin_convertvector((vec_int)(bits - sums * (uint32_t)(quant.zero - ROWS_LESS)), vec) *
-           quant.scale;
+    bits -= sums * (uint32_t)(quant.zero - ROWS_LESS);
+    return __builtin_convertvector((vec_int)bits, vec) * quant.scale;
 }
 
 ALWAYS void store_row(const struct vmoe_product *p, const struct side *side, size_t row,

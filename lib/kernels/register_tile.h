@@ -5,9 +5,7 @@
 #ifndef VMOE_KERNELS_REGISTER_TILE_H
 #define VMOE_KERNELS_REGISTER_TILE_H
 
-#define LINES 16u /* of a tile of the packed layout, two of which are a block */
-#define LINE_BYTES 64u
-#define TILE_BYTES (LINES * LINE_BYTES)
+#include "kernels/layout.h"
 
 /* A count that is constant, so that the compiler unrolls the loop and keeps sums in registers. */
 #define FOR_ROWS(r, rows)                                                                          \

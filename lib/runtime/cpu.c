@@ -54,7 +54,7 @@ bool vmoe_cpu_has(uint32_t isa)
 {
     unsigned a, b, c, d;
     unsigned leaf1c, leaf7b = 0, leaf7c = 0, leaf7d = 0, leaf71a = 0;
-    bool avx2, avx512;
+    bool avx2, avx512, bf16;
 
     if (isa == VMOE_ISA_REF)
         return true;
@@ -71,6 +71,7 @@ bool vmoe_cpu_has(uint32_t isa)
            (xcr0() & XCR0_AVX) == XCR0_AVX;
     avx512 = avx2 && (leaf7b & bit_AVX512F) && (leaf7b & bit_AVX512BW) && (leaf7b & bit_AVX512DQ) &&
              (leaf7b & bit_AVX512VL) && (xcr0() & XCR0_AVX512) == XCR0_AVX512;
+    bf16 = avx512 && (leaf7c & LEAF7_AVX512_VNNI) && (leaf71a & LEAF71_AVX512_BF16);
     switch (isa) {
     case VMOE_ISA_AVX2:
         return avx2;
@@ -78,9 +79,10 @@ bool vmoe_cpu_has(uint32_t isa)
         return avx512;
     case VMOE_ISA_AVX512_VNNI:
         return avx512 && (leaf7c & LEAF7_AVX512_VNNI);
+    case VMOE_ISA_AVX512_BF16:
+        return bf16;
     case VMOE_ISA_AMX:
-        return avx512 && (leaf7c & LEAF7_AVX512_VNNI) && (leaf71a & LEAF71_AVX512_BF16) &&
-               (leaf7d & LEAF7_AMX) == LEAF7_AMX && (xcr0() & XCR0_TILES) == XCR0_TILES &&
+        return bf16 && (leaf7d & LEAF7_AMX) == LEAF7_AMX && (xcr0() & XCR0_TILES) == XCR0_TILES &&
                tiles_are_permitted();
     default:
         return false;
@@ -118,6 +120,18 @@ bool vmoe_cpu_has(uint32_t isa)
     return isa == VMOE_ISA_REF;
 }
 #endif
+
+bool vmoe_cpu_gains_by_bf16(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned a, b, c, d;
+
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
+           d == signature_AMD_edx;
+#else
+    return false;
+#endif
+}
 
 uint32_t vmoe_cpu_count(void)
 {

@@ -7,12 +7,17 @@
 #include <vmoe.h>
 
 /*
- * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86, what
- * the kernel says on ARM).  Linux
- * lets a process use tiles only after it asked for them, so the question for AMX asks; the process
- * then keeps the permission.
+ * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86, what the
+ * kernel says on ARM).  Linux lets a process use tiles only after it asked for them, so the question
+ * for AMX asks; the process then keeps the permission.
  */
 bool vmoe_cpu_has(uint32_t isa);
+
+/*
+ * True if vectors multiply bfloat16 faster than float32: with AVX512_BF16, AMD's do twice as much,
+ * Intel's half.
+ */
+bool vmoe_cpu_gains_by_bf16(void);
 
 /* CPUs that this process may run on, at least 1. */
 uint32_t vmoe_cpu_count(void);

@@ -1,14 +1,41 @@
-/* The pool: a stack of idle workspaces behind a lock. */
+/*
+ * The pool: a stack of idle workspaces behind a lock.
+ *
+ * A process may fork while another thread holds the lock, and in the child nobody would ever release
+ * it.  So the lock is the id of the process that holds it, and a child takes it over: the stack is
+ * whole at every moment, because it changes with a single store.
+ */
 #define _GNU_SOURCE
 #include "runtime/pool.h"
 
-#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 struct vmoe_pool {
     const vmoe_allocator *allocator;
-    pthread_mutex_t lock;
+    atomic_int holder; /* process that holds the lock, or 0 */
     struct vmoe_workspace *idle; /* the one used last comes first: its memory is warm */
 };
+
+/* Held for a few instructions, so that waiting awake is the shortest way. */
+static void lock(struct vmoe_pool *pool)
+{
+    const int self = (int)getpid();
+
+    for (;;) {
+        int holder = atomic_load(&pool->holder);
+
+        if (holder != self && atomic_compare_exchange_strong(&pool->holder, &holder, self))
+            return;
+        sched_yield();
+    }
+}
+
+static void unlock(struct vmoe_pool *pool)
+{
+    atomic_store(&pool->holder, 0);
+}
 
 vmoe_status vmoe_pool_create(const vmoe_allocator *allocator, struct vmoe_pool **pool,
                              vmoe_error *error)
@@ -18,10 +45,6 @@ vmoe_status vmoe_pool_create(const vmoe_allocator *allocator, struct vmoe_pool *
     *pool = NULL;
     if (made == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, "workspace", "no memory for a pool");
-    if (pthread_mutex_init(&made->lock, NULL) != 0) {
-        vmoe_memory_release(allocator, made);
-        return vmoe_fail(error, VMOE_ERR_THREAD, "workspace", "a lock could not be created");
-    }
     made->allocator = allocator;
     *pool = made;
     return VMOE_OK;
@@ -44,7 +67,6 @@ void vmoe_pool_destroy(struct vmoe_pool *pool)
         next = w->next;
         destroy_workspace(pool, w);
     }
-    pthread_mutex_destroy(&pool->lock);
     vmoe_memory_release(pool->allocator, pool);
 }
 
@@ -53,7 +75,7 @@ static struct vmoe_workspace *pop(struct vmoe_pool *pool, uint64_t bytes)
 {
     struct vmoe_workspace **link, *found;
 
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     for (link = &pool->idle; *link != NULL && (*link)->bytes < bytes; link = &(*link)->next)
         ;
     if (*link == NULL)
@@ -61,7 +83,7 @@ static struct vmoe_workspace *pop(struct vmoe_pool *pool, uint64_t bytes)
     found = *link;
     if (found != NULL)
         *link = found->next;
-    pthread_mutex_unlock(&pool->lock);
+    unlock(pool);
     return found;
 }
 
@@ -102,8 +124,9 @@ vmoe_status vmoe_pool_take(struct vmoe_pool *pool, uint64_t bytes, uint32_t thre
 void vmoe_pool_give(struct vmoe_pool *pool, struct vmoe_workspace *workspace)
 {
     vmoe_team_rest(workspace->team);
-    pthread_mutex_lock(&pool->lock);
+    lock(pool);
     workspace->next = pool->idle;
+    atomic_thread_fence(memory_order_release); /* a child must not see it before its `next` */
     pool->idle = workspace;
-    pthread_mutex_unlock(&pool->lock);
+    unlock(pool);
 }

@@ -137,16 +137,3 @@ void assert_same_answer(const struct answer *a, const struct answer *b)
     assert_int_equal(a->report.macs, b->report.macs);
     assert_int_equal(a->report.weight_bytes, b->report.weight_bytes);
 }
-
-void golden_dial(vmoe_options *options, const struct table *cases, size_t row)
-{
-    options->capacity = strtod(table_cell(cases, row, "C"), NULL);
-    options->experts_per_token = (uint32_t)atoi(table_cell(cases, row, "K"));
-    options->priority =
-        atoi(table_cell(cases, row, "bpr")) ? VMOE_PRIORITY_BPR_MAX : VMOE_PRIORITY_VANILLA;
-    options->group_images = (uint32_t)atoi(table_cell(cases, row, "group_images"));
-    options->capacity_rule = strcmp(table_cell(cases, row, "rule"), "round") == 0
-                                 ? VMOE_CAPACITY_ROUND
-                                 : VMOE_CAPACITY_CEIL;
-    options->capacity_multiple = (uint32_t)atoi(table_cell(cases, row, "multiple"));
-}

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <vmoe.h>
 
-struct table;
-
 struct answer {
     vmoe_info info;
     size_t images, picks; /* picks: K */
@@ -38,8 +36,5 @@ const char *answer_difference(const struct answer *a, size_t i, const struct ans
 
 /* Fails the test if two answers of the same call differ anywhere, counts of the report included. */
 void assert_same_answer(const struct answer *a, const struct answer *b);
-
-/* Sets the dial of a row of the golden tables: C, K, bpr, group_images, rule, multiple. */
-void golden_dial(vmoe_options *options, const struct table *cases, size_t row);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/register_tile.h"
 
 #define STRIP 8u      /* columns */

@@ -4,6 +4,7 @@
  * a time, which fit the registers of every instruction set.
  */
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/pack.h"
 
 #include <string.h>
@@ -35,9 +36,6 @@ static inline vec smaller(vec a, vec b)
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 8u
-#define LINES 16u   /* of a tile, two of which are a block */
-#define COLUMNS 16u /* of a tile */
-#define TILE_BYTES (LINES * COLUMNS * 4u)
 
 /* Rows j = 0, 1, ... of the groups in a packed tile, WIDTH columns of one line at a time. */
 static void widen_bf16(const uint8_t *packed, float *tile)

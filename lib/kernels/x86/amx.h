@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 
 /* In attend_amx.c. */
 void vmoe_amx_attend(const struct vmoe_attend *attend);
 
 #define TILE_ROWS 16u
-#define TILE_BYTES 1024u /* of a tile of the packed layout; two are a step along k */
 #define STEP_BYTES 64u   /* of a row in a step: 32 bfloat16 numbers or 64 int8 ones */
 
 struct tile_config {

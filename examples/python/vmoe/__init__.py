@@ -1,0 +1,14 @@
+"""libvmoe from Python: sparse Vision Transformers on CPUs, with NumPy arrays in and out.
+
+    import vmoe
+    with vmoe.Model.load("model.vmoe") as model:
+        for c in model.classify("picture.jpg", vmoe.Options(capacity=0.5, priority="bpr-max")):
+            print(f"{c.probability:6.1%}  {c.label}")
+
+A model may be used by any number of threads at once; calls release the GIL.
+"""
+from ._library import Error, ArgumentError, FileError, NoMemoryError
+from .model import Class, Model, Options, Report, Result
+
+__all__ = ["ArgumentError", "Class", "Error", "FileError", "Model", "NoMemoryError", "Options",
+           "Report", "Result"]

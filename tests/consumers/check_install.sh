@@ -1,0 +1,138 @@
+#!/bin/sh
+# check_install.sh BUILD PYTHON: what `make install` puts where, that it says the truth, and that
+# `make uninstall` leaves nothing.
+build=$1 python=$2
+work=$PWD/$build/install
+version=$(cat VERSION)
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+
+make_quietly() {
+    make "CONFIG=${build##*/}" "$@"
+}
+
+# ---- Files ----
+
+# Permissions and names below the tree, links with where they lead.
+list() { # TREE
+    (cd "$1" && find . -type f -printf '%m %P\n' -o -type l -printf 'link %P %l\n' | LC_ALL=C sort)
+}
+
+expect() { # LIBDIR: the tree is this
+    LC_ALL=C sort >"$work/expected" <<FILES
+644 include/vmoe.h
+644 include/vmoe.hpp
+644 $1/libvmoe.a
+755 $1/libvmoe.so.$version
+link $1/libvmoe.so.0 libvmoe.so.$version
+link $1/libvmoe.so libvmoe.so.0
+644 $1/pkgconfig/libvmoe.pc
+644 $1/cmake/vmoe/vmoe-config.cmake
+644 $1/cmake/vmoe/vmoe-config-version.cmake
+755 bin/vmoe
+644 share/bash-completion/completions/vmoe
+644 share/man/man1/vmoe.1
+644 share/man/man3/libvmoe.3
+644 share/man/man5/vmoe-format.5
+644 share/doc/libvmoe/examples/second_reader.py
+644 share/doc/libvmoe/examples/xxh3.py
+FILES
+    list "$2" | diff "$work/expected" -
+}
+
+no_text_has() { # PATTERN
+    ! grep -rIlE "$1" "$staged"
+}
+
+nothing_left() { # TREE
+    [ -z "$(find "$1" -mindepth 1 -print -quit)" ]
+}
+
+stage() { # TARGET
+    make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+}
+
+multiarch=lib/some-linux-gnu
+staged="$work/a stage"
+rm -rf "$work"
+mkdir -p "$work"
+check "install below DESTDIR" stage install
+check "everything is in its place" expect $multiarch "$staged/usr"
+check "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
+    "$staged/usr/$multiarch/pkgconfig/libvmoe.pc"
+check "no file knows where it was built" no_text_has "$work"
+check "no @NAME@ is left of a template" no_text_has "@[A-Z_]+@"
+check "uninstall below DESTDIR" stage uninstall
+check "... leaves nothing" nothing_left "$staged"
+
+tree=$work/tree
+mkdir -p "$tree/share/man/man1"
+touch "$tree/share/man/man1/other.1"
+check "a lower-case prefix installs as well" make_quietly install prefix="$tree"
+rm "$tree/share/man/man1/other.1"
+check "everything is in its place" expect lib "$tree"
+
+# ---- Contents ----
+
+soname() {
+    readelf -d "$tree/lib/libvmoe.so" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p'
+}
+
+commands() {
+    "$tree/bin/vmoe" help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
+}
+
+words_with_hyphens() {
+    grep -oE '(^|[][ ,("])--?[a-zA-Z][a-z-]*' | tr -d '][,(" ' | sort -u
+}
+
+# A section of a page as plain words.
+section() { # NAME
+    sed -n "/^\.SS $1\$/,/^\.S[SH]/p" "$tree/share/man/man1/vmoe.1" | sed 's/\\-/-/g; s/\\f[BIR]//g'
+}
+
+page_has_options() {
+    for command in $(commands); do
+        "$tree/bin/vmoe" "$command" --help | words_with_hyphens >"$work/help"
+        [ -s "$work/help" ] || return 1
+        section "$command" | words_with_hyphens | diff "$work/help" - || return 1
+    done
+}
+
+page_has_functions() {
+    sed -n 's/^VMOE_API .*\(vmoe_[a-z0-9_]*\)(.*/\1/p' include/vmoe.h >"$work/functions"
+    [ -s "$work/functions" ] || return 1
+    while read -r function; do
+        grep -q "$function(" "$tree/share/man/man3/libvmoe.3" || { echo "$function"; return 1; }
+    done <"$work/functions"
+}
+
+page_has_tables() {
+    grep -q '^\.TS' "$tree/share/man/man5/vmoe-format.5" &&
+        [ "$(grep -c '^\.SH [0-9]' "$tree/share/man/man5/vmoe-format.5")" -ge 10 ]
+}
+
+pages_are_clean() {
+    ! mandoc -T lint -W warning "$tree"/share/man/man?/* | grep -v 'missing date'
+}
+
+reader_agrees() {
+    model=examples/demo/fashion-mnist.vmoe
+    id=$("$tree/bin/vmoe" info --json $model | sed -n 's/.*"id": "\([0-9a-f]*\)".*/\1/p')
+    [ -n "$id" ] && "$python" -B "$tree/share/doc/libvmoe/examples/second_reader.py" $model |
+        grep "$id"
+}
+
+check "the library has its soname" [ "$(soname)" = libvmoe.so.0 ]
+check "the command has the version" [ "$("$tree/bin/vmoe" --version)" = "vmoe $version" ]
+check "vmoe.1 has every option of every command" page_has_options
+check "libvmoe.3 has every function" page_has_functions
+check "vmoe-format.5 has sections and tables" page_has_tables
+check "mandoc has nothing against the pages" pages_are_clean
+check "completion knows what the command knows" bash tests/consumers/completion.bash "$tree"
+check "the second reader reads" reader_agrees
+
+check "uninstall" make_quietly uninstall prefix="$tree"
+check "... leaves nothing" nothing_left "$tree"
+
+summary

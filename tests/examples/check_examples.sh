@@ -1,0 +1,66 @@
+#!/bin/sh
+# check_examples.sh BUILD MODEL: the programs of examples/c say what the command says.  A broken
+# picture is a line and an exit status, whatever the number of threads.
+build=$1
+model=$2
+work=$build/examples/checked
+pictures=examples/demo/pictures
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+
+minimal_says_the_class() {
+    "$build/minimal" "$model" $pictures/bag.jpg | grep -q '^Bag (9[0-9.]* %)$'
+}
+
+refuses() { # WORDS PROGRAM...: the status is 1 and the error has these words
+    words=$1
+    shift
+    "$@" >"$work/out" 2>"$work/error"
+    [ $? -eq 1 ] && grep -q "$words" "$work/error"
+}
+
+rm -rf "$work"
+mkdir -p "$work/folder" "$work/empty"
+cp $pictures/*.jpg "$work/folder"
+printf 'no picture' >"$work/folder/broken.JPEG"
+printf 'ignored' >"$work/folder/notes.txt"
+"$build/vmoe" classify --json --top 1 "$model" $pictures/*.jpg |
+    sed 's|.*"file": "[^"]*/\([^"]*\)".*"label": "\([^"]*\)", "probability": \([0-9.e-]*\).*|\1\t\2\t\3|' |
+    sort >"$work/command"
+
+check "minimal" minimal_says_the_class
+
+for threads in 1 2 8; do
+    "$build/classify_folder" "$model" "$work/folder" $threads >"$work/$threads" 2>"$work/summary"
+    result $((! ($? == 1))) "classify_folder: a broken picture is told by the status"
+    check "... $threads threads say the same" cmp "$work/1" "$work/$threads"
+done
+check "... a broken picture is a line" grep -q "^broken.JPEG.error.[a-zA-Z]" "$work/1"
+check "... and is counted" grep -qx "11 pictures, 1 broken" "$work/summary"
+grep -v 'broken.JPEG' "$work/1" | sort >"$work/pictures"
+check "... the command says the same" cmp "$work/command" "$work/pictures"
+check "... an empty folder" "$build/classify_folder" "$model" "$work/empty"
+check "... a missing folder" refuses "nowhere" "$build/classify_folder" "$model" /nowhere
+check "... a missing model" refuses "nowhere" "$build/classify_folder" /nowhere.vmoe "$work/folder"
+
+# Deadlines that every machine holds, and that none does.
+hold() { # MILLISECONDS: lines of capacity and whether in time
+    "$build/hold_deadline" "$model" "$1" $pictures/*.jpg >"$work/held" && cut -f2,4 "$work/held"
+}
+expected() { # FIRST REST WHEN
+    printf '%s\t%s\n' "$1" "$3"
+    for _ in 2 3 4 5 6 7 8 9 10; do printf '%s\t%s\n' "$2" "$3"; done
+}
+expected 0.158 1.050 "in time" >"$work/expected"
+hold 1000000 | cmp - "$work/expected"
+result $? "hold_deadline: with time enough it climbs to the whole model"
+expected 0.158 0.158 late >"$work/expected"
+hold 0.0001 | cmp - "$work/expected"
+result $? "... without any it stays at the least"
+printf '%s\n/nowhere.jpg\n' $pictures/bag.jpg | "$build/hold_deadline" "$model" 1000000 >"$work/lines"
+result $((! ($? == 1))) "... a path that cannot be read is told by the status"
+check "... the class of a line" grep -q "Bag$" "$work/lines"
+check "... and a line" grep -q "^/nowhere.jpg.error" "$work/lines"
+check "... a missing model" refuses "nowhere" "$build/hold_deadline" /nowhere.vmoe 5
+
+summary

@@ -1,0 +1,262 @@
+/*
+ * The library as a guest: it leaves the process as it found it, and a process that forks in the
+ * middle of calls, or is interrupted a thousand times a second, gets the same answers.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fenv.h>
+#include <locale.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/answer.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+#define IMAGES 3u
+#define PATH_BYTES 512u
+#define FORKS 1000u
+
+/* ---- What a process has besides memory ------------------------------------------------------ */
+
+struct host {
+    struct sigaction actions[32];
+    sigset_t blocked;
+    int rounding, exceptions;
+    char locale[64], folder[PATH_BYTES];
+    mode_t mask;
+    cpu_set_t cpus;
+    unsigned files;
+    off_t written[3];
+};
+
+static unsigned open_files(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count;
+}
+
+static void look_at_host(struct host *host)
+{
+    memset(host, 0, sizeof *host);
+    for (int i = 1; i < 32; i++)
+        sigaction(i, NULL, &host->actions[i]);
+    pthread_sigmask(SIG_SETMASK, NULL, &host->blocked);
+    host->rounding = fegetround();
+    host->exceptions = fetestexcept(FE_ALL_EXCEPT);
+    snprintf(host->locale, sizeof host->locale, "%s", setlocale(LC_ALL, NULL));
+    assert_non_null(getcwd(host->folder, sizeof host->folder));
+    host->mask = umask(0);
+    umask(host->mask);
+    sched_getaffinity(0, sizeof host->cpus, &host->cpus);
+    host->files = open_files();
+    for (int i = 1; i < 3; i++)
+        host->written[i] = lseek(i, 0, SEEK_CUR);
+}
+
+static void assert_same_host(const struct host *before, const struct host *after)
+{
+    for (int i = 1; i < 32; i++)
+        assert_ptr_equal(before->actions[i].sa_handler, after->actions[i].sa_handler);
+    assert_memory_equal(&before->blocked, &after->blocked, sizeof after->blocked);
+    assert_int_equal(before->rounding, after->rounding);
+    assert_int_equal(before->exceptions, after->exceptions);
+    assert_string_equal(before->locale, after->locale);
+    assert_string_equal(before->folder, after->folder);
+    assert_int_equal(before->mask, after->mask);
+    assert_true(CPU_EQUAL(&before->cpus, &after->cpus));
+    assert_int_equal(before->files, after->files);
+    assert_memory_equal(before->written, after->written, sizeof after->written);
+}
+
+/* Sends stdout and stderr to files while it looks, because a terminal has no position. */
+static void nothing_of_the_host_is_changed(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    const char *path = scratch_path("model.vmoe");
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model = NULL;
+    struct answer answer;
+    struct host before, after;
+    const int out = dup(1), err = dup(2);
+
+    (void)state;
+    write_model(&geometry, NULL, path);
+    fflush(NULL);
+    assert_non_null(freopen(scratch_path("out"), "w", stdout));
+    assert_non_null(freopen(scratch_path("err"), "w", stderr));
+    feclearexcept(FE_ALL_EXCEPT);
+    look_at_host(&before);
+    options.threads = 3;
+
+    const vmoe_status loaded = vmoe_load_file(path, NULL, &model, &error);
+    const vmoe_status missing = vmoe_load_file("/nowhere", NULL, &(vmoe_model *){ NULL }, &error);
+    const vmoe_status ran = answer_run(model, images, IMAGES, &options, &answer, &error);
+    options.capacity = -1.0;
+    const vmoe_status refused = answer_run(model, images, IMAGES, &options, &answer, NULL);
+    const vmoe_status garbage = vmoe_load_memory(images, 4096, NULL, &(vmoe_model *){ NULL }, NULL);
+    vmoe_free(model);
+
+    fflush(NULL);
+    look_at_host(&after);
+    dup2(out, 1);
+    dup2(err, 2);
+    close(out);
+    close(err);
+    assert_same_host(&before, &after);
+    assert_int_equal(loaded, VMOE_OK);
+    assert_int_equal(missing, VMOE_ERR_IO);
+    assert_int_equal(ran, VMOE_OK);
+    assert_int_equal(refused, VMOE_ERR_ARGUMENT);
+    assert_int_equal(garbage, VMOE_ERR_FORMAT);
+    answer_free(&answer);
+    free(images);
+}
+
+/* ---- Forks in the middle of calls ----------------------------------------------------------- */
+
+struct caller {
+    vmoe_model *model;
+    const float *images;
+    atomic_bool stop;
+    atomic_uint calls, failures;
+};
+
+/* Short calls, one after the other, so that the pool's lock is held as often as possible. */
+static void *call_until_told(void *context)
+{
+    struct caller *caller = context;
+    float logits[5];
+
+    while (!atomic_load(&caller->stop)) {
+        if (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK)
+            atomic_fetch_add(&caller->failures, 1);
+        atomic_fetch_add(&caller->calls, 1);
+    }
+    return NULL;
+}
+
+/* What the child does: it calls, or frees, or both; 0 if that went well. */
+static int live_as_child(struct caller *caller, const float *expected, unsigned number)
+{
+    float logits[5];
+
+    if (number % 3 != 0 &&
+        (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK ||
+         memcmp(logits, expected, sizeof logits) != 0))
+        return 1;
+    if (number % 3 != 1)
+        vmoe_free(caller->model);
+    return 0;
+}
+
+static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, 1);
+    struct caller caller = { .model = make_model(&geometry, VMOE_PRECISION_F32),
+                             .images = images };
+    pthread_t threads[3];
+    float expected[5];
+
+    (void)state;
+    if (SANITIZED)
+        skip();
+    assert_int_equal(vmoe_logits_f32(caller.model, images, 1, NULL, expected, NULL), VMOE_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, call_until_told, &caller), 0);
+    for (unsigned i = 0; i < FORKS; i++) {
+        int outcome = -1;
+        const pid_t child = fork();
+
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(20); /* a child that hangs ends with a signal */
+            _exit(live_as_child(&caller, expected, i));
+        }
+        assert_int_equal(waitpid(child, &outcome, 0), child);
+        assert_int_equal(outcome, 0);
+    }
+    atomic_store(&caller.stop, true);
+    for (size_t i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(atomic_load(&caller.calls) > 0);
+    assert_int_equal(atomic_load(&caller.failures), 0);
+    vmoe_free(caller.model);
+    free(images);
+}
+
+/* ---- Signals -------------------------------------------------------------------------------- */
+
+static atomic_uint interruptions;
+
+static void count_interruption(int number)
+{
+    (void)number;
+    atomic_fetch_add(&interruptions, 1);
+}
+
+/* A timer interrupts loading and running, without SA_RESTART, until it has done so 300 times. */
+static void a_thousand_signals_a_second_change_nothing(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    const char *path = scratch_path("signals.vmoe");
+    const struct itimerval fast = { { 0, 1000 }, { 0, 1000 } }, off = { { 0, 0 }, { 0, 0 } };
+    struct sigaction action = { .sa_handler = count_interruption }, old;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct answer expected;
+    vmoe_model *model;
+
+    (void)state;
+    write_model(&geometry, NULL, path);
+    model = must_load(path, NULL);
+    expected = must_answer(model, images, IMAGES, NULL);
+    vmoe_free(model);
+    options.threads = 3;
+    sigemptyset(&action.sa_mask);
+    assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &fast, NULL), 0);
+    while (atomic_load(&interruptions) < 300) {
+        struct answer answer;
+
+        assert_ok(vmoe_load_file(path, NULL, &model, &error), error);
+        assert_ok(answer_run(model, images, IMAGES, &options, &answer, &error), error);
+        assert_same_answer(&expected, &answer);
+        answer_free(&answer);
+        vmoe_free(model);
+    }
+    setitimer(ITIMER_REAL, &off, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    answer_free(&expected);
+    free(images);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_of_the_host_is_changed),
+        cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
+        cmocka_unit_test(a_thousand_signals_a_second_change_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
