@@ -24,13 +24,14 @@ CFLAGS_release := -O3 -g -DNDEBUG
 CFLAGS_debug := -O0 -g
 CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
-CFLAGS_arm := $(CFLAGS_release)
 
 # Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
 	-D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
 ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
-LDLIBS_LIB := -ljpeg -lz -lpthread -lm
+# JPEG=no builds without libjpeg: pixels and tensors work, JPEG files are refused.
+JPEG ?= yes
+LDLIBS_LIB := $(if $(filter no,$(JPEG)),,-ljpeg) -lz -lpthread -lm
 
 Q := $(if $(V),,@)
 
@@ -43,6 +44,7 @@ LIB_SOURCES += $(wildcard lib/kernels/x86/*.c)
 else ifeq ($(ARCH),aarch64)
 LIB_SOURCES += $(wildcard lib/kernels/arm/*.c)
 endif
+LIB_SOURCES := $(filter-out lib/image/$(if $(filter no,$(JPEG)),,no_)jpeg.c,$(LIB_SOURCES))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 STATIC := $(BUILD)/libvmoe.a
 SHARED := $(BUILD)/libvmoe.so.$(VERSION)

@@ -13,6 +13,11 @@
 #include "runtime/cpu.h"
 #include "runtime/limits.h"
 
+/* Models may be larger than 4 GB, and their weights are used as they lie in the file. */
+#if SIZE_MAX < UINT64_MAX || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "libvmoe is for little-endian machines with pointers of 64 bits"
+#endif
+
 /* ---- Structs of other versions -------------------------------------------------------------- */
 
 /* No struct of any version is larger; a larger size is a struct that was never initialised. */

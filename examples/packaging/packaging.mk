@@ -49,6 +49,7 @@ $(STAGE)/%: examples/packaging/%.in FORCE
 	$(Q)$(FILL) -e 's|@PC_PREFIX@|$(PC_PREFIX)|' \
 		-e 's|@PC_LIBDIR@|$(call below_prefix,$(libdir))|' \
 		-e 's|@PC_INCLUDEDIR@|$(call below_prefix,$(includedir))|' \
+		-e 's|@PC_REQUIRES@|$(if $(filter no,$(JPEG)),,libjpeg) zlib|' \
 		-e 's|@PC_LIBS@|$(filter-out -ljpeg -lz,$(LDLIBS_LIB))|' \
 		-e 's|@CMAKE_LIBDIR@|$(call relative,$(cmakedir),$(libdir))|' \
 		-e 's|@CMAKE_INCLUDEDIR@|$(call relative,$(cmakedir),$(includedir))|' \

@@ -124,7 +124,7 @@ bool vmoe_cpu_has(uint32_t isa)
 bool vmoe_cpu_gains_by_bf16(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
-    unsigned a, b, c, d;
+    unsigned a, b = 0, c = 0, d = 0;
 
     return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
            d == signature_AMD_edx;
