@@ -180,9 +180,14 @@ static void compare(const struct answer *answer, struct vmoe_source *source, con
         reference_forward(info, source, images + i * image_values(info),
                           answer->routes + i * image_routes, answer->images * image_routes,
                           answer->picks, logits, worst);
-        for (size_t c = 0; c < info->classes; c++)
-            *difference = fmax(*difference,
-                               fabs(logits[c] - (double)answer->logits[i * info->classes + c]));
+        for (size_t c = 0; c < info->classes; c++) {
+            const double found = (double)answer->logits[i * info->classes + c];
+            const double error = fabs(logits[c] - found);
+
+            assert_true(isfinite(error));
+            if (error > *difference)
+                *difference = error;
+        }
     }
     free(logits);
 }

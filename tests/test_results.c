@@ -383,7 +383,7 @@ static void check_probabilities(const struct answer *answer)
         double largest = logits[0], sum = 0.0;
 
         for (size_t c = 0; c < classes; c++)
-            largest = fmax(largest, (double)logits[c]);
+            largest = (double)logits[c] > largest ? (double)logits[c] : largest;
         for (size_t c = 0; c < classes; c++)
             sum += exp((double)logits[c] - largest);
         for (size_t c = 0; c < classes; c++) {
