@@ -10,11 +10,11 @@
 
 #include "support/answer.h"
 #include "support/support.h"
+#include "support/tiers.h"
 #include "support/tiny.h"
 
 #define IMAGES 11u
 
-static const uint32_t isas[] = { VMOE_ISA_REF, VMOE_ISA_AVX2, VMOE_ISA_AVX512 };
 static const uint32_t precisions[] = { VMOE_PRECISION_F32, VMOE_PRECISION_BF16,
                                        VMOE_PRECISION_INT8 };
 
@@ -47,15 +47,13 @@ static void for_each_kind(uint32_t classifier,
     for (size_t p = 0; p < sizeof precisions / sizeof precisions[0]; p++) {
         vmoe_model *model = make_model(&geometry, precisions[p]);
 
-        for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++) {
-            if (!vmoe_isa_available(isas[i]))
-                continue;
+        for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
             for (size_t d = 0; d < DIALS; d++) {
                 vmoe_options options = dials[d];
 
                 if (SANITIZED && d != p)
                     continue;
-                options.isa = isas[i];
+                options.isa = *isa;
                 check(model, images, options);
             }
         }

@@ -13,6 +13,7 @@
 #include "support/answer.h"
 #include "support/forge.h"
 #include "support/support.h"
+#include "support/tiers.h"
 #include "support/tiny.h"
 
 #define IMAGES 6u
@@ -353,13 +354,13 @@ static void instruction_sets_agree_where_routing_does(void **state)
         struct answer reference, other;
 
         options.isa = VMOE_ISA_REF;
+        options.precision = VMOE_PRECISION_F32;
         reference = must_answer(model, images, IMAGES, &options);
         options.routes = reference.routes;
         options.routes_length = reference.report.routes_length;
-        for (uint32_t isa = VMOE_ISA_AVX2; isa <= VMOE_ISA_AVX512; isa++) {
-            if (!vmoe_isa_available(isa))
-                continue;
-            options.isa = isa;
+        for (const uint32_t *isa = tiers_with(VMOE_PRECISION_F32, p); *isa != VMOE_ISA_DEFAULT;
+             isa++) {
+            options.isa = *isa;
             other = must_answer(model, images, IMAGES, &options);
             assert_true(max_difference(reference.logits, other.logits, IMAGES * 17) <= 1e-5);
             answer_free(&other);
@@ -382,7 +383,7 @@ static void check_probabilities(const struct answer *answer)
         double largest = logits[0], sum = 0.0;
 
         for (size_t c = 0; c < classes; c++)
-            largest = fmax(largest, (double)logits[c]);
+            largest = (double)logits[c] > largest ? (double)logits[c] : largest;
         for (size_t c = 0; c < classes; c++)
             sum += exp((double)logits[c] - largest);
         for (size_t c = 0; c < classes; c++) {
@@ -428,12 +429,10 @@ static void probabilities_and_best_classes_follow_from_the_logits(void **state)
         as.output = output;
         write_model(&geometry, &as, scratch_path("output.vmoe"));
         model = must_load(scratch_path("output.vmoe"), NULL);
-        for (uint32_t isa = VMOE_ISA_REF; isa <= VMOE_ISA_AVX512; isa++) {
+        for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
             vmoe_options options = VMOE_OPTIONS_INIT;
 
-            if (!vmoe_isa_available(isa))
-                continue;
-            options.isa = isa;
+            options.isa = *isa;
             answer = must_answer(model, images, IMAGES, &options);
             check_probabilities(&answer);
             check_top(&answer);

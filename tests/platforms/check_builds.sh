@@ -1,6 +1,7 @@
 #!/bin/sh
-# check_builds.sh PYTHON: the library compiles without a warning by gcc and clang from -O0 to -O3, for musl,
-# and without JPEG, where pixels still work; machines that it is not for are refused by a sentence.
+# check_builds.sh PYTHON: the library compiles without a warning by gcc and clang from -O0 to -O3, for
+# 64-bit ARM, for musl, and without JPEG, where pixels still work; machines that it is not for are
+# refused by a sentence.
 python=$1
 work=$PWD/build/builds
 model=examples/demo/fashion-mnist.vmoe
@@ -18,12 +19,16 @@ refuses() { # COMPILER
         grep -q "little-endian machines with pointers of 64 bits" "$work/refused"
 }
 
-# musl's folders have none of the libraries, so headers are all that there is.
-musl_builds() {
-    mkdir -p "$work/musl"
+# musl's and the cross compilers' folders have none of the libraries; headers are enough for an archive.
+copy_headers() {
+    mkdir -p "$work/headers"
     cp /usr/include/zlib.h /usr/include/zconf.h /usr/include/jpeglib.h /usr/include/jerror.h \
-        /usr/include/jmorecfg.h /usr/include/xxhash.h "/usr/include/$(gcc -print-multiarch)/jconfig.h" "$work/musl" &&
-        builds musl CC=musl-gcc CFLAGS=-O2 CPPFLAGS="-isystem $work/musl" build/musl/libvmoe.a
+        /usr/include/jmorecfg.h /usr/include/xxhash.h "/usr/include/$(gcc -print-multiarch)/jconfig.h" \
+        "$work/headers"
+}
+
+builds_with_headers() { # NAME COMPILER LEVEL
+    builds "$1" "CC=$2" "CFLAGS=$3" CPPFLAGS="-isystem $work/headers" "build/$1/libvmoe.a"
 }
 
 pixels_work() {
@@ -43,7 +48,13 @@ for compiler in gcc clang; do
             "build/$compiler-O$level/libvmoe.a"
     done
 done
-check "musl" musl_builds
+check "headers of the libraries" copy_headers
+check "musl" builds_with_headers musl musl-gcc -O2
+for level in 0 3; do
+    check "64-bit ARM, gcc -O$level" builds_with_headers "arm-gcc-O$level" aarch64-linux-gnu-gcc "-O$level"
+    check "64-bit ARM, clang -O$level" builds_with_headers "arm-clang-O$level" \
+        "clang --target=aarch64-linux-gnu" "-O$level"
+done
 check "without JPEG" make CI=1 -j2 CONFIG=no-jpeg JPEG=no CFLAGS=-O2 build/no-jpeg/vmoe
 check "... pixels work" pixels_work
 check "... libjpeg is not needed" sh -c '! readelf -d build/no-jpeg/vmoe | grep -q jpeg'
