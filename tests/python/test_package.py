@@ -194,6 +194,8 @@ class Refusals(unittest.TestCase):
                                  (vmoe.Options(capacity=float("nan")), "capacity"),
                                  (vmoe.Options(experts=0), "experts"),
                                  (vmoe.Options(experts=9), "experts"),
+                                 (vmoe.Options(experts=10**6), "experts"),
+                                 (vmoe.Options(experts=2**32 - 1), "experts"),
                                  (vmoe.Options(threads=2**40), "threads"),
                                  (vmoe.Options(group="some"), "group"),
                                  (vmoe.Options(priority="random"), "priority"),
