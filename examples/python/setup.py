@@ -24,16 +24,19 @@ class BuildWithLibrary(build_py):
                     pathlib.Path(self.build_lib) / "vmoe" / "libvmoe.so")
 
 
-class AnyPythonWheel(bdist_wheel):
-    def get_tag(self):
-        return ("py3", "none", super().get_tag()[2])
-
-
 class PlatformDistribution(Distribution):
-    """The wheel is for one platform, though any Python may load the library."""
+    """The wheel is for one platform."""
 
     def has_ext_modules(self):
         return True
 
 
-setup(version=VERSION, cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": AnyPythonWheel}, distclass=PlatformDistribution)
+class WheelOfAnyPython(bdist_wheel):
+    """The library knows nothing of Python, so that any version may load it."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(version=VERSION, distclass=PlatformDistribution,
+      cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": WheelOfAnyPython})

@@ -14,6 +14,10 @@ from . import _library as c
 _PRIORITIES = {"default": 0, "vanilla": 1, "bpr-max": 2, "bpr-sum": 3}
 _PRECISIONS = {"auto": 0, "f32": 1, "bf16": 2, "int8": 3}
 
+# A call below this ends before anyone would interrupt it: some 10 ms with AVX-512, and a few times
+# as long with little else or a dial turned up.  Starting a thread would take 0.1 ms.
+_SHORT_MACS = 500_000_000
+
 # A JPEG as bytes or by its path, or RGB pixels (height, width, 3) uint8 as an array or PIL image.
 PictureLike = Union[bytes, str, "os.PathLike[str]", "np.ndarray[Any, Any]", Any]
 
@@ -108,6 +112,7 @@ class Model:
         self._info = c.sized(c.Info)
         error = c.RawError()
         c.check(c.library.vmoe_get_info(handle, self._info, error), error)
+        self._macs = self.cost().macs
 
     @classmethod
     def load(cls, path: Union[str, "os.PathLike[str]"], mmap: bool = False,
@@ -250,7 +255,8 @@ class Model:
                 status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
                 done.set()
 
-            if threading.current_thread() is not threading.main_thread():
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if not in_main_thread or raw.images * self._macs < _SHORT_MACS:
                 call()
             else:
                 # A signal is handled between bytecodes, so the main thread must not be in the call;
