@@ -114,6 +114,7 @@ expect 0 "-h is help" -h
 for c in import info verify classify run sweep routes experts bench preprocess cost presets; do
     expect 0 "help $c" help $c
     prints "^Usage: vmoe $c"
+    prints "^  vmoe $c"
     cp out help.out
     expect 0 "$c --help" $c --help
     check "  it says the same as help $c" cmp out help.out

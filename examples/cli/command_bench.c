@@ -348,8 +348,8 @@ const struct command command_bench = {
     .notes =
         "The images are noise, so nothing is decoded, and routing may differ from that of pictures.\n"
         "Loading from disk is asked for by making the system forget the file, which it may refuse\n"
-        "to do.\n\n"
-        "  vmoe bench model.vmoe -C 0.25,0.5,1.05 --images 8 --threads 1",
+        "to do.",
+    .example = "vmoe bench model.vmoe -C 0.25,0.5,1.05 --images 8 --threads 1",
     .operands_min = 1,
     .operands_max = 1,
     .run = run,

@@ -314,8 +314,8 @@ const struct command command_experts = {
     .summary = "Shows which experts the tokens of each class go to",
     .notes =
         "PATH is as for 'vmoe sweep'.  The map has the first 40 classes that have pictures, the\n"
-        "table all.  Every picture is a routing group of its own.\n\n"
-        "  vmoe experts model.vmoe --data validation -o experts.svg",
+        "table all.  Every picture is a routing group of its own.",
+    .example = "vmoe experts model.vmoe --data validation -o experts.svg",
     .operands_min = 1,
     .operands_max = 1,
     .run = run,

@@ -294,8 +294,8 @@ const struct command command_routes = {
     .notes =
         "One panel for each block with experts, over what the model sees of the picture.  A patch\n"
         "has a stripe for each of its K choices: the expert's colour and number, or a crossed-out\n"
-        "dark one where no slot was left for it.\n\n"
-        "  vmoe routes model.vmoe picture.jpg -o routes.jpg -C 0.5 --priority bpr-max",
+        "dark one where no slot was left for it.",
+    .example = "vmoe routes model.vmoe picture.jpg -o routes.jpg -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = 2,
     .run = run,
