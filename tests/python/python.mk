@@ -1,5 +1,6 @@
 # The Python package of examples/python, from the source tree; `make check-python` tests it installed.
 CHECK_COMMANDS += "$(PYTHON) -B tests/python/test_package.py $(BUILD) $(DEMO_MODEL)"
+CHECK_COMMANDS += "$(PYTHON) -B tests/python/test_batch.py $(BUILD) $(DEMO_MODEL)"
 
 .PHONY: check-python
 check-python: all ## the Python package, installed by pip (from PyPI: NumPy, setuptools, mypy)

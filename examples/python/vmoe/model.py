@@ -238,8 +238,11 @@ class Model:
         status: list[int] = []
         done = threading.Event()
         with _Use(self) as handle:
+            claim: dict[str, str] = {}
+
             def call() -> None:
-                status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
+                if claim.setdefault("by", "call") == "call":
+                    status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
                 done.set()
 
             in_main_thread = threading.current_thread() is threading.main_thread()
@@ -249,20 +252,23 @@ class Model:
                 # A signal is handled between bytecodes, so the main thread must not be in the call;
                 # and it must not leave before the call has: the arrays are in use.  (After an
                 # interrupt Thread.join no longer waits, hence the event.)
-                threading.Thread(target=call).start()
                 try:
+                    threading.Thread(target=call).start()
                     done.wait()
                 except BaseException:
-                    cancel.value = 1
-                    _wait_whatever_comes(done)
+                    _abandon(claim, cancel, done)
                     raise
         c.check(status[0], error)
 
 
-def _wait_whatever_comes(done: threading.Event) -> None:
-    while not done.is_set():
+def _abandon(claim: dict[str, str], cancel: ctypes.c_int32, done: threading.Event) -> None:
+    """Ends a call that runs; one whose thread has not come so far will never begin."""
+    while True:
         try:
-            done.wait()
+            cancel.value = 1
+            if claim.setdefault("by", "nobody") == "call":
+                done.wait()
+            return
         except BaseException:  # the first interrupt is raised; more of them are not needed
             pass
 
