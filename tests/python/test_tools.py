@@ -1,8 +1,6 @@
-"""Evaluation, batch labelling and, where matplotlib is, plots.  Arguments: BUILD MODEL."""
-import json
+"""Evaluation and, where matplotlib is, plots.  Arguments: BUILD MODEL."""
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,7 @@ if "VMOE_INSTALLED" not in os.environ:
     sys.path.insert(0, str(ROOT / "examples" / "python"))
 
 import vmoe  # noqa: E402
-from vmoe import batch, evaluate  # noqa: E402
+from vmoe import evaluate  # noqa: E402
 
 try:
     import matplotlib
@@ -27,10 +25,6 @@ try:
         matplotlib = None
 except ImportError:
     matplotlib = None
-try:
-    import distributed
-except ImportError:
-    distributed = None
 
 PICTURES = sorted((ROOT / "examples/demo/pictures").glob("*.jpg"))
 CLASSES = ["t-shirt-top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
@@ -77,88 +71,6 @@ class Evaluation(unittest.TestCase):
                             f"{folder}/seen.npy"], check=True)
             np.testing.assert_array_equal(self.model.preprocess(str(PICTURES[0])),
                                           np.load(f"{folder}/seen.npy"))
-
-
-class Batch(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = pathlib.Path(self.folder.name)
-        (self.path / "photos/more").mkdir(parents=True)
-        for picture in PICTURES[:5]:
-            shutil.copy(picture, self.path / "photos/more")
-        (self.path / "photos/broken.jpg").write_text("no picture")
-        (self.path / "photos/notes.txt").write_text("no picture either")
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def label(self, **how):
-        return batch.label(MODEL, self.path / "photos", chunk=2, progress=False, **how)
-
-    def test_a_folder_becomes_lines(self):
-        rows = self.label(output=self.path / "labels.jsonl", top=2)
-        lines = [json.loads(line) for line in (self.path / "labels.jsonl").read_text().splitlines()]
-        self.assertEqual(lines, rows)
-        self.assertEqual([r["path"] for r in rows], batch.find(self.path / "photos"))
-        self.assertEqual(sum("error" in r for r in rows), 1)
-        self.assertIn("not a JPEG", next(r["error"] for r in rows if "error" in r))
-        with vmoe.Model.load(MODEL) as model:
-            for row in rows:
-                if "top" in row:
-                    self.assertEqual([k["probability"] for k in row["top"]],
-                                     [k.probability for k in model.classify(row["path"], top=2)])
-
-    def test_a_list_keeps_its_order(self):
-        names = [str(PICTURES[i]) for i in (3, 1, 3)]
-        with vmoe.Model.load(MODEL) as model:
-            rows = batch.label(model, names, progress=False)
-        self.assertEqual([r["path"] for r in rows], names)
-        self.assertEqual(rows[0], rows[2])
-
-    def test_missing_files_are_rows(self):
-        rows = batch.label(MODEL, [str(PICTURES[0]), "/nowhere.jpg"], progress=False)
-        self.assertIn("top", rows[0])
-        self.assertIn("nowhere", rows[1]["error"])
-
-    def test_an_interrupt_leaves_the_old_file(self):
-        target = self.path / "labels.jsonl"
-        target.write_text("old")
-        calls = []
-
-        def interrupt(*arguments):
-            calls.append(1)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            return original(*arguments)
-
-        original, batch.rows = batch.rows, interrupt
-        try:
-            with self.assertRaises(KeyboardInterrupt):
-                self.label(output=target)
-        finally:
-            batch.rows = original
-        self.assertEqual(target.read_text(), "old")
-        self.assertEqual([p.name for p in self.path.iterdir() if "tmp" in p.name], [])
-
-    def test_parquet_has_a_column_of_paths(self):
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            self.skipTest("no pyarrow")
-        table = pyarrow.table({"path": [str(p) for p in PICTURES[:2]], "other": [1, 2]})
-        pyarrow.parquet.write_table(table, self.path / "list.parquet")
-        rows = batch.label(MODEL, self.path / "list.parquet", progress=False)
-        self.assertEqual([r["path"] for r in rows], [str(p) for p in PICTURES[:2]])
-
-    @unittest.skipIf(distributed is None, "no Dask")
-    def test_two_workers_of_dask_say_the_same(self):
-        here = self.label()
-        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-            with distributed.Client(cluster) as client:
-                self.assertEqual(self.label(client=client), here)
-                with vmoe.Model.load(MODEL) as model, self.assertRaises(vmoe.ArgumentError):
-                    batch.label(model, self.path / "photos", progress=False, client=client)
 
 
 @unittest.skipIf(matplotlib is None, "no matplotlib, or an old one")

@@ -1,142 +1,121 @@
-"""Labels for many pictures: in one process, or on the workers of a Dask cluster.
+"""Labels many pictures: files in, JSON lines out, here or by the workers of a Dask client.
 
-    import vmoe.batch
-    vmoe.batch.label("model.vmoe", "photos/", "labels.jsonl")
-
-A picture that cannot be read is a row with `error`; the others go on.
+The output appears complete or not at all.  A picture that cannot be read becomes a row with its
+error, and the job goes on.
 """
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, Iterable, Iterator, Optional, Sequence, Union
+import tempfile
+from typing import Any, Iterator, Optional, Sequence, Union
 
-from . import _library as c
+from ._library import ArgumentError, Error
 from .model import Model, Options
 
-Row = dict[str, Any]
-Paths = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]]
+Path = Union[str, "os.PathLike[str]"]
+_SUFFIXES = (".jpg", ".jpeg")
 
 
-def find(source: Paths, column: str = "path") -> list[str]:
-    """The pictures of a folder (and of those in it), of a Parquet file's column, or of a list."""
-    if not isinstance(source, (str, os.PathLike)):
-        return [os.fspath(path) for path in source]
-    path = pathlib.Path(source)
-    if path.is_dir():
-        return sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    if path.suffix == ".parquet":
-        import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-        table = pyarrow.parquet.read_table(path, columns=[column])
-        return [str(value) for value in table.column(column).to_pylist()]
-    return [str(path)]
+def find(folder: Path) -> list[str]:
+    """The JPEG files in a folder and below it, sorted."""
+    return sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder)
+                  for name in names if name.lower().endswith(_SUFFIXES))
 
 
-def _row(path: str, classes: Any) -> Row:
-    return {"path": path, "top": [{"index": k.index, "label": k.label,
-                                   "probability": k.probability} for k in classes]}
+def _listed(table: pathlib.Path) -> list[str]:
+    """The column `path` of a Parquet file."""
+    import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    return [str(path) for path in
+            pyarrow.parquet.read_table(table, columns=["path"]).column("path").to_pylist()]
 
 
-def _one(model: Model, path: str, options: Options, top: int) -> Row:
-    try:
-        return _row(path, model.classify(path, options, top))
-    except (c.Error, OSError) as error:
-        return {"path": path, "error": str(error)}
+def label(model: Model, files: Union[Path, Sequence[Path]], output: Path,
+          options: Options = Options(), top: int = 1, batch: int = 32, client: Any = None,
+          progress: bool = False) -> int:
+    """Labels a folder, the column `path` of a Parquet file, or a list of files; returns how many of
+    them could not be read.
 
-
-def rows(model: Model, paths: Sequence[str], options: Options = Options(),
-         top: int = 5) -> list[Row]:
-    """A row for each path, in their order; one call for all, if all of them can be read."""
-    try:
-        found = model.classify_batch(list(paths), options, top)
-    except (c.Error, OSError):
-        return [_one(model, path, options, top) for path in paths]
-    return [_row(path, classes) for path, classes in zip(paths, found)]
-
-
-def _chunks(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(paths), size):
-        yield paths[begin:begin + size]
-
-
-@contextlib.contextmanager
-def _appear(path: Union[str, "os.PathLike[str]"]) -> Iterator[Any]:
-    """A file that appears complete or not at all."""
-    temporary = f"{os.fspath(path)}.tmp-{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def _bar(total: int, progress: bool) -> Any:
-    """tqdm's bar, or nothing where it is not installed or not wanted."""
-    if progress:
-        with contextlib.suppress(ImportError):
-            from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
-
-            return tqdm(total=total, unit="picture", disable=None)
-    return contextlib.nullcontext()
-
-
-def label(model: Union[Model, str, "os.PathLike[str]"], source: Paths,
-          output: Optional[Union[str, "os.PathLike[str]"]] = None, options: Options = Options(),
-          top: int = 5, chunk: int = 64, progress: bool = True, client: Any = None) -> list[Row]:
-    """Labels all pictures of `source` (see find); `output` becomes a file of JSON lines.
-
-    With `client`, a distributed.Client, chunks are labelled by its workers, each of which loads the
-    model once; `model` must then be a path that they can read.  The rows are the same, to the bit,
-    and in the order of the pictures.
+    Each line of `output` is {"file", "classes": [{"index", "probability", "label"}, ...]}, or
+    {"file", "status", "error"}.  Every picture is a routing group of its own, so that no answer
+    depends on its neighbours.  `client` is a `distributed.Client` whose workers see the same paths;
+    `progress` shows a bar (tqdm).
     """
-    paths = find(source)
-    parts = list(_chunks(paths, chunk))
-    made: list[Row] = []
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(_appear(output)) if output is not None else None
-        bar = stack.enter_context(_bar(len(paths), progress))
-        results = _here(stack, model, parts, options, top) if client is None else \
-            _there(client, model, parts, options, top)
-        for some in results:
-            made += some
-            if file is not None:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in some)
-            if bar is not None:
-                bar.update(len(some))
-    return made
+    if options.group not in (None, 1):
+        raise ArgumentError(1, "options.group", "a batch job routes each picture by itself")
+    if top < 1 or batch < 1:
+        raise ArgumentError(1, "top" if top < 1 else "batch", "expected at least 1")
+    chosen = dataclasses.replace(options, group=1)
+    chosen._raw()  # a wrong option is an error of the job, not of each picture
+    model.cost(1, chosen)
+    if isinstance(files, (str, os.PathLike)):
+        files = _listed(pathlib.Path(files)) if str(files).endswith(".parquet") else find(files)
+    names = [os.fspath(file) for file in files]
+    chunks = [names[i:i + batch] for i in range(0, len(names), batch)]
+    rows = _here(model, chunks, chosen, top) if client is None else _on_workers(
+        client, model, chunks, chosen, top)
+    return _write(pathlib.Path(output), _with_bar(rows, len(names)) if progress else rows)
 
 
-def _here(stack: contextlib.ExitStack, model: Any, parts: Any, options: Options,
-          top: int) -> Iterator[list[Row]]:
-    if not isinstance(model, Model):
-        model = stack.enter_context(Model.load(model))
-    return (rows(model, part, options, top) for part in parts)
-
-
-_loaded: dict[str, Model] = {}
-
-
-def _work(path: str, part: Sequence[str], options: Options, top: int) -> list[Row]:
-    """On a worker: the model stays for the next chunk."""
-    if path not in _loaded:
-        _loaded[path] = Model.load(path)
-    return rows(_loaded[path], part, options, top)
-
-
-def _there(client: Any, model: Any, parts: Any, options: Options,
-           top: int) -> Iterator[list[Row]]:
-    if isinstance(model, Model):
-        raise c.ArgumentError(1, "model", "workers load it themselves: give its path")
-    futures = [client.submit(_work, os.path.abspath(os.fspath(model)), part, options, top,
-                             pure=False) for part in parts]
+def label_chunk(model: Model, files: Sequence[str], options: Options,
+                top: int) -> list[dict[str, Any]]:
+    """The rows of some files: the unit of work, here or on a worker."""
     try:
-        for future in futures:
-            yield future.result()
+        found = model.classify_batch(files, options, top)
+    except (Error, OSError) as error:
+        if len(files) > 1:  # find the one that is to blame
+            return [row for file in files for row in label_chunk(model, [file], options, top)]
+        status = error.status if isinstance(error, Error) else 4
+        return [{"file": files[0], "status": status, "error": str(error)}]
+    return [{"file": file, "classes": [dataclasses.asdict(k) for k in classes]}
+            for file, classes in zip(files, found)]
+
+
+def _here(model: Model, chunks: Sequence[Sequence[str]], options: Options,
+          top: int) -> Iterator[dict[str, Any]]:
+    for chunk in chunks:
+        yield from label_chunk(model, chunk, options, top)
+
+
+def _on_workers(client: Any, model: Model, chunks: Sequence[Sequence[str]], options: Options,
+                top: int) -> Iterator[dict[str, Any]]:
+    """The same in the same order.  Workers load the model by its path."""
+    shared = client.scatter(model, broadcast=True, hash=False)
+    ahead = 2 * max(1, sum(client.nthreads().values()))
+    waiting: list[Any] = []
+    try:
+        for chunk in chunks:
+            waiting.append(client.submit(label_chunk, shared, chunk, options, top, pure=False))
+            if len(waiting) > ahead:
+                yield from waiting.pop(0).result()
+        while waiting:
+            yield from waiting.pop(0).result()
     finally:
-        client.cancel(futures)
+        client.cancel(waiting)
+
+
+def _with_bar(rows: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
+
+    yield from tqdm(rows, total=total, unit="picture")
+
+
+def _write(output: pathlib.Path, rows: Iterator[dict[str, Any]]) -> int:
+    failed = 0
+    part: Optional[str] = None
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=output.parent, prefix=output.name + ".",
+                                         encoding="utf-8", delete=False) as file:
+            part = file.name
+            for row in rows:
+                failed += "error" in row
+                file.write(json.dumps(row) + "\n")
+        os.replace(part, output)
+    except BaseException:
+        if part is not None:
+            os.unlink(part)
+        raise
+    return failed

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
@@ -249,11 +250,15 @@ class Model:
         chosen, error, cancel = options._raw(), c.RawError(), ctypes.c_int32(0)
         chosen.cancel = ctypes.pointer(cancel)
         status: list[int] = []
-        done = threading.Event()
+        done = threading.Lock()
+        done.acquire()
         with _Use(self) as handle:
+            claim: dict[str, str] = {}
+
             def call() -> None:
-                status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
-                done.set()
+                if claim.setdefault("by", "call") == "call":
+                    status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
+                done.release()
 
             in_main_thread = threading.current_thread() is threading.main_thread()
             if not in_main_thread or raw.images * self._macs < _SHORT_MACS:
@@ -261,21 +266,24 @@ class Model:
             else:
                 # A signal is handled between bytecodes, so the main thread must not be in the call;
                 # and it must not leave before the call has: the arrays are in use.  (After an
-                # interrupt Thread.join no longer waits, hence the event.)
-                threading.Thread(target=call).start()
+                # interrupt Thread.join and Event.wait may no longer work, hence the plain lock.)
                 try:
-                    done.wait()
+                    threading.Thread(target=call).start()
+                    done.acquire()
                 except BaseException:
-                    cancel.value = 1
-                    _wait_whatever_comes(done)
+                    _abandon(claim, cancel, status)
                     raise
         c.check(status[0], error)
 
 
-def _wait_whatever_comes(done: threading.Event) -> None:
-    while not done.is_set():
+def _abandon(claim: dict[str, str], cancel: ctypes.c_int32, status: list[int]) -> None:
+    """Ends a call that runs; one whose thread has not come so far will never begin."""
+    while True:
         try:
-            done.wait()
+            cancel.value = 1
+            while claim.setdefault("by", "nobody") == "call" and not status:
+                time.sleep(0.001)
+            return
         except BaseException:  # the first interrupt is raised; more of them are not needed
             pass
 
