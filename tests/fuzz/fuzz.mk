@@ -13,8 +13,8 @@ FUZZ_GUIDE_fuzz := -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp,i
 FUZZ_GUIDE_fuzz-release := -fsanitize-coverage=inline-8bit-counters,pc-table
 $(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 
-# Everything but the two files with a main; memory_file.o replaces the library's file.o.
-FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c,$(wildcard tests/fuzz/*.c))) \
+# Everything but the three files with a main; memory_file.o replaces the library's file.o.
+FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c %/mutants.c,$(wildcard tests/fuzz/*.c))) \
 	$(BUILD)/tests/support/formula.o
 FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=vmoe_cpu_has -o $@ $^ $(LDLIBS_LIB)
 
@@ -27,6 +27,10 @@ $(BUILD)/replay_%: $(BUILD)/tests/fuzz/targets/%.o $(BUILD)/tests/fuzz/replay.o 
 	$(Q)$(FUZZ_LINK)
 
 $(BUILD)/seeds: $(BUILD)/tests/fuzz/seeds.o $(FUZZ_COMMON) $(STATIC)
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(FUZZ_LINK)
+
+$(BUILD)/mutants: $(BUILD)/tests/fuzz/mutants.o $(BUILD)/tests/support/tensor_crc.o $(FUZZ_COMMON) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(FUZZ_LINK)
 
@@ -78,3 +82,16 @@ coverage-run: $(COVERAGE_TESTS:%=$(BUILD)/tests/test_%) $(FUZZ_TARGETS:%=$(BUILD
 	$(Q)$(foreach t,$(FUZZ_TARGETS),$(BUILD)/replay_$(t) 1000 $(call fuzz_seeds,$(t)) build/fuzz/corpus/$(t) >/dev/null;)
 	$(Q)for branches in '' --branches; do \
 		gcovr $$branches --filter lib/checkpoint/ --filter lib/image/ --exclude-throw-branches $(BUILD); done
+
+# ---- A second opinion -------------------------------------------------------------------------------
+
+MUTANTS ?= 1000000
+MUTANTS_SEED ?= 1
+OPINION = $(PYTHON) -B tests/fuzz/second_opinion.py $(1) $(MUTANTS_SEED) $(BUILD)/mutants $(FUZZ_OWN)/own_file $(FUZZ_OWN)/own_compact
+
+CHECK_BUILDS += $(BUILD)/mutants
+CHECK_COMMANDS += "$(call OPINION,500)"
+
+.PHONY: check-second-opinion
+check-second-opinion: $(FUZZ_OWN)/made $(BUILD)/mutants ## the two readers agree on MUTANTS (1000000) changed files
+	@sh tests/run.sh "$(call OPINION,$(MUTANTS))"
