@@ -313,10 +313,7 @@ static int run(const struct command *self, int argc, char **argv)
           &dial->experts_per_token },
         { 0, "priority", PRIORITIES, "who comes first when slots are scarce", option_choice,
           &dial->priority },
-        { 0, "threads", "N", "threads; default: one for each CPU", option_count, &dial->threads },
-        { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision,
-          &dial->precision },
-        { 0, "isa", "NAME", "instruction set: ref, avx2, ...", dial_isa, &dial->isa },
+        MACHINE_OPTIONS(dial),
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;

@@ -382,10 +382,7 @@ static int run(const struct command *self, int argc, char **argv)
           &dial->group_images },
         { 0, "capacity-multiple", "N", "capacities are multiples of N; 1 makes a finer dial",
           option_count, &dial->capacity_multiple },
-        { 0, "threads", "N", "threads; default: one for each CPU", option_count, &dial->threads },
-        { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision,
-          &dial->precision },
-        { 0, "isa", "NAME", "instruction set: ref, avx2, ...", dial_isa, &dial->isa },
+        MACHINE_OPTIONS(dial),
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;
