@@ -545,7 +545,8 @@ VMOE_API const char *vmoe_preset_name(size_t i);
 
 /*
  * The tensor before x / 255 * 2 - 1.  RESIZE writes (side, side, 3) uint8, SMALL_CROP (crop, crop,
- * 3) float32 in 0..255; `bytes` is the size of `out` and must be exactly that.
+ * 3) float32 in 0..255 but for rounding, which for pictures thousands of times as long as wide can
+ * be more than the last bits; `bytes` is the size of `out` and must be exactly that.
  */
 VMOE_API vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing,
                                      const vmoe_picture *picture, void *out, size_t bytes,

@@ -106,14 +106,15 @@ sys.exit(not ($2))"
 expect 0 "the version is shown" --version
 prints '^vmoe [0-9][0-9]*\.[0-9][0-9]*\.[0-9][0-9]*$'
 expect 0 "help lists the commands" help
-for c in import info verify classify run preprocess cost presets; do
+for c in import info verify classify run sweep routes experts bench preprocess cost presets; do
     prints "^  $c "
 done
 expect 0 "--help is help" --help
 expect 0 "-h is help" -h
-for c in import info verify classify run preprocess cost presets; do
+for c in import info verify classify run sweep routes experts bench preprocess cost presets; do
     expect 0 "help $c" help $c
     prints "^Usage: vmoe $c"
+    prints "^  vmoe $c"
     cp out help.out
     expect 0 "$c --help" $c --help
     check "  it says the same as help $c" cmp out help.out
@@ -225,12 +226,19 @@ lines'
 
 # ---- classify ----------------------------------------------------------------------------------
 
-expect 0 "classify" classify "$model" "$boot"
+expect 0 "classify" classify --text "$model" "$boot"
 prints '^  *[0-9][0-9]*\.[0-9] %  Ankle boot$'
 check "  it shows five classes" test "$(wc -l <out)" -eq 6
 check "  the best comes first" sh -c "sed -n 2p out | grep -q 'Ankle boot'"
-expect 0 "classify with one class" classify "$model" "$boot" --top 1
+expect 0 "classify with one class" classify --text "$model" "$boot" --top 1
 check "  it shows one" test "$(wc -l <out)" -eq 2
+expect 0 "several pictures are a table" classify --text "$model" "$boot" "$bag" "$bag"
+check "  it has a row for each" test "$(wc -l <out)" -eq 3
+prints 'bag.jpg  *Bag  *[0-9][0-9]*\.[0-9] %  [A-Z]'
+check "  its columns are aligned" test "$(awk '{ print length }' out | sort -u | wc -l)" -eq 1
+expect 0 "what is no terminal gets JSON" classify "$model" "$boot" "$bag"
+json "two lines" "len(o) == 2 and len(o[0]['top']) == 5"
+expect 2 "text and JSON at once" classify "$model" "$boot" --text --json
 expect 0 "classify with more classes than there are" classify "$model" "$boot" --top 100 --json
 json "all ten, which sum to 1" "len(o[0]['top']) == 10 and \
 abs(sum(c['probability'] for c in o[0]['top']) - 1) < 1e-5"
@@ -283,6 +291,8 @@ expect 1 "too many threads" classify "$model" "$boot" --threads 100000
 
 expect 1 "a missing picture" classify "$model" missing.jpg
 complains '^vmoe: missing.jpg: cannot open the file: '
+json "the error" "len(o) == 1 and o[0]['file'] == 'missing.jpg' and 'cannot open' in o[0]['error']"
+expect 1 "a missing picture, as text" classify --text "$model" missing.jpg
 check "  it prints nothing" test ! -s out
 echo "not a picture" >bad.jpg
 expect 1 "a picture that is none" classify "$model" bad.jpg
@@ -292,15 +302,28 @@ expect 1 "a picture cut short" classify "$model" cut.jpg
 complains '^vmoe: cut.jpg: '
 : >empty.jpg
 expect 1 "an empty picture" classify "$model" empty.jpg
-expect 1 "a folder is not a picture" classify "$model" .
+mkdir -p albums/empty albums/two/deeper albums/two/.hidden
+cp "$boot" albums/two/B.JPG
+cp "$bag" albums/two/deeper/a.jpeg
+cp "$bag" albums/two/.hidden/c.jpg
+echo text >albums/two/notes.txt
+expect 1 "a folder without pictures" classify "$model" albums/empty
+complains '^vmoe: albums/empty: the folder has no JPEG files'
+expect 0 "a folder" classify --top 1 "$model" albums/two
+json "its pictures, by name" "[p['file'] for p in o] == ['albums/two/B.JPG', 'albums/two/deeper/a.jpeg'] \
+and [p['top'][0]['label'] for p in o] == ['Ankle boot', 'Bag']"
+expect 0 "a folder and a file" classify --top 1 "$model" albums/two "$boot"
+json "all three" "len(o) == 3"
+"$vmoe" classify "$model" - --top 1 <"$boot" >out 2>err
+check "- is stdin" grep -q '"file": "-".*"label": "Ankle boot"' out
 expect 1 "a bad one among good ones" classify "$model" --top 1 --json "$boot" bad.jpg "$bag"
 complains '^vmoe: bad.jpg: '
-json "the good ones" "len(o) == 2"
+json "the good ones and the bad one" "len(o) == 3 and sum('error' in p for p in o) == 1"
 expect 1 "a missing one among good ones" classify "$model" --top 1 --json missing.jpg "$bag"
-json "the good one" "len(o) == 1"
+json "the good one and the missing one" "len(o) == 2 and sum('error' in p for p in o) == 1"
 expect 1 "a bad one in a group" classify "$model" --group 2 "$boot" bad.jpg
 complains '^vmoe: bad.jpg: '
-check "  nothing of the group is shown" test ! -s out
+json "nothing of the group but the bad one" "len(o) == 1 and o[0]['file'] == 'bad.jpg' and o[0]['error']"
 cp "$boot" 'q"u\o
 te.jpg'
 expect 0 "a file name that JSON must escape" classify "$model" --json 'q"u\o
@@ -518,8 +541,8 @@ o[0]['experts_per_token'] == 1 and o[0]['capacity'] == 0.75 and \
 o[0]['capacity_rule'] == 'round' and o[0]['capacity_multiple'] == 1 and \
 o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
 o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'small-40-crop-32'"
-    expect 0 "labels are shown" classify all.vmoe "$boot" "$bag" --top 1
-    prints "$(printf 'Klasse [0-9]* \303\266$')"
+    expect 0 "labels are shown" classify --text all.vmoe "$boot" "$bag" --top 1
+    prints "$(printf 'Klasse [0-9]* \303\266  *[0-9]')"
     expect 0 "import to int8" import "$source" --dtype int8 -o int8.vmoe
     expect 0 "import replaces a file" import "$source" --dtype f32 -o int8.vmoe
     expect 0 "import for larger pictures" import "$source" --image-size 48 -o large.vmoe

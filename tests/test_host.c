@@ -3,7 +3,6 @@
  * middle of calls, or is interrupted a thousand times a second, gets the same answers.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fenv.h>
 #include <locale.h>
 #include <pthread.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "support/answer.h"
+#include "support/fault.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -35,21 +35,9 @@ struct host {
     char locale[64], folder[PATH_BYTES];
     mode_t mask;
     cpu_set_t cpus;
-    unsigned files;
+    size_t files;
     off_t written[3];
 };
-
-static unsigned open_files(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    closedir(folder);
-    return count;
-}
 
 static void look_at_host(struct host *host)
 {
@@ -64,7 +52,7 @@ static void look_at_host(struct host *host)
     host->mask = umask(0);
     umask(host->mask);
     sched_getaffinity(0, sizeof host->cpus, &host->cpus);
-    host->files = open_files();
+    host->files = fault_open_files();
     for (int i = 1; i < 3; i++)
         host->written[i] = lseek(i, 0, SEEK_CUR);
 }
@@ -203,6 +191,44 @@ static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
     free(images);
 }
 
+/* The threads of a parent do not exist in its child, which can work all the same. */
+static void a_child_gets_the_answer_of_its_parent(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct answer expected, answer;
+    int outcome;
+
+    (void)state;
+    if (SANITIZED)
+        skip();
+    options.threads = 3;
+    expected = must_answer(model, images, IMAGES, &options);
+    for (int i = 0; i < 20; i++) {
+        const pid_t child = fork();
+
+        assert_true(child >= 0);
+        if (child == 0) {
+            alarm(10);
+            if (answer_run(model, images, IMAGES, &options, &answer, NULL) != VMOE_OK ||
+                answer_difference(&expected, 0, &answer, 0, IMAGES) != NULL)
+                _exit(1);
+            vmoe_free(model);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &outcome, 0), child);
+        assert_int_equal(outcome, 0);
+    }
+    answer = must_answer(model, images, IMAGES, &options);
+    assert_same_answer(&expected, &answer);
+    answer_free(&expected);
+    answer_free(&answer);
+    vmoe_free(model);
+    free(images);
+}
+
 /* ---- Signals -------------------------------------------------------------------------------- */
 
 static atomic_uint interruptions;
@@ -250,12 +276,58 @@ static void a_thousand_signals_a_second_change_nothing(void **state)
     free(images);
 }
 
+/* The handler runs on the calling thread, in the middle of its call. */
+static int32_t cancelled;
+
+static void cancel_from_handler(int number)
+{
+    (void)number;
+    __atomic_store_n(&cancelled, 1, __ATOMIC_SEQ_CST);
+}
+
+static void raise_signal(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    if (done > 0 && done < total)
+        raise(SIGUSR1);
+}
+
+static void a_handler_can_cancel(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const size_t images = 1000; /* several slices, between which the signal comes */
+    float *tensor = make_images(&geometry, images);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    struct sigaction action = { .sa_handler = cancel_from_handler }, old;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct answer expected, answer;
+
+    (void)state;
+    expected = must_answer(model, tensor, images, NULL);
+    options.cancel = &cancelled;
+    options.progress = raise_signal;
+    sigemptyset(&action.sa_mask);
+    assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
+    assert_refused(answer_run(model, tensor, images, &options, &answer, &error), error,
+                   VMOE_ERR_CANCELLED, "options.cancel");
+    sigaction(SIGUSR1, &old, NULL);
+    answer = must_answer(model, tensor, images, NULL);
+    assert_same_answer(&expected, &answer);
+    answer_free(&expected);
+    answer_free(&answer);
+    vmoe_free(model);
+    free(tensor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_of_the_host_is_changed),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
+        cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
         cmocka_unit_test(a_thousand_signals_a_second_change_nothing),
+        cmocka_unit_test(a_handler_can_cancel),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

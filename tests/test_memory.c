@@ -3,14 +3,12 @@
  * what fresh memory holds, and a second call of the same shape allocates nothing at all.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/answer.h"
@@ -62,14 +60,7 @@ void *aligned_alloc(size_t alignment, size_t bytes)
 
 static size_t count_threads(void)
 {
-    DIR *directory = opendir("/proc/self/task");
-    size_t count = 0;
-
-    while (directory != NULL && readdir(directory) != NULL)
-        count++;
-    if (directory != NULL)
-        closedir(directory);
-    return count;
+    return folder_entries("/proc/self/task");
 }
 
 static size_t own_threads;
@@ -365,7 +356,7 @@ static void a_mapped_file_may_be_replaced(void **state)
     free(images);
 }
 
-/* ---- Threads and processes ------------------------------------------------------------------ */
+/* ---- Threads ------------------------------------------------------------------------------ */
 
 /* No address space for the stacks of 255 threads; sanitizers need more than a limit allows. */
 static void start_too_many_threads(void)
@@ -407,49 +398,6 @@ static void threads_that_cannot_start_are_reported(void **state)
     if (SANITIZED)
         skip();
     start_too_many_threads();
-}
-
-/* The threads of a parent do not exist in its child, which can work all the same. */
-static void fork_and_call(void)
-{
-    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
-    float *images = make_images(&geometry, IMAGES);
-    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
-    vmoe_options options = VMOE_OPTIONS_INIT;
-    struct answer expected, answer;
-    int outcome;
-    pid_t child;
-
-    options.threads = 3;
-    expected = must_answer(model, images, IMAGES, &options);
-    for (int i = 0; i < 20; i++) {
-        child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
-            alarm(10);
-            if (answer_run(model, images, IMAGES, &options, &answer, NULL) != VMOE_OK ||
-                answer_difference(&expected, 0, &answer, 0, IMAGES) != NULL)
-                _exit(1);
-            vmoe_free(model);
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &outcome, 0), child);
-        assert_int_equal(outcome, 0);
-    }
-    answer = must_answer(model, images, IMAGES, &options);
-    assert_same_answer(&expected, &answer);
-    answer_free(&expected);
-    answer_free(&answer);
-    vmoe_free(model);
-    free(images);
-}
-
-static void a_forked_child_can_call_and_free(void **state)
-{
-    (void)state;
-    if (SANITIZED)
-        skip();
-    fork_and_call();
 }
 
 /* ---- What fresh memory holds ---------------------------------------------------------------- */
@@ -734,7 +682,6 @@ int main(void)
         cmocka_unit_test(only_raw_files_are_mapped),
         cmocka_unit_test(a_mapped_file_may_be_replaced),
         cmocka_unit_test(threads_that_cannot_start_are_reported),
-        cmocka_unit_test(a_forked_child_can_call_and_free),
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "checkpoint/format.h"
 #include "checkpoint/import.h"
@@ -15,6 +14,7 @@
 #include "kernels/pack.h"
 #include "support/formula.h"
 #include "support/support.h"
+#include "support/tensor_crc.h"
 
 static const char *python(void)
 {
@@ -29,28 +29,6 @@ static bool have_numpy(void)
 
     snprintf(command, sizeof command, "%s -c 'import numpy' 2>/dev/null", python());
     return system(command) == 0;
-}
-
-/* CRC-32 of a tensor's numbers as float32 (sums as int32), row by row. */
-static uint32_t tensor_crc(const struct vmoe_tensor *tensor, const uint8_t *data,
-                           const float *scales)
-{
-    uLong crc = crc32(0, NULL, 0);
-
-    for (size_t i = 0; i < tensor->rows; i++) {
-        for (size_t j = 0; j < tensor->columns; j++) {
-            float value;
-
-            if (tensor->part == VMOE_PART_MATRIX)
-                value = vmoe_pack_value(tensor->precision, tensor->rows, data, i, j);
-            else
-                memcpy(&value, data + (i * tensor->columns + j) * sizeof value, sizeof value);
-            if (tensor->precision == VMOE_PRECISION_INT8)
-                value *= scales[j];
-            crc = crc32(crc, (const Bytef *)&value, sizeof value);
-        }
-    }
-    return (uint32_t)crc;
 }
 
 /* Sums of int8 columns are those of the numbers; the matrix was the tensor before the scales. */

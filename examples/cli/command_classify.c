@@ -1,12 +1,14 @@
 /*
- * vmoe classify: the most probable classes of pictures.
+ * vmoe classify: the most probable classes of pictures, as a table for people or as JSON lines.
  *
  * The pictures go to the library in slices, so that memory stays small for thousands of files.  A
  * slice holds whole routing groups, so that slicing never changes a result.
  */
+#define _XOPEN_SOURCE 700
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <vmoe.h>
 
 #include "commands.h"
@@ -14,10 +16,14 @@
 #include "files.h"
 #include "json.h"
 #include "open_model.h"
+#include "paths.h"
 #include "picture_spec.h"
+#include "progress.h"
 
 #define SLICE_PICTURES 64u
 #define DEFAULT_TOP 5u
+#define TABLE_TOP 3u    /* columns of a table, if nothing else is said */
+#define NAME_COLUMNS 48 /* of a table, at most */
 
 struct job {
     const vmoe_model *model;
@@ -25,9 +31,11 @@ struct job {
     vmoe_options dial;
     vmoe_limits limits;
     uint32_t top_count;
-    bool as_json;
+    bool as_json, as_text;
+    int name_columns, label_columns; /* of a table; 0: a list for each picture */
     bool alone; /* every picture is a group of its own, so that one can fail by itself */
     bool failed;
+    struct progress progress;
     /* The slice in work: `count` pictures, their files, and top_count classes of each. */
     size_t count;
     vmoe_picture *pictures;
@@ -63,10 +71,29 @@ static vmoe_status make_slice(struct job *job, size_t pictures, vmoe_error *erro
     return VMOE_OK;
 }
 
+/* On stderr, and as a line of its own where programs read. */
 static void report_picture(struct job *job, const char *name, const vmoe_error *error)
 {
+    progress_hide(&job->progress);
     error_print(name, error->text);
     job->failed = true;
+    if (job->as_json) {
+        struct json json = { stdout, false };
+
+        json_open(&json, NULL, '{');
+        json_text(&json, "file", name);
+        json_text(&json, "error", error->text);
+        json_close(&json, '}');
+        putchar('\n');
+    }
+}
+
+/* "-" is what comes through the pipe. */
+static vmoe_status read_picture(const struct job *job, const char *name, void **data,
+                                size_t *bytes, vmoe_error *error)
+{
+    return file_read(strcmp(name, "-") == 0 ? "/dev/stdin" : name, job->limits.jpeg_bytes, data,
+                     bytes, error);
 }
 
 /* Reads files into the slice.  A file that cannot be read is reported and left out. */
@@ -77,7 +104,7 @@ static void read_pictures(struct job *job, char *const *files, size_t count)
         vmoe_error error = VMOE_ERROR_INIT;
         void *data;
 
-        if (file_read(files[i], job->limits.jpeg_bytes, &data, &picture.bytes, &error) != VMOE_OK) {
+        if (read_picture(job, files[i], &data, &picture.bytes, &error) != VMOE_OK) {
             report_picture(job, files[i], &error);
             continue;
         }
@@ -130,16 +157,59 @@ static vmoe_status run_slice(struct job *job, vmoe_error *error)
     return vmoe_run(job->model, &input, &job->dial, &output, error);
 }
 
+/* Columns that a terminal gives a text in UTF-8, more or less. */
+static int columns_of(const char *text)
+{
+    int columns = 0;
+
+    for (; *text != '\0'; text++)
+        columns += ((unsigned char)*text & 0xc0) != 0x80;
+    return columns;
+}
+
+static void print_class(const vmoe_class *class)
+{
+    if (class->label[0] != '\0')
+        text_print(stdout, class->label);
+    else
+        printf("class %u", class->index);
+}
+
+static int class_columns(const vmoe_class *class)
+{
+    return class->label[0] != '\0' ? columns_of(class->label)
+                                   : snprintf(NULL, 0, "class %u", class->index);
+}
+
+/* A name that is too long for its column loses its beginning. */
+static void print_row(const struct job *job, const char *name, const vmoe_class *top)
+{
+    const int columns = columns_of(name);
+
+    if (columns > job->name_columns) {
+        for (int left = columns - job->name_columns + 3; left > 0 || ((unsigned char)*name & 0xc0) == 0x80;
+             name++)
+            left -= ((unsigned char)*name & 0xc0) != 0x80;
+        fputs("...", stdout);
+    }
+    text_print(stdout, name);
+    printf("%*s", columns > job->name_columns ? 0 : job->name_columns - columns, "");
+    for (uint32_t i = 0; i < job->top_count; i++) {
+        fputs("  ", stdout);
+        print_class(&top[i]);
+        printf("%*s%6.1f %%", job->label_columns - class_columns(&top[i]), "",
+               100.0 * (double)top[i].probability);
+    }
+    putchar('\n');
+}
+
 static void print_text(const struct job *job, const char *name, const vmoe_class *top)
 {
     text_print(stdout, name);
     putchar('\n');
     for (uint32_t i = 0; i < job->top_count; i++) {
         printf("  %5.1f %%  ", 100.0 * (double)top[i].probability);
-        if (top[i].label[0] != '\0')
-            text_print(stdout, top[i].label);
-        else
-            printf("class %u", top[i].index);
+        print_class(&top[i]);
         putchar('\n');
     }
 }
@@ -184,11 +254,14 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
             return false;
         }
     }
+    progress_hide(&job->progress);
     for (size_t i = 0; i < job->count; i++) {
         const vmoe_class *top = job->top + i * job->top_count;
 
         if (job->as_json)
             print_json(job, job->names[i], top);
+        else if (job->name_columns > 0)
+            print_row(job, job->names[i], top);
         else
             print_text(job, job->names[i], top);
     }
@@ -206,6 +279,24 @@ static uint32_t group_images(const struct job *job)
     return job->dial.group_images != 0 ? job->dial.group_images : job->info.group_images;
 }
 
+/* Lists become a table where there is more than one picture. */
+static void choose_columns(struct job *job, char *const *files, size_t count)
+{
+    if (job->as_json || count < 2)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (columns_of(files[i]) > job->name_columns)
+            job->name_columns = columns_of(files[i]);
+    if (job->name_columns > NAME_COLUMNS)
+        job->name_columns = NAME_COLUMNS;
+    for (uint32_t i = 0; i < job->info.classes; i++) {
+        const vmoe_class class = { .index = i, .label = vmoe_label(job->model, i) };
+
+        if (class_columns(&class) > job->label_columns)
+            job->label_columns = class_columns(&class);
+    }
+}
+
 static int classify(struct job *job, char *const *files, size_t count)
 {
     const uint32_t group = group_images(job);
@@ -220,6 +311,8 @@ static int classify(struct job *job, char *const *files, size_t count)
     if (slice > count)
         slice = count;
     job->alone = group == 1;
+    choose_columns(job, files, count);
+    progress_begin(&job->progress, count, "pictures");
     if (make_slice(job, slice, &error) != VMOE_OK)
         return error_exit(&error);
     for (size_t done = 0; done < count; done += slice) {
@@ -227,36 +320,69 @@ static int classify(struct job *job, char *const *files, size_t count)
 
         if (!classify_slice(job, files + done, rest < slice ? rest : slice))
             return EXIT_FAILED;
+        fflush(stdout);
+        progress_show(&job->progress, done + (rest < slice ? rest : slice));
     }
+    progress_hide(&job->progress);
     return job->failed ? EXIT_FAILED : EXIT_WORKED;
+}
+
+/* The pictures that were named, and those of the folders among them. */
+static vmoe_status list_pictures(struct paths *paths, char *const *operands, size_t count,
+                                 vmoe_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const size_t before = paths->count;
+
+        if (!path_is_folder(operands[i])) {
+            if (paths_add(paths, operands[i], error) != VMOE_OK)
+                return error->status;
+            continue;
+        }
+        if (paths_add_folder(paths, operands[i], error) != VMOE_OK)
+            return error->status;
+        if (paths->count == before)
+            return error_set(error, VMOE_ERR_IO, operands[i], "the folder has no JPEG files");
+    }
+    return VMOE_OK;
 }
 
 static int run(const struct command *self, int argc, char **argv)
 {
-    struct job job = { .dial = VMOE_OPTIONS_INIT,
-                       .limits = VMOE_LIMITS_INIT,
-                       .top_count = DEFAULT_TOP };
+    struct job job = { .dial = VMOE_OPTIONS_INIT, .limits = VMOE_LIMITS_INIT };
     const struct cli_option options[] = {
-        { 0, "top", "N", "classes to show; default 5", option_count, &job.top_count },
-        { 0, "json", NULL, "print a JSON object a line, one for each image", option_flag,
+        { 0, "top", "N", "classes to show; default 5, in a table 3", option_count, &job.top_count },
+        { 0, "json", NULL, "print a JSON object a line, one for each picture", option_flag,
           &job.as_json },
+        { 0, "text", NULL, "print for people, as on a terminal", option_flag, &job.as_text },
         DIAL_OPTIONS(&job.dial),
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;
+    struct paths paths = { 0 };
     vmoe_model *model;
     int operands, status = options_parse(self, options, argc, argv, &operands);
 
     if (status != PARSED)
         return status;
+    if (job.as_json && job.as_text)
+        return usage_error("classify", "--json and --text exclude each other");
+    job.as_json = job.as_json || (!job.as_text && !isatty(STDOUT_FILENO));
     if (vmoe_get_limits(&job.limits, &error) != VMOE_OK ||
         model_open(argv[0], &model, &job.info, &error) != VMOE_OK)
         return error_exit(&error);
     job.model = model;
-    if (job.top_count > job.info.classes)
-        job.top_count = job.info.classes;
-    status = classify(&job, argv + 1, (size_t)operands - 1);
+    if (list_pictures(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {
+        if (job.top_count == 0)
+            job.top_count = job.as_json || paths.count < 2 ? DEFAULT_TOP : TABLE_TOP;
+        if (job.top_count > job.info.classes)
+            job.top_count = job.info.classes;
+        status = classify(&job, paths.path, paths.count);
+    } else {
+        status = error_exit(&error);
+    }
     free_slice(&job);
+    paths_free(&paths);
     vmoe_free(model);
     return status;
 }
@@ -266,10 +392,12 @@ const struct command command_classify = {
     .operands = "FILE IMAGE...",
     .summary = "Shows the most probable classes of JPEG pictures",
     .notes =
-        "What the dial leaves open is as the model file says.  A picture that cannot be read or\n"
-        "decoded is reported on stderr, the others are classified all the same, and the exit\n"
-        "status is 1.  Only when pictures share a group, the first bad one ends the command,\n"
+        "An IMAGE is a file, a folder whose JPEG files are taken, or - for stdin.  A terminal gets\n"
+        "text, anything else JSON.  What the dial leaves open is as the model file says.  A picture\n"
+        "that cannot be read or decoded is reported on stderr and has a line with \"error\" in the\n"
+        "JSON, the others are classified all the same, and the exit status is 1.  Only when pictures share a group, the first bad one ends the command,\n"
         "because the others of its group would be routed differently without it.",
+    .example = "vmoe classify model.vmoe holiday/ -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = OPERANDS_ANY,
     .run = run,

@@ -150,6 +150,7 @@ const struct command command_cost = {
         "a token and an expert that can be processed; 'with empty slots' computes every slot,\n"
         "full or not, as the original implementation does; 'the dense ViT' has the same shape and\n"
         "no experts.",
+    .example = "vmoe cost model.vmoe -C 0.5 -K 2",
     .operands_min = 0,
     .operands_max = 1,
     .run = run,

@@ -192,6 +192,7 @@ const struct command command_import = {
         ".npz.  What a checkpoint does not say comes from --preset, and single options override\n"
         "the preset.  Both are stored as the model's defaults; K, C and the rest of the dial can\n"
         "be changed in every call.  FILE.vmoe appears complete or not at all.",
+    .example = "vmoe import checkpoints/vmoe_s32 -o model.vmoe --dtype int8",
     .operands_min = 1,
     .operands_max = 1,
     .run = run,

@@ -157,6 +157,7 @@ const struct command command_info = {
     .operands = "FILE",
     .summary = "Shows what a .vmoe file is",
     .notes = "Only the header is checked; 'vmoe verify' checks every byte.",
+    .example = "vmoe info model.vmoe",
     .operands_min = 1,
     .operands_max = 1,
     .run = run,

@@ -100,6 +100,7 @@ const struct command command_preprocess = {
         "resize-N squashes the picture to N x N and writes uint8; small-A-crop-B brings its\n"
         "shorter side to A pixels, cuts out the central B x B and writes float32 in 0..255.  The\n"
         "shape is (side, side, 3).",
+    .example = "vmoe preprocess model.vmoe picture.jpg -o seen.npy",
     .operands_min = 2,
     .operands_max = 2,
     .run = run,

@@ -23,6 +23,7 @@ const struct command command_presets = {
     .operands = "",
     .summary = "Lists the released checkpoints whose geometry is known by name",
     .notes = "A name goes to 'vmoe import --preset' or 'vmoe cost --preset'.",
+    .example = "vmoe presets",
     .operands_min = 0,
     .operands_max = 0,
     .run = run,

@@ -25,6 +25,7 @@ const struct command command_verify = {
     .operands = "FILE",
     .summary = "Checks every byte of a .vmoe file",
     .notes = "Prints 'FILE: ok' if the file is as it was written, and fails otherwise.",
+    .example = "vmoe verify model.vmoe",
     .operands_min = 1,
     .operands_max = 1,
     .run = run,

@@ -20,6 +20,10 @@
       &(dial)->capacity_rule }, \
     { 0, "capacity-multiple", "N", "then up to a multiple of N", option_count, \
       &(dial)->capacity_multiple }, \
+    MACHINE_OPTIONS(dial)
+
+/* Those of them that say how to compute, not what. */
+#define MACHINE_OPTIONS(dial) \
     { 0, "threads", "N", "threads; default: one for each CPU", option_count, &(dial)->threads }, \
     { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision, \
       &(dial)->precision }, \

@@ -12,8 +12,9 @@
 #include "commands.h"
 
 static const struct command *const commands[] = {
-    &command_classify, &command_run,        &command_cost, &command_info,
-    &command_import,   &command_preprocess, &command_verify, &command_presets,
+    &command_classify, &command_run,  &command_sweep,  &command_routes,     &command_experts,
+    &command_bench,    &command_cost, &command_info,   &command_import,     &command_preprocess,
+    &command_verify,   &command_presets,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -111,6 +111,7 @@ static void print_help(const struct command *command, const struct cli_option *o
     printf("  %-30s  %s\n", "-h, --help", "show this text");
     if (command->notes != NULL)
         printf("\n%s\n", command->notes);
+    printf("\nExample:\n  %s\n", command->example);
 }
 
 /* ---- Parsing -------------------------------------------------------------------------------- */

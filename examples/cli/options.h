@@ -17,6 +17,7 @@ struct command {
     const char *operands; /* as the usage line shows them */
     const char *summary;  /* half a line for the list of commands */
     const char *notes;    /* paragraphs for --help, or NULL */
+    const char *example;  /* a line of shell */
     int operands_min, operands_max;
     int (*run)(const struct command *self, int argc, char **argv); /* returns the exit status */
 };

@@ -7,6 +7,11 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
 
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # before setuptools 70.1
+    from wheel.bdist_wheel import bdist_wheel
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VERSION = (ROOT / "VERSION").read_text().strip()
 
@@ -20,10 +25,18 @@ class BuildWithLibrary(build_py):
 
 
 class PlatformDistribution(Distribution):
-    """The wheel is for one platform, though any Python may load the library."""
+    """The wheel is for one platform."""
 
     def has_ext_modules(self):
         return True
 
 
-setup(version=VERSION, cmdclass={"build_py": BuildWithLibrary}, distclass=PlatformDistribution)
+class WheelOfAnyPython(bdist_wheel):
+    """The library knows nothing of Python, so that any version may load it."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(version=VERSION, distclass=PlatformDistribution,
+      cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": WheelOfAnyPython})

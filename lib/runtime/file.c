@@ -140,9 +140,14 @@ vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *t
     writer->target = target;
     writer->allocator = allocator;
     writer->temporary = NULL;
-    /* A rename would put a file in the place of a device or a pipe. */
-    if (stat(target, &info) == 0 && !S_ISREG(info.st_mode))
-        return vmoe_fail(error, VMOE_ERR_IO, target, "the target exists and is not a regular file");
+    /* A rename would put a file in the place of a device or a pipe, or of what cannot be seen. */
+    if (stat(target, &info) == 0) {
+        if (!S_ISREG(info.st_mode))
+            return vmoe_fail(error, VMOE_ERR_IO, target,
+                             "the target exists and is not a regular file");
+    } else if (errno != ENOENT && errno != ELOOP) {
+        return io_error(error, target, "examine the target");
+    }
     writer->temporary = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
     if (writer->temporary == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
@@ -175,13 +180,25 @@ vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t off
 
         if (put < 0 && errno == EINTR)
             continue;
-        if (put < 0)
+        if (put == 0)
+            errno = ENOSPC; /* nothing was written and no reason given: never try forever */
+        if (put <= 0)
             return io_error(error, writer->target, "write the file");
         from += put;
         offset += (uint64_t)put;
         count -= (size_t)put;
     }
     return VMOE_OK;
+}
+
+static int flush(int descriptor)
+{
+    int failed;
+
+    do
+        failed = fsync(descriptor);
+    while (failed != 0 && errno == EINTR);
+    return failed;
 }
 
 /*
@@ -198,10 +215,13 @@ static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error
         slash[1] = '\0';
     else if (slash != NULL)
         *slash = '\0';
-    descriptor = open(slash == NULL ? "." : writer->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    do
+        descriptor =
+            open(slash == NULL ? "." : writer->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0)
         return VMOE_OK;
-    if (fsync(descriptor) != 0 && errno != EINVAL && errno != EROFS)
+    if (flush(descriptor) != 0 && errno != EINVAL && errno != EROFS)
         status = io_error(error, writer->target, "flush the folder of the file");
     close(descriptor);
     return status;
@@ -211,9 +231,10 @@ vmoe_status vmoe_file_writer_commit(struct vmoe_file_writer *writer, vmoe_error 
 {
     vmoe_status status = VMOE_OK;
 
-    if (fsync(writer->descriptor) != 0)
+    if (flush(writer->descriptor) != 0)
         status = io_error(error, writer->target, "flush the file");
-    if (close(writer->descriptor) != 0 && status == VMOE_OK)
+    /* Interrupted, it is closed nevertheless, and what it holds was flushed. */
+    if (close(writer->descriptor) != 0 && errno != EINTR && status == VMOE_OK)
         status = io_error(error, writer->target, "close the file");
     writer->descriptor = -1;
     if (status == VMOE_OK && rename(writer->temporary, writer->target) != 0)

@@ -1,9 +1,10 @@
 # The Python package of examples/python, from the source tree; `make check-python` tests it installed.
-CHECK_COMMANDS += "$(PYTHON) -B tests/python/test_package.py $(BUILD) $(DEMO_MODEL)"
+PYTHON_TESTS := test_package test_batch test_tools
+CHECK_COMMANDS += $(PYTHON_TESTS:%="$(PYTHON) -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")
 
 .PHONY: check-python
-check-python: all ## the Python package, installed by pip (from PyPI: NumPy, setuptools, mypy)
+check-python: all ## the Python package, installed by pip with all that it can use (from PyPI)
 	python3 -m venv --clear $(BUILD)/venv
-	$(BUILD)/venv/bin/pip install -q ./examples/python mypy
+	$(BUILD)/venv/bin/pip install -q './examples/python[plots,batch,dask]' mypy
 	cd $(BUILD) && venv/bin/mypy --strict -p vmoe
-	VMOE_INSTALLED=1 $(BUILD)/venv/bin/python -B tests/python/test_package.py $(BUILD) $(DEMO_MODEL)
+	VMOE_INSTALLED=1 sh tests/run.sh $(PYTHON_TESTS:%="$(BUILD)/venv/bin/python -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")

@@ -53,14 +53,20 @@ void fault_init(struct fault *fault, size_t fail_at, bool persistent)
     fault->persistent = persistent;
 }
 
-size_t fault_open_files(void)
+size_t folder_entries(const char *path)
 {
-    DIR *directory = opendir("/proc/self/fd");
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
     size_t count = 0;
 
-    while (directory != NULL && readdir(directory) != NULL)
-        count++;
-    if (directory != NULL)
-        closedir(directory);
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (folder != NULL)
+        closedir(folder);
     return count;
+}
+
+size_t fault_open_files(void)
+{
+    return folder_entries("/proc/self/fd");
 }

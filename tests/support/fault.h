@@ -17,7 +17,10 @@ struct fault {
 /* Memory is handed out filled with 0xA5, so nobody can rely on zeros. */
 void fault_init(struct fault *fault, size_t fail_at, bool persistent);
 
-/* Open file descriptors of this process. */
+/* Entries of a folder, without "." and ".."; 0 if it cannot be opened. */
+size_t folder_entries(const char *path);
+
+/* Open file descriptors of this process, and the one that counts them. */
 size_t fault_open_files(void);
 
 #endif

@@ -151,6 +151,8 @@ def _open() -> ctypes.CDLL:
                                  POINTER(RawError)]
     library.vmoe_get_cost.argtypes = [POINTER(Info), POINTER(RawOptions), c_size_t, POINTER(Cost),
                                       POINTER(RawError)]
+    library.vmoe_preprocess.argtypes = [POINTER(Preprocessing), POINTER(Picture), c_void_p, c_size_t,
+                                        POINTER(RawError)]
     return library
 
 

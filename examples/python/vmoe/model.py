@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
@@ -13,6 +14,10 @@ from . import _library as c
 
 _PRIORITIES = {"default": 0, "vanilla": 1, "bpr-max": 2, "bpr-sum": 3}
 _PRECISIONS = {"auto": 0, "f32": 1, "bf16": 2, "int8": 3}
+
+# A call below this ends before anyone would interrupt it: some 10 ms with AVX-512, and a few times
+# as long with little else or a dial turned up.  Starting a thread would take 0.1 ms.
+_SHORT_MACS = 500_000_000
 
 # A JPEG as bytes or by its path, or RGB pixels (height, width, 3) uint8 as an array or PIL image.
 PictureLike = Union[bytes, str, "os.PathLike[str]", "np.ndarray[Any, Any]", Any]
@@ -108,6 +113,7 @@ class Model:
         self._info = c.sized(c.Info)
         error = c.RawError()
         c.check(c.library.vmoe_get_info(handle, self._info, error), error)
+        self._macs = self.cost().macs
 
     @classmethod
     def load(cls, path: Union[str, "os.PathLike[str]"], mmap: bool = False,
@@ -159,6 +165,18 @@ class Model:
         c.check(c.library.vmoe_get_cost(self._info, options._raw(), images, cost, error), error)
         return cost  # type: ignore[no-any-return]
 
+    def preprocess(self, picture: PictureLike) -> "np.ndarray[Any, Any]":
+        """What the model sees of a picture: (side, side, 3), uint8 or float32 in 0..255."""
+        how = self._info.preprocessing
+        side, kind = (how.side, np.uint8) if how.kind == 1 else (how.crop, np.float32)
+        seen = np.empty((side, side, 3), kind)
+        raw, keep = _pictures([picture])
+        error = c.RawError()
+        c.check(c.library.vmoe_preprocess(how, raw.pictures, seen.ctypes.data, seen.nbytes, error),
+                error)
+        del keep
+        return seen
+
     def classify(self, picture: PictureLike, options: Options = Options(),
                  top: int = 5) -> list[Class]:
         """The most probable classes of one picture, best first."""
@@ -191,6 +209,9 @@ class Model:
             raw, keep = _pictures(images)
         n, info = raw.images, self._info
         k = options.experts if options.experts is not None else info.experts_per_token
+        if k > info.experts > 0:  # before arrays of that size are made
+            raise c.ArgumentError(1, "options.experts", f"{k} are more than the {info.experts} of "
+                                                        "the model")
         logits = np.empty((n, info.classes), np.float32)
         probabilities = np.empty_like(logits)
         features = np.empty((n, info.features), np.float32)
@@ -229,32 +250,40 @@ class Model:
         chosen, error, cancel = options._raw(), c.RawError(), ctypes.c_int32(0)
         chosen.cancel = ctypes.pointer(cancel)
         status: list[int] = []
-        done = threading.Event()
+        done = threading.Lock()
+        done.acquire()
         with _Use(self) as handle:
-            def call() -> None:
-                status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
-                done.set()
+            claim: dict[str, str] = {}
 
-            if threading.current_thread() is not threading.main_thread():
+            def call() -> None:
+                if claim.setdefault("by", "call") == "call":
+                    status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
+                done.release()
+
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if not in_main_thread or raw.images * self._macs < _SHORT_MACS:
                 call()
             else:
                 # A signal is handled between bytecodes, so the main thread must not be in the call;
                 # and it must not leave before the call has: the arrays are in use.  (After an
-                # interrupt Thread.join no longer waits, hence the event.)
-                threading.Thread(target=call).start()
+                # interrupt Thread.join and Event.wait may no longer work, hence the plain lock.)
                 try:
-                    done.wait()
+                    threading.Thread(target=call).start()
+                    done.acquire()
                 except BaseException:
-                    cancel.value = 1
-                    _wait_whatever_comes(done)
+                    _abandon(claim, cancel, status)
                     raise
         c.check(status[0], error)
 
 
-def _wait_whatever_comes(done: threading.Event) -> None:
-    while not done.is_set():
+def _abandon(claim: dict[str, str], cancel: ctypes.c_int32, status: list[int]) -> None:
+    """Ends a call that runs; one whose thread has not come so far will never begin."""
+    while True:
         try:
-            done.wait()
+            cancel.value = 1
+            while claim.setdefault("by", "nobody") == "call" and not status:
+                time.sleep(0.001)
+            return
         except BaseException:  # the first interrupt is raised; more of them are not needed
             pass
 

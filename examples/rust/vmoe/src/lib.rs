@@ -76,3 +76,8 @@ pub fn version() -> u32 {
     // SAFETY: the function has no requirements.
     unsafe { vmoe_sys::vmoe_version() }
 }
+
+/// The code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,102 @@
+/* Entries whose name begins with a dot are hidden, to us too. */
+#define _XOPEN_SOURCE 700
+#include "paths.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "messages.h"
+
+#define PATH_BYTES 4096u
+#define DEPTH_MAX 32u /* of folders in folders: a link may lead back */
+
+bool path_is_folder(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+vmoe_status paths_add(struct paths *paths, const char *path, vmoe_error *error)
+{
+    char *copy = malloc(strlen(path) + 1);
+
+    if (paths->count == paths->room) {
+        const size_t room = 2 * paths->room + 16;
+        char **longer = realloc(paths->path, room * sizeof *longer);
+
+        if (longer != NULL) {
+            paths->path = longer;
+            paths->room = room;
+        }
+    }
+    if (copy == NULL || paths->count == paths->room) {
+        free(copy);
+        return error_set(error, VMOE_ERR_MEMORY, path, "no memory for its name");
+    }
+    strcpy(copy, path);
+    paths->path[paths->count++] = copy;
+    return VMOE_OK;
+}
+
+static int is_visible(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static bool is_jpeg(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
+}
+
+static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned depth,
+                              vmoe_error *error)
+{
+    struct dirent **entries;
+    const int count = scandir(folder, &entries, is_visible, by_bytes);
+
+    if (count < 0)
+        return error_system(error, folder, "cannot list the folder");
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name;
+        char path[PATH_BYTES];
+
+        if (error->status != VMOE_OK) {
+            /* Only free what is left. */
+        } else if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) {
+            error_set(error, VMOE_ERR_LIMIT, folder, "the path of an entry is too long");
+        } else if (path_is_folder(path)) {
+            if (depth < DEPTH_MAX)
+                add_folder(paths, path, depth + 1, error);
+        } else if (is_jpeg(name)) {
+            paths_add(paths, path, error);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return error->status;
+}
+
+vmoe_status paths_add_folder(struct paths *paths, const char *folder, vmoe_error *error)
+{
+    return add_folder(paths, folder, 0, error);
+}
+
+void paths_free(struct paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++)
+        free(paths->path[i]);
+    free(paths->path);
+    *paths = (struct paths){ 0 };
+}

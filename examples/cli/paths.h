@@ -1,0 +1,23 @@
+/* Lists of paths: those that were given, and the JPEG files of folders. */
+#ifndef VMOE_CLI_PATHS_H
+#define VMOE_CLI_PATHS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <vmoe.h>
+
+struct paths {
+    char **path;
+    size_t count, room;
+};
+
+bool path_is_folder(const char *path);
+
+vmoe_status paths_add(struct paths *paths, const char *path, vmoe_error *error);
+
+/* The JPEG files of a folder and of the folders in it, by name, in the order of their names. */
+vmoe_status paths_add_folder(struct paths *paths, const char *folder, vmoe_error *error);
+
+void paths_free(struct paths *paths);
+
+#endif

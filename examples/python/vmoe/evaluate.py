@@ -1,0 +1,85 @@
+"""What the dial does to labelled pictures: accuracy over settings, and experts over classes."""
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Iterator, Optional, Sequence, Union
+
+import numpy as np
+
+from . import _library as c
+from .model import Model, Options, PictureLike
+
+# (N, side, side, 3) as Model.run takes it, or a list of pictures.
+Images = Union["np.ndarray[Any, Any]", Sequence[PictureLike]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the dial: `correct` of `images`, multiply-adds and seconds of an image."""
+    options: Options
+    images: int
+    correct: int
+    macs: float
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Between 0 and 1."""
+        return self.correct / self.images
+
+
+def _batches(images: Images, labels: Sequence[int], size: int) -> Iterator[tuple[Any, Any]]:
+    if len(images) != len(labels) or len(labels) == 0:
+        raise c.ArgumentError(1, "labels", f"{len(labels)} labels for {len(images)} images")
+    for begin in range(0, len(labels), size):
+        yield images[begin:begin + size], np.asarray(labels[begin:begin + size], np.int64)
+
+
+def sweep(model: Model, images: Images, labels: Sequence[int],
+          capacities: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 1.05, 1.5),
+          experts: Optional[Sequence[int]] = None,
+          priorities: Sequence[str] = ("vanilla", "bpr-max"),
+          options: Options = Options(), batch: int = 256) -> list[Point]:
+    """Runs all images at every setting; `seconds` are those of the fastest batch.
+
+    images: N of them, float32 or uint8 of the model's size, or pictures of any size.  labels: (N)
+    indices of classes.  experts: values of K, None for the model's own.  A dense model has one point.
+    """
+    ks: Sequence[Optional[int]] = experts if experts is not None else [None]
+    if model.info.experts == 0:
+        settings = [options]
+    else:
+        settings = [replace(options, capacity=capacity, experts=k, priority=priority)
+                    for priority, k, capacity in itertools.product(priorities, ks, capacities)]
+    correct, macs = [0] * len(settings), [0.0] * len(settings)
+    fastest = [float("inf")] * len(settings)
+    for some, truth in _batches(images, labels, batch):
+        for i, setting in enumerate(settings):
+            begin = time.perf_counter()
+            result = model.run(some, setting)
+            fastest[i] = min(fastest[i], (time.perf_counter() - begin) / len(truth))
+            correct[i] += int((result.logits.argmax(1) == truth).sum())
+            macs[i] += result.report.macs
+    count = len(labels)
+    return [Point(setting, count, correct[i], macs[i] / count, fastest[i])
+            for i, setting in enumerate(settings)]
+
+
+def expert_counts(model: Model, images: Images, labels: Sequence[int],
+                  options: Options = Options(), batch: int = 256) -> "np.ndarray[Any, Any]":
+    """(moe_layers, E, classes): how many tokens of each class each expert processed.
+
+    Every image is a group of its own, whatever `options` says.
+    """
+    info = model.info
+    counts = np.zeros((info.moe_layers, info.experts, info.classes), np.int64)
+    for some, truth in _batches(images, labels, batch):
+        routes = model.run(some, replace(options, group=1)).report.routes
+        for layer in range(info.moe_layers):
+            layers = routes[layer].reshape(len(truth), -1)
+            classes = np.broadcast_to(truth[:, None], layers.shape)
+            kept = layers >= 0
+            np.add.at(counts[layer], (layers[kept], classes[kept]), 1)
+    return counts

@@ -1,0 +1,178 @@
+#!/bin/sh
+# check_pictures.sh VMOE MODEL PYTHON: sweep, routes, experts and bench say what can be counted from
+# other commands, their pictures are pictures, and mistakes are told.
+vmoe=$PWD/$1 model=$PWD/$2 python=$3
+pictures=$PWD/examples/demo/pictures
+work=$PWD/${1%/*}/command
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
+
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work" || exit 1
+
+# A class for each picture, one of them by number, and two pictures in the wrong class.
+for name in ankle-boot:9 bag:bag coat:Coat dress:Dress pullover:Pullover sandal:Sandal shirt:Shirt \
+    sneaker:Sneaker t-shirt-top:0 trouser:Trouser; do
+    mkdir -p "data/${name#*:}"
+    cp "$pictures/${name%:*}.jpg" "data/${name#*:}"
+done
+cp "$pictures/bag.jpg" data/Coat/wrong.jpg
+cp "$pictures/dress.jpg" data/9/wrong.JPEG
+
+python_says() { # NAME CODE
+    "$python" -c "import csv, json, re, struct, subprocess, sys
+vmoe, model, root = '$vmoe', '$model', '$pictures'
+def table(name): return list(csv.DictReader(open(name), delimiter='\t'))
+def classify(*options):
+    lines = subprocess.run([vmoe, 'classify', model, 'data', '--json', '--top', '1', *options],
+                           capture_output=True, check=True, text=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+labels = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag',
+          'Ankle boot']
+def label_of(file):
+    folder = file.split('/')[1]
+    return int(folder) if folder.isdigit() else [l.lower() for l in labels].index(folder.lower())
+$2" >python.out 2>&1
+    status=$?
+    result $status "$1"
+    [ $status -eq 0 ] || sed 's/^/#   /' python.out
+}
+
+refuses() { # STATUS WORDS ARGUMENT...
+    expected=$1 words=$2
+    shift 2
+    "$vmoe" "$@" >out 2>err
+    [ $? -eq "$expected" ] && [ ! -s out ] && grep -q -- "$words" err
+}
+
+# ---- sweep ----
+
+check "sweep" "$vmoe" sweep "$model" --data data -C 0.2,1.05 -K 1,2 --priority vanilla,bpr-max -o swept
+python_says "... counts what classify says" "
+rows = table('swept.tsv')
+assert len(rows) == 8
+for row in rows:
+    found = classify('-C', row['C'], '-K', row['K'], '--priority', row['priority'])
+    right = sum(p['top'][0]['index'] == label_of(p['file']) for p in found)
+    assert (int(row['images']), int(row['correct'])) == (12, right), row
+    assert abs(float(row['accuracy_percent']) - 100 * right / 12) < 0.01
+    assert float(row['ms_per_image']) > 0
+"
+python_says "... its work is that of a run" "
+for row in table('swept.tsv'):
+    cost = json.loads(subprocess.run([vmoe, 'cost', model, '--json', '-C', row['C'], '-K', row['K']],
+                      capture_output=True, check=True, text=True).stdout)
+    assert 0 < float(row['gmac_per_image']) * 1e9 <= cost['macs'] * 1.001, (row, cost)
+    assert (float(row['dropped_percent']) > 30) == (row['C'] == '0.2'), row
+"
+check "... the curve is an SVG" "$python" -c "
+import xml.etree.ElementTree as t
+root = t.parse('swept.svg').getroot()
+marks = [e for e in root if e.tag.endswith('path')]
+assert len(marks) == 2 * 8 + 4, len(marks)"
+check "... without -o it is a table" sh -c "'$vmoe' sweep '$model' --data data -C 1 | cut -f1-3 | tail -n 1 |
+    grep -qx '1	2	bpr-max'"
+
+# Ten pictures as idx files: the same answers as from their pixels.
+python_says "idx files" "
+import numpy
+images = [subprocess.run([vmoe, 'preprocess', model, root + '/' + n + '.jpg', '-o', n + '.npy'], check=True)
+          and numpy.load(n + '.npy') for n in ('bag', 'coat', 'shirt')]
+gray = numpy.stack([i[:, :, 0] for i in images]).astype('u1')
+open('t10k-images-idx3-ubyte', 'wb').write(struct.pack('>IIII', 0x803, 3, 28, 28) + gray.tobytes())
+open('t10k-labels-idx1-ubyte', 'wb').write(struct.pack('>II', 0x801, 3) + bytes([8, 4, 0]))
+"
+"$vmoe" sweep "$model" --data t10k-images-idx3-ubyte -C 1.05 --priority vanilla >idx.tsv
+check "... two of three are right" sh -c "cut -f5,6 idx.tsv | tail -n 1 | grep -qx '3	2'"
+mkdir idx
+gzip -c t10k-images-idx3-ubyte >idx/t10k-images-idx3-ubyte.gz
+gzip -c t10k-labels-idx1-ubyte >idx/t10k-labels-idx1-ubyte.gz
+"$vmoe" sweep "$model" --data idx -C 1.05 --priority vanilla >folder.tsv
+cut -f1-9 idx.tsv >idx.expected
+check "... the same by their folder, packed" sh -c "cut -f1-9 folder.tsv | cmp - idx.expected"
+
+check "no data" refuses 2 "data is missing" sweep "$model"
+check "a bad list" refuses 2 "separated by commas" sweep "$model" --data data -C 1,x
+check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
+mkdir -p unknown/giraffe
+cp "$pictures/bag.jpg" unknown/giraffe
+check "a folder of no class" refuses 1 "none of the 10 classes" sweep "$model" --data unknown
+check "data that are not there" refuses 1 "nowhere" sweep "$model" --data nowhere
+mkdir -p nothing
+check "a folder without classes" refuses 1 "no labelled pictures" sweep "$model" --data nothing
+printf 'no picture' >data/Bag.jpg
+cp -r data broken
+printf 'no picture' >broken/bag/broken.jpg
+"$vmoe" sweep "$model" --data broken -C 1 --priority vanilla >out 2>err
+result $((! ($? == 1))) "a broken picture is told by the status"
+check "... by a line" grep -q "^vmoe: broken/bag/broken.jpg: this is not a JPEG file" err
+check "... and left out" sh -c "cut -f5 out | tail -n 1 | grep -qx 12"
+head -c 100 t10k-images-idx3-ubyte >short-images-idx3-ubyte
+cp t10k-labels-idx1-ubyte short-labels-idx1-ubyte
+check "an idx file cut short" refuses 1 "ends before its last" sweep "$model" --data short-images-idx3-ubyte
+
+# ---- routes ----
+
+check "routes" "$vmoe" routes "$model" "$pictures/bag.jpg" -o routes.ppm -C 0.3 --priority bpr-max
+check "... the picture is not blank" "$python" -c "
+data = open('routes.ppm', 'rb').read()
+head, size, depth, pixels = data.split(b'\n', 3)
+width, height = map(int, size.split())
+assert head == b'P6' and len(pixels) == 3 * width * height
+assert len(set(pixels[i:i + 3] for i in range(0, len(pixels), 3))) > 500"
+check "... as JPEG" "$vmoe" routes "$model" "$pictures/bag.jpg" -o routes.jpg
+check "... which classify can read" sh -c "'$vmoe' classify '$model' routes.jpg --top 1 | grep -q label"
+check "... by another name" refuses 1 "must end in .jpg or .ppm" routes "$model" "$pictures/bag.jpg" -o routes.gif
+check "... nowhere" refuses 2 "-o is missing" routes "$model" "$pictures/bag.jpg"
+check "... of no picture" refuses 1 "not a JPEG file" routes "$model" data/Bag.jpg -o none.jpg
+check "... with too many experts" refuses 1 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
+check "... leaves nothing then" [ ! -e none.jpg ]
+
+# ---- experts ----
+
+rm data/Bag.jpg
+check "experts" sh -c "'$vmoe' experts '$model' --data data >experts.tsv"
+python_says "... counts what a run reports" "
+import numpy
+rows = table('experts.tsv')
+assert len(rows) == 3 * 8 * 10
+files = [p['file'] for p in classify()]
+images = []
+for i, file in enumerate(files):
+    subprocess.run([vmoe, 'preprocess', model, file, '-o', 'p.npy'], check=True)
+    images.append(numpy.load('p.npy'))
+numpy.save('all.npy', numpy.stack(images).astype('u1'))
+subprocess.run([vmoe, 'run', model, 'all.npy', 'l.npy', '--report', 'r.json', '--group', 'image'], check=True)
+report = json.load(open('r.json'))
+for layer in report['layers']:
+    for e in range(8):
+        mine = sum(int(r['tokens']) for r in rows if (int(r['block']), int(r['expert'])) == (layer['layer'], e))
+        assert mine == layer['load'][e], (layer, e, mine)
+"
+check "... a map" "$vmoe" experts "$model" --data data -o experts.svg
+check "... is an SVG with a cell for each" "$python" -c "
+import xml.etree.ElementTree as t
+cells = [e for e in t.parse('experts.svg').getroot() if len(e) and 'expert' in e[0].text]
+assert len(cells) == 3 * 8 * 10, len(cells)"
+check "... without data" refuses 2 "data is missing" experts "$model"
+
+# ---- bench ----
+
+"$vmoe" bench "$model" --seconds 0.01 -C 0.2,1.05 --threads 1 --images 3 --json >bench.json
+python_says "bench" "
+rows = [json.loads(line) for line in open('bench.json')]
+assert [r['capacity'] for r in rows] == [0.2, 1.05]
+for r in rows:
+    assert r['calls'] >= 3 and r['images'] == 3 and r['threads'] == 1
+    assert 0 < r['best_seconds'] <= r['p50_seconds'] <= r['p99_seconds']
+    assert r['load_warm_seconds'] > 0 and r['peak_bytes'] > 1e6
+    assert abs(r['images_per_second'] * r['p50_seconds'] - 3) < 1e-3
+    assert sum(r['stage_seconds'].values()) <= r['best_seconds'] * 1.001
+assert rows[0]['macs'] < rows[1]['macs'] and rows[0]['dropped'] > rows[1]['dropped']
+"
+check "... as text" sh -c "'$vmoe' bench '$model' --seconds 0.01 | grep -q '^memory  *[0-9.]* [kMG]B at most$'"
+check "... of a bad list" refuses 2 "separated by commas" bench "$model" -C 1,,2
+check "... of no model" refuses 1 "nowhere" bench nowhere.vmoe
+
+summary

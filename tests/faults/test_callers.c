@@ -1,0 +1,68 @@
+/*
+ * Thirty-two threads with the same handles: the calls of the soak, a fixed number of them, among
+ * loads, cancels and bad input.  Under ThreadSanitizer it finds what the threads share by mistake.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "faults/figures.h"
+#include "faults/soak_calls.h"
+#include "support/support.h"
+#include "support/tiny.h"
+
+#define CALLERS 32u
+#define CALLS 40u
+
+static struct soak soak;
+static struct soak_worker workers[CALLERS];
+static atomic_uint at_work;
+
+static void *call_often(void *context)
+{
+    for (unsigned i = 0; i < CALLS; i++)
+        soak_call(context);
+    atomic_fetch_sub(&at_work, 1);
+    return NULL;
+}
+
+static void thirty_two_callers_get_the_right_answers(void **state)
+{
+    const struct figures before = figures_now();
+    pthread_t threads[CALLERS];
+    struct figures after;
+
+    (void)state;
+    soak_open(&soak, "examples/demo/fashion-mnist.vmoe", "examples/demo/pictures/ankle-boot.jpg");
+    atomic_store(&at_work, CALLERS);
+    for (unsigned i = 0; i < CALLERS; i++) {
+        soak_worker_init(&workers[i], &soak, i);
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &workers[i]), 0);
+    }
+    for (unsigned i = 0; atomic_load(&at_work) > 0; i = (i + 1) % CALLERS) {
+        if (atomic_load(&workers[i].cancelling))
+            __atomic_store_n(&workers[i].cancel, 1, __ATOMIC_SEQ_CST);
+        usleep(100);
+    }
+    for (unsigned i = 0; i < CALLERS; i++) {
+        pthread_join(threads[i], NULL);
+        for (unsigned kind = 0; kind < SOAK_KINDS; kind++)
+            if (workers[i].wrong[kind] != 0)
+                fail_msg("caller %u: wrong outcomes of \"%s\"", i, soak_kind_names[kind]);
+    }
+    soak_close(&soak);
+    after = figures_settled(before.threads);
+    if (!SANITIZED) /* a sanitizer has a thread of its own */
+        assert_int_equal(after.threads, before.threads);
+    assert_int_equal(after.files, before.files);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(thirty_two_callers_get_the_right_answers),
+    };
+
+    return cmocka_run_group_tests_name("many callers", tests, NULL, NULL);
+}

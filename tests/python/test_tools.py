@@ -1,0 +1,121 @@
+"""Evaluation and, where matplotlib is, plots.  Arguments: BUILD MODEL."""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD, MODEL = sys.argv[1:3] if len(sys.argv) > 2 else ("build/release", "examples/demo/fashion-mnist.vmoe")
+VERSION = (ROOT / "VERSION").read_text().strip()
+if "VMOE_INSTALLED" not in os.environ:
+    os.environ["VMOE_LIBRARY"] = str(pathlib.Path(BUILD).resolve() / f"libvmoe.so.{VERSION}")
+    sys.path.insert(0, str(ROOT / "examples" / "python"))
+
+import vmoe  # noqa: E402
+from vmoe import evaluate  # noqa: E402
+
+try:
+    import matplotlib
+    from vmoe import plots
+    if tuple(map(int, matplotlib.__version__.split(".")[:2])) < (3, 7):  # legends outside of axes
+        matplotlib = None
+except ImportError:
+    matplotlib = None
+
+PICTURES = sorted((ROOT / "examples/demo/pictures").glob("*.jpg"))
+CLASSES = ["t-shirt-top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+           "ankle-boot"]
+LABELS = [CLASSES.index(p.stem) for p in PICTURES]
+
+
+class Evaluation(unittest.TestCase):
+    def setUp(self):
+        self.model = vmoe.Model.load(MODEL)
+
+    def tearDown(self):
+        self.model.close()
+
+    def test_a_sweep_counts_what_classify_finds(self):
+        points = evaluate.sweep(self.model, [str(p) for p in PICTURES], LABELS, [0.2, 1.05], [1, 2],
+                                batch=4)
+        self.assertEqual(len(points), 8)
+        for point in points:
+            found = self.model.classify_batch([str(p) for p in PICTURES], point.options, top=1)
+            right = sum(k[0].index == label for k, label in zip(found, LABELS))
+            self.assertEqual((point.images, point.correct), (10, right))
+            self.assertGreater(point.seconds, 0)
+        self.assertLess(points[0].macs, points[1].macs)
+
+    def test_counts_of_experts_are_those_of_the_report(self):
+        pictures = [str(p) for p in PICTURES]
+        counts = evaluate.expert_counts(self.model, pictures, LABELS, batch=3)
+        self.assertEqual(counts.shape, (3, 8, 10))
+        load = self.model.run(pictures).report.load
+        np.testing.assert_array_equal(counts.sum(2), load)
+
+    def test_labels_must_fit(self):
+        with self.assertRaisesRegex(vmoe.ArgumentError, "9 labels for 10 images"):
+            evaluate.sweep(self.model, [str(p) for p in PICTURES], LABELS[:9])
+
+    def test_more_experts_than_there_are_make_no_arrays(self):
+        with self.assertRaisesRegex(vmoe.ArgumentError, "1000000 are more than the 8"):
+            self.model.run([str(PICTURES[0])], vmoe.Options(experts=10**6))
+
+    def test_preprocessing_is_that_of_the_command(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([f"{BUILD}/vmoe", "preprocess", MODEL, PICTURES[0], "-o",
+                            f"{folder}/seen.npy"], check=True)
+            np.testing.assert_array_equal(self.model.preprocess(str(PICTURES[0])),
+                                          np.load(f"{folder}/seen.npy"))
+
+
+@unittest.skipIf(matplotlib is None, "no matplotlib, or an old one")
+class Plots(unittest.TestCase):
+    def setUp(self):
+        self.model = vmoe.Model.load(MODEL)
+        self.folder = pathlib.Path(BUILD) / "plots"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def tearDown(self):
+        self.model.close()
+
+    def texts(self, figure):
+        figure.draw_without_rendering()
+        found = [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_visible()]
+        return [t for t in found if t]
+
+    def test_the_curve_has_a_line_for_each_series(self):
+        points = evaluate.sweep(self.model, [str(p) for p in PICTURES], LABELS, [0.2, 0.5, 1.05])
+        figure = plots.accuracy_curve(points, "demo")
+        figure.savefig(self.folder / "curve.png")
+        self.assertEqual([len(axes.lines) for axes in figure.axes], [2, 2])
+        np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(),
+                                   [100 * p.accuracy for p in points[:3]])
+        self.assertIn("accuracy on 10 pictures, %", self.texts(figure))
+
+    def test_the_routing_names_every_expert_and_drop(self):
+        options = vmoe.Options(capacity=0.5, priority="bpr-max", capacity_multiple=1)
+        figure = plots.routing(self.model, str(PICTURES[0]), options)
+        figure.savefig(self.folder / "routing.png")
+        routes = self.model.run([str(PICTURES[0])], options).report.routes[:, 0, 1:]
+        words = self.texts(figure)
+        self.assertEqual(words.count("×"), int((routes < 0).sum()))
+        for expert in range(8):
+            self.assertGreaterEqual(words.count(str(expert)), int((routes == expert).sum()))
+
+    def test_the_map_has_a_panel_for_each_block(self):
+        counts = evaluate.expert_counts(self.model, [str(p) for p in PICTURES], LABELS)
+        figure = plots.expert_map(self.model, counts)
+        figure.savefig(self.folder / "experts.png")
+        shown = [axes.images[0].get_array() for axes in figure.axes[:3]]
+        np.testing.assert_allclose(shown[0].sum(0), 100)
+        with self.assertRaises(vmoe.ArgumentError):
+            plots.expert_map(self.model, counts[:2])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
