@@ -3,9 +3,10 @@
 ARM := aarch64-linux-gnu
 ARM_SYSROOT := $(abspath build/sysroot/arm64)
 ARM_LIBS := $(ARM_SYSROOT)/usr/lib/$(ARM)
-ARM_QEMU := qemu-aarch64 -L /usr/$(ARM) -E LD_LIBRARY_PATH=$(ARM_LIBS)
+# The loader and the C library have to be of one build, or a second thread never starts.
+ARM_QEMU := qemu-aarch64 -L /usr/$(ARM) -E LD_LIBRARY_PATH=/usr/$(ARM)/lib:$(ARM_LIBS)
 ARM_MAKE = $(MAKE) --no-print-directory CONFIG=arm64 CC=$(ARM)-gcc AR=$(ARM)-ar \
-	CPPFLAGS="-isystem $(ARM_SYSROOT)/usr/include -isystem $(ARM_SYSROOT)/usr/include/$(ARM)" \
+	CPPFLAGS="-DEMULATED -isystem $(ARM_SYSROOT)/usr/include -isystem $(ARM_SYSROOT)/usr/include/$(ARM)" \
 	LDFLAGS="-L$(ARM_LIBS) -Wl,-rpath-link,$(ARM_LIBS)"
 CFLAGS_arm64 := $(CFLAGS_release)
 

@@ -9,8 +9,11 @@
 
 #include "checkpoint/source.h"
 
-/* 1 under a sanitizer, which makes everything some ten times slower: the large loops thin out. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/*
+ * 1 under a sanitizer or, if so compiled, an emulator; they make everything ten times slower and
+ * more: the large loops thin out.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(EMULATED)
 #define SANITIZED 1
 #else
 #define SANITIZED 0
