@@ -28,6 +28,7 @@ for command in "$@"; do
         line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
         p=$(echo "$line" | cut -d' ' -f1)
         f=$(echo "$line" | cut -d' ' -f3)
+        s=$(echo "$line" | sed -n 's/.* \([0-9]*\) skipped.*/\1/p' | grep . || echo 0)
     fi
     if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
         echo "== $command ended with status $status"

@@ -104,9 +104,12 @@ def run_block(language, marks, text, tree, model):
             ignored = shutil.ignore_patterns("build", ".git", "target")
             shutil.copytree(ROOT, copy, ignore=ignored)
             where = copy / marks["in"]
-        done = subprocess.run(command, shell=True, cwd=where, env=environment(tree), text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
+        try:
+            done = subprocess.run(command, shell=True, cwd=where, env=environment(tree), text=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            return f"it takes more than {SECONDS} s"
         return None if done.returncode == 0 else done.stdout or "no output"
 
 
