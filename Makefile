@@ -92,7 +92,7 @@ $(BUILD)/vmoe: $(CLI_OBJECTS) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(STATIC) $(LDLIBS_LIB)
 
-$(BUILD)/examples/cli/canvas.o: CFLAGS += $(if $(filter no,$(JPEG)),-DVMOE_NO_JPEG)
+$(BUILD)/examples/cli/canvas.o: override CFLAGS += $(if $(filter no,$(JPEG)),-DVMOE_NO_JPEG)
 $(BUILD)/examples/%.o: examples/%.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")
