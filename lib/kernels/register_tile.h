@@ -53,4 +53,21 @@
 #define CASES_TO_14(code)
 #endif
 
+/*
+ * `function`, the product of float32 rows with panels of one type, whose groups have so many rows,
+ * with code for each number of rows.  The table has run_product and
+ *
+ *     gemm(precision, group, rows, k, a, lda, panel, tile)
+ */
+#define FLOAT_PRODUCT(linkage, function, precision, group)                                         \
+    static void gemm_of_##function(size_t rows, size_t k, const void *a, size_t lda,               \
+                                   const void *panel, void *tile)                                  \
+    {                                                                                              \
+        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
+    }                                                                                              \
+    linkage void function(const struct vmoe_product *p)                                            \
+    {                                                                                              \
+        run_product(p, gemm_of_##function, TILE_ROWS, false);                                      \
+    }
+
 #endif

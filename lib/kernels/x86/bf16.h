@@ -5,15 +5,9 @@
 #ifndef VMOE_KERNELS_X86_BF16_H
 #define VMOE_KERNELS_X86_BF16_H
 
-#include <immintrin.h>
-
 #include "kernels/layout.h"
 #include "kernels/x86/fast.h"
-
-#define WIDTH 16
-#define larger(a, b) _mm512_max_ps(a, b)
-#define smaller(a, b) _mm512_min_ps(a, b)
-typedef __m512 vec;
+#include "kernels/x86/float32x16.h"
 
 #define GELU_TANH fast_gelu_tanh
 #define GELU_ERF fast_gelu_erf

@@ -112,21 +112,9 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
-/* Code for each number of rows. */
-#define PRODUCT(name, precision, group)                                                            \
-    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
-                            void *tile)                                                            \
-    {                                                                                              \
-        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
-    }                                                                                              \
-    static void product_##name(const struct vmoe_product *p)                                       \
-    {                                                                                              \
-        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
-    }
-
-PRODUCT(f32, VMOE_PRECISION_F32, 1)
-PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
-PRODUCT(int8, VMOE_PRECISION_INT8, 4)
+FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1)
+FLOAT_PRODUCT(static, product_bf16, VMOE_PRECISION_BF16, 2)
+FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4)
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 

@@ -5,15 +5,9 @@
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 #include "kernels/x86/avx512.h"
-
-#include <immintrin.h>
+#include "kernels/x86/float32x16.h"
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
-
-#define WIDTH 16
-#define larger(a, b) _mm512_max_ps(a, b)
-#define smaller(a, b) _mm512_min_ps(a, b)
-typedef __m512 vec;
 
 #include "kernels/elementwise.h"
 #include "kernels/product.h"
@@ -91,21 +85,9 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
 }
 
-/* Code for each number of rows. */
-#define PRODUCT(name, precision, group)                                                            \
-    static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
-                            void *tile)                                                            \
-    {                                                                                              \
-        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile))          \
-    }                                                                                              \
-    void vmoe_avx512_product_##name(const struct vmoe_product *p)                                  \
-    {                                                                                              \
-        run_product(p, gemm_##name, TILE_ROWS, false);                                             \
-    }
-
-PRODUCT(f32, VMOE_PRECISION_F32, 1)
-PRODUCT(bf16, VMOE_PRECISION_BF16, 2)
-PRODUCT(int8, VMOE_PRECISION_INT8, 4)
+FLOAT_PRODUCT(, vmoe_avx512_product_f32, VMOE_PRECISION_F32, 1)
+FLOAT_PRODUCT(, vmoe_avx512_product_bf16, VMOE_PRECISION_BF16, 2)
+FLOAT_PRODUCT(, vmoe_avx512_product_int8, VMOE_PRECISION_INT8, 4)
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 

@@ -4,15 +4,8 @@
  * loop is that of float32 with four values at a time.
  */
 #include "kernels/x86/avx512.h"
-
-#include <immintrin.h>
-
 #include "kernels/x86/fast.h"
-
-#define WIDTH 16
-#define larger(a, b) _mm512_max_ps(a, b)
-#define smaller(a, b) _mm512_min_ps(a, b)
-typedef __m512 vec;
+#include "kernels/x86/float32x16.h"
 
 /* What int8 rows lead to is not exact to more than these are. */
 #define GELU_TANH fast_gelu_tanh
