@@ -1,4 +1,4 @@
-/* CPU features and clocks.  Nothing is cached: a query costs less than a microsecond. */
+/* CPU features and clocks.  Nothing is cached: there is no state, and a query asks each leaf once. */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sched.h>
@@ -52,20 +52,23 @@ static bool tiles_are_permitted(void)
 
 bool vmoe_cpu_has(uint32_t isa)
 {
-    unsigned a, b, c, d;
+    unsigned leaves, a, b, c, d;
     unsigned leaf1c, leaf7b = 0, leaf7c = 0, leaf7d = 0, leaf71a = 0;
     bool avx2, avx512, bf16;
 
     if (isa == VMOE_ISA_REF)
         return true;
-    if (!__get_cpuid(1, &a, &b, &leaf1c, &d) || !(leaf1c & bit_OSXSAVE))
+    /* __get_cpuid would ask for the number of leaves each time. */
+    __cpuid(0, leaves, b, c, d);
+    if (leaves < 1)
         return false;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
-        leaf7b = b;
-        leaf7c = c;
-        leaf7d = d;
-        if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
-            leaf71a = a;
+    __cpuid(1, a, b, leaf1c, d);
+    if (!(leaf1c & bit_OSXSAVE))
+        return false;
+    if (leaves >= 7) {
+        __cpuid_count(7, 0, a, leaf7b, leaf7c, leaf7d);
+        if (a >= 1)
+            __cpuid_count(7, 1, leaf71a, b, c, d);
     }
     avx2 = (leaf1c & bit_AVX) && (leaf1c & bit_FMA) && (leaf7b & bit_AVX2) &&
            (xcr0() & XCR0_AVX) == XCR0_AVX;
@@ -124,10 +127,10 @@ bool vmoe_cpu_has(uint32_t isa)
 bool vmoe_cpu_gains_by_bf16(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
-    unsigned a, b = 0, c = 0, d = 0;
+    unsigned leaves, b, c, d;
 
-    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx &&
-           d == signature_AMD_edx;
+    __cpuid(0, leaves, b, c, d);
+    return b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
 #else
     return false;
 #endif
