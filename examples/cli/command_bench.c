@@ -20,7 +20,6 @@
 #include "progress.h"
 
 #define CALLS_MAX 100000u
-#define CAPACITIES_MAX 32u
 
 struct bench {
     vmoe_options dial;
@@ -62,19 +61,14 @@ static bool forget(const char *path)
     return done;
 }
 
-/* Loads and frees; the time, or a negative one after a failure. */
-static double time_load(const char *path, vmoe_error *error)
+/* Loads the model; the time, or a negative one after a failure. */
+static double time_load(struct bench *bench, const char *path, vmoe_error *error)
 {
     const double begin = clock_seconds();
-    vmoe_info info;
-    vmoe_model *model;
-    double end;
 
-    if (model_open(path, &model, &info, error) != VMOE_OK)
+    if (model_open(path, &bench->model, &bench->info, error) != VMOE_OK)
         return -1.0;
-    end = clock_seconds();
-    vmoe_free(model);
-    return end - begin;
+    return clock_seconds() - begin;
 }
 
 /* Of the process so far. */
@@ -248,35 +242,26 @@ static void print_json(const struct bench *bench, const struct result *result, d
 /* ---- The command ---------------------------------------------------------------------------- */
 
 /* The values of the list, or the model's own C alone.  0 after a mistake. */
-static size_t read_capacities(const struct bench *bench, double capacities[CAPACITIES_MAX])
+static size_t read_capacities(const struct bench *bench, double capacities[DIAL_LIST_MAX])
 {
-    const char *at = bench->capacities;
-    size_t count = 0;
-
     capacities[0] = 0.0;
-    if (at == NULL || bench->info.experts == 0)
+    if (bench->capacities == NULL || bench->info.experts == 0)
         return 1;
-    for (; *at != '\0'; count++) {
-        char *end;
-
-        if (count == CAPACITIES_MAX)
-            return 0;
-        capacities[count] = strtod(at, &end);
-        if (end == at || !(capacities[count] > 0.0) || (*end != ',' && *end != '\0'))
-            return 0;
-        at = *end == ',' ? end + 1 : end;
-    }
-    return count;
+    return dial_list("bench", "capacity", bench->capacities, "X", option_ratio, capacities, NULL);
 }
 
 static vmoe_status bench_model(struct bench *bench, const char *path, const double *capacities,
                                size_t count, vmoe_error *error)
 {
-    const double cold = forget(path) ? time_load(path, error) : -1.0;
-    const double warm = error->status == VMOE_OK ? time_load(path, error) : -1.0;
+    double cold = -1.0, warm;
     char peak[QUANTITY_BYTES];
 
-    if (error->status != VMOE_OK || model_open(path, &bench->model, &bench->info, error) != VMOE_OK ||
+    if (forget(path)) {
+        cold = time_load(bench, path, error);
+        vmoe_free(bench->model);
+        bench->model = NULL;
+    }
+    if (error->status != VMOE_OK || (warm = time_load(bench, path, error)) < 0.0 ||
         make_images(bench, error) != VMOE_OK)
         return error->status;
     if (!bench->as_json)
@@ -317,7 +302,7 @@ static int run(const struct command *self, int argc, char **argv)
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;
-    double capacities[CAPACITIES_MAX];
+    double capacities[DIAL_LIST_MAX];
     size_t count;
     int operands, status = options_parse(self, options, argc, argv, &operands);
 
@@ -329,7 +314,7 @@ static int run(const struct command *self, int argc, char **argv)
     bench.model = NULL;
     count = read_capacities(&bench, capacities);
     if (count == 0)
-        return usage_error("bench", "--capacity: expected numbers above 0, separated by commas");
+        return EXIT_USAGE;
     dial->group_images = 1;
     bench_model(&bench, argv[0], capacities, count, &error);
     free(bench.pixels);

@@ -29,7 +29,6 @@ struct job {
     const vmoe_model *model;
     vmoe_info info;
     vmoe_options dial;
-    vmoe_limits limits;
     uint32_t top_count;
     bool as_json, as_text;
     int name_columns, label_columns; /* of a table; 0: a list for each picture */
@@ -89,27 +88,21 @@ static void report_picture(struct job *job, const char *name, const vmoe_error *
 }
 
 /* "-" is what comes through the pipe. */
-static vmoe_status read_picture(const struct job *job, const char *name, void **data,
-                                size_t *bytes, vmoe_error *error)
+static vmoe_status read_picture(const char *name, vmoe_picture *picture, vmoe_error *error)
 {
-    return file_read(strcmp(name, "-") == 0 ? "/dev/stdin" : name, job->limits.jpeg_bytes, data,
-                     bytes, error);
+    return picture_read(strcmp(name, "-") == 0 ? "/dev/stdin" : name, picture, error);
 }
 
 /* Reads files into the slice.  A file that cannot be read is reported and left out. */
 static void read_pictures(struct job *job, char *const *files, size_t count)
 {
     for (size_t i = 0; i < count && (job->alone || !job->failed); i++) {
-        vmoe_picture picture = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
         vmoe_error error = VMOE_ERROR_INIT;
-        void *data;
 
-        if (read_picture(job, files[i], &data, &picture.bytes, &error) != VMOE_OK) {
+        if (read_picture(files[i], &job->pictures[job->count], &error) != VMOE_OK) {
             report_picture(job, files[i], &error);
             continue;
         }
-        picture.data = data;
-        job->pictures[job->count] = picture;
         job->names[job->count++] = files[i];
     }
 }
@@ -349,7 +342,7 @@ static vmoe_status list_pictures(struct paths *paths, char *const *operands, siz
 
 static int run(const struct command *self, int argc, char **argv)
 {
-    struct job job = { .dial = VMOE_OPTIONS_INIT, .limits = VMOE_LIMITS_INIT };
+    struct job job = { .dial = VMOE_OPTIONS_INIT };
     const struct cli_option options[] = {
         { 0, "top", "N", "classes to show; default 5, in a table 3", option_count, &job.top_count },
         { 0, "json", NULL, "print a JSON object a line, one for each picture", option_flag,
@@ -368,8 +361,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (job.as_json && job.as_text)
         return usage_error("classify", "--json and --text exclude each other");
     job.as_json = job.as_json || (!job.as_text && !isatty(STDOUT_FILENO));
-    if (vmoe_get_limits(&job.limits, &error) != VMOE_OK ||
-        model_open(argv[0], &model, &job.info, &error) != VMOE_OK)
+    if (model_open(argv[0], &model, &job.info, &error) != VMOE_OK)
         return error_exit(&error);
     job.model = model;
     if (list_pictures(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {

@@ -288,14 +288,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (model_open(argv[0], &survey.model, &survey.info, &error) != VMOE_OK)
         return error_exit(&error);
     survey.dial.group_images = 1;
-    survey.picks = survey.dial.experts_per_token != 0 ? survey.dial.experts_per_token
-                                                      : survey.info.experts_per_token;
-    if (survey.info.moe_layers == 0)
-        error_set(&error, VMOE_ERR_ARGUMENT, argv[0], "the model has no experts");
-    else if (survey.picks > survey.info.experts)
-        error_set(&error, VMOE_ERR_ARGUMENT, "K", "%u experts for each token are more than %u",
-                  survey.picks, survey.info.experts);
-    else
+    if (dial_picks(&survey.dial, &survey.info, argv[0], &survey.picks, &error) == VMOE_OK)
         survey_all(&survey, &error);
     status = error.status != VMOE_OK       ? error_exit(&error)
              : survey.labelled.broken > 0 ? EXIT_FAILED

@@ -43,18 +43,17 @@ static vmoe_status preprocess(const vmoe_preprocessing *preprocessing, const cha
 {
     const size_t side = preprocessing_side(preprocessing);
     const size_t bytes = side * side * 3 * (size_t)preprocessing_type(preprocessing);
-    vmoe_picture picture = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
+    vmoe_picture picture = { 0 };
     vmoe_limits limits = VMOE_LIMITS_INIT;
-    void *jpeg = NULL, *pixels = NULL;
+    void *pixels = NULL;
     vmoe_status status = vmoe_get_limits(&limits, error);
 
     if (status == VMOE_OK && side > limits.image_size)
         status = error_set(error, VMOE_ERR_LIMIT, from, "a side of %zu pixels; the limit is %u",
                            side, limits.image_size);
     if (status == VMOE_OK)
-        status = file_read(from, limits.jpeg_bytes, &jpeg, &picture.bytes, error);
+        status = picture_read(from, &picture, error);
     if (status == VMOE_OK) {
-        picture.data = jpeg;
         pixels = malloc(bytes);
         status = pixels == NULL
                      ? error_set(error, VMOE_ERR_MEMORY, from, "no memory for the result")
@@ -65,7 +64,7 @@ static vmoe_status preprocess(const vmoe_preprocessing *preprocessing, const cha
     if (status == VMOE_OK)
         status = write_array(to, preprocessing, pixels, bytes, error);
     free(pixels);
-    free(jpeg);
+    free((void *)(uintptr_t)picture.data);
     return status;
 }
 

@@ -39,19 +39,15 @@ struct view {
 
 static vmoe_status see_picture(struct view *view, const vmoe_picture *picture, vmoe_error *error)
 {
-    const vmoe_preprocessing *how = &view->info->preprocessing;
     const size_t values = (size_t)view->info->image_size * view->info->image_size * 3;
-    const size_t size = (size_t)preprocessing_type(how);
     float *seen = malloc(values * sizeof *seen);
 
     view->pixels = malloc(values);
     if (seen == NULL || view->pixels == NULL)
         error_set(error, VMOE_ERR_MEMORY, "routes", "no memory for a picture");
-    else if (vmoe_preprocess(how, picture, seen, values * size, error) == VMOE_OK) {
+    else if (picture_see(&view->info->preprocessing, picture, seen, error) == VMOE_OK)
         for (size_t i = 0; i < values; i++)
-            view->pixels[i] = size == 1 ? ((const uint8_t *)seen)[i]
-                                        : (uint8_t)lroundf(fminf(fmaxf(seen[i], 0.0f), 255.0f));
-    }
+            view->pixels[i] = (uint8_t)lroundf(fminf(fmaxf(seen[i], 0.0f), 255.0f));
     free(seen);
     return error->status;
 }
@@ -232,20 +228,16 @@ static vmoe_status paint(struct view *view, vmoe_error *error)
 static vmoe_status show_routes(struct view *view, const vmoe_model *model, const char *path,
                                const char *output, vmoe_error *error)
 {
-    vmoe_limits limits = VMOE_LIMITS_INIT;
-    vmoe_picture picture = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
-    void *data;
+    vmoe_picture picture;
 
-    if (vmoe_get_limits(&limits, error) != VMOE_OK ||
-        file_read(path, limits.jpeg_bytes, &data, &picture.bytes, error) != VMOE_OK)
+    if (picture_read(path, &picture, error) != VMOE_OK)
         return error->status;
-    picture.data = data;
     if (see_picture(view, &picture, error) != VMOE_OK ||
         find_routes(view, model, &picture, error) != VMOE_OK)
         error_locate(error, path);
     else if (paint(view, error) == VMOE_OK)
         canvas_write(&view->canvas, output, error);
-    free(data);
+    free((void *)(uintptr_t)picture.data);
     free(view->pixels);
     free(view->routes);
     canvas_free(&view->canvas);
@@ -274,14 +266,7 @@ static int run(const struct command *self, int argc, char **argv)
         return error_exit(&error);
     view.info = &info;
     view.dial.group_images = 1;
-    view.picks = view.dial.experts_per_token != 0 ? view.dial.experts_per_token
-                                                  : info.experts_per_token;
-    if (info.moe_layers == 0)
-        error_set(&error, VMOE_ERR_ARGUMENT, argv[0], "the model has no experts");
-    else if (view.picks > info.experts)
-        error_set(&error, VMOE_ERR_ARGUMENT, "K", "%u experts for each token are more than %u",
-                  view.picks, info.experts);
-    else
+    if (dial_picks(&view.dial, &info, argv[0], &view.picks, &error) == VMOE_OK)
         show_routes(&view, model, argv[1], output, &error);
     vmoe_free(model);
     return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);

@@ -21,7 +21,6 @@
 #include "svg.h"
 
 #define SETTINGS_MAX 256u
-#define LIST_MAX 32u
 
 struct setting {
     vmoe_options dial;
@@ -44,44 +43,6 @@ struct sweep {
 
 /* ---- Settings ------------------------------------------------------------------------------- */
 
-/* The next word of a list with commas; false at its end. */
-static bool next_word(const char **list, char word[WORD_BYTES])
-{
-    const size_t length = strcspn(*list, ",");
-
-    if (length == 0 || length >= WORD_BYTES)
-        return false;
-    snprintf(word, WORD_BYTES, "%.*s", (int)length, *list);
-    *list += length + ((*list)[length] == ',');
-    return true;
-}
-
-/* Reads a list by the setter of an option; returns the number of values, 0 after a mistake. */
-static size_t parse_list(const char *name, const char *list, const char *value,
-                         const char *(*set)(const struct cli_option *, const char *), double *real,
-                         uint32_t *whole)
-{
-    struct cli_option option = { 0, name, value, NULL, set, NULL };
-    char word[WORD_BYTES];
-    size_t count = 0;
-
-    while (*list != '\0') {
-        const char *expected = "a shorter list";
-
-        option.target = real != NULL ? (void *)&real[count] : (void *)&whole[count];
-        if (count == LIST_MAX || !next_word(&list, word) ||
-            (expected = set(&option, word)) != NULL) {
-            usage_error("sweep", "--%s: expected %s, separated by commas", name,
-                        expected != NULL ? expected : "something");
-            return 0;
-        }
-        count++;
-    }
-    if (count == 0)
-        usage_error("sweep", "--%s: the list is empty", name);
-    return count;
-}
-
 static bool add_setting(struct sweep *sweep, double capacity, uint32_t experts, uint32_t priority)
 {
     struct setting *setting = &sweep->settings[sweep->count];
@@ -101,19 +62,19 @@ static bool add_setting(struct sweep *sweep, double capacity, uint32_t experts, 
 
 static bool make_settings(struct sweep *sweep)
 {
-    double capacities[LIST_MAX] = { 0.0 };
-    uint32_t experts[LIST_MAX] = { sweep->info.experts_per_token };
-    uint32_t priorities[LIST_MAX] = { VMOE_PRIORITY_VANILLA };
+    double capacities[DIAL_LIST_MAX] = { 0.0 };
+    uint32_t experts[DIAL_LIST_MAX] = { sweep->info.experts_per_token };
+    uint32_t priorities[DIAL_LIST_MAX] = { VMOE_PRIORITY_VANILLA };
     size_t some_capacities = 1, some_experts = 1, some_priorities = 1;
 
     if (sweep->info.experts == 0)
         return add_setting(sweep, 0.0, 0, 0);
     some_capacities =
-        parse_list("capacity", sweep->capacities, "X", option_ratio, capacities, NULL);
+        dial_list("sweep", "capacity", sweep->capacities, "X", option_ratio, capacities, NULL);
     if (sweep->experts != NULL)
-        some_experts = parse_list("experts", sweep->experts, "N", option_count, NULL, experts);
-    some_priorities = parse_list("priority", sweep->priorities, PRIORITIES, option_choice, NULL,
-                                 priorities);
+        some_experts = dial_list("sweep", "experts", sweep->experts, "N", option_count, NULL, experts);
+    some_priorities = dial_list("sweep", "priority", sweep->priorities, PRIORITIES, option_choice,
+                                NULL, priorities);
     if (some_capacities == 0 || some_experts == 0 || some_priorities == 0)
         return false;
     for (size_t p = 0; p < some_priorities; p++)
@@ -242,7 +203,7 @@ static void draw_series(const struct sweep *sweep, const struct chart *chart, in
 {
     const double unit = unit_of(sweep, against);
     double points[2 * SETTINGS_MAX];
-    char texts[LIST_MAX][80];
+    char texts[DIAL_LIST_MAX][80];
     const char *titles[SETTINGS_MAX];
     size_t count = 0;
 

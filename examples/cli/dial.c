@@ -39,6 +39,55 @@ const char *dial_isa(const struct cli_option *option, const char *text)
     return "the name of an instruction set";
 }
 
+/* The next word of a list with commas; false at its end. */
+static bool next_word(const char **list, char word[WORD_BYTES])
+{
+    const size_t length = strcspn(*list, ",");
+
+    if (length == 0 || length >= WORD_BYTES)
+        return false;
+    snprintf(word, WORD_BYTES, "%.*s", (int)length, *list);
+    *list += length + ((*list)[length] == ',');
+    return true;
+}
+
+size_t dial_list(const char *command, const char *name, const char *list, const char *value,
+                 const char *(*set)(const struct cli_option *, const char *), double *real,
+                 uint32_t *whole)
+{
+    struct cli_option option = { 0, name, value, NULL, set, NULL };
+    char word[WORD_BYTES];
+    size_t count = 0;
+
+    while (*list != '\0') {
+        const char *expected = "a shorter list";
+
+        option.target = real != NULL ? (void *)&real[count] : (void *)&whole[count];
+        if (count == DIAL_LIST_MAX || !next_word(&list, word) ||
+            (expected = set(&option, word)) != NULL) {
+            usage_error(command, "--%s: expected %s, separated by commas", name,
+                        expected != NULL ? expected : "something");
+            return 0;
+        }
+        count++;
+    }
+    if (count == 0)
+        usage_error(command, "--%s: the list is empty", name);
+    return count;
+}
+
+vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
+                       uint32_t *picks, vmoe_error *error)
+{
+    *picks = dial->experts_per_token != 0 ? dial->experts_per_token : info->experts_per_token;
+    if (info->moe_layers == 0)
+        return error_set(error, VMOE_ERR_ARGUMENT, path, "the model has no experts");
+    if (*picks > info->experts)
+        return error_set(error, VMOE_ERR_ARGUMENT, "K",
+                         "%u experts for each token are more than %u", *picks, info->experts);
+    return VMOE_OK;
+}
+
 void word_format(char out[WORD_BYTES], const char *words, uint32_t number)
 {
     for (; number > 1 && *words != '\0'; number--) {

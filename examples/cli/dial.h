@@ -33,6 +33,20 @@
 #define PRECISIONS "f32|bf16|int8"
 #define PRIORITIES "vanilla|bpr-max|bpr-sum"
 
+/*
+ * Reads the list of an option, values with commas between them, by the setter of such a value: into
+ * `real` or, if that is NULL, into `whole`.  Returns their number, or 0 after a mistake, which has been
+ * reported.
+ */
+#define DIAL_LIST_MAX 32u
+size_t dial_list(const char *command, const char *name, const char *list, const char *value,
+                 const char *(*set)(const struct cli_option *, const char *), double *real,
+                 uint32_t *whole);
+
+/* K of a call with experts; an error for the dense model in `path`, or a K that it cannot have. */
+vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
+                       uint32_t *picks, vmoe_error *error);
+
 const char *dial_group(const struct cli_option *option, const char *text);
 const char *dial_precision(const struct cli_option *option, const char *text);
 const char *dial_isa(const struct cli_option *option, const char *text);

@@ -71,6 +71,19 @@ vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *byt
     return VMOE_OK;
 }
 
+vmoe_status picture_read(const char *path, vmoe_picture *picture, vmoe_error *error)
+{
+    const vmoe_picture jpeg = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
+    vmoe_limits limits = VMOE_LIMITS_INIT;
+    void *data;
+
+    *picture = jpeg;
+    if (vmoe_get_limits(&limits, error) == VMOE_OK &&
+        file_read(path, limits.jpeg_bytes, &data, &picture->bytes, error) == VMOE_OK)
+        picture->data = data;
+    return error->status;
+}
+
 /* ---- Writing -------------------------------------------------------------------------------- */
 
 vmoe_status file_target(const char *path, char **target, vmoe_error *error)

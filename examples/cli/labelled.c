@@ -249,21 +249,6 @@ void labelled_close(struct labelled *labelled)
 
 /* ---- Batches -------------------------------------------------------------------------------- */
 
-/* Puts a picture through the preprocessing: (side, side, 3) floats in 0..255. */
-static vmoe_status preprocess(const struct labelled *labelled, const vmoe_picture *picture,
-                              float *values, vmoe_error *error)
-{
-    const vmoe_preprocessing *how = &labelled->info.preprocessing;
-    const size_t count = image_values(labelled), size = (size_t)preprocessing_type(how);
-    const uint8_t *bytes = (const uint8_t *)values;
-
-    if (vmoe_preprocess(how, picture, values, count * size, error) != VMOE_OK || size != 1)
-        return error->status;
-    for (size_t i = count; i-- > 0;)
-        values[i] = bytes[i];
-    return VMOE_OK;
-}
-
 /* Pictures of idx files that have the model's size are taken as they are. */
 static vmoe_status load_gray(const struct labelled *labelled, size_t i, float *values,
                              vmoe_error *error)
@@ -286,7 +271,7 @@ static vmoe_status load_gray(const struct labelled *labelled, size_t i, float *v
     for (size_t p = 0; p < 3 * pixels; p++)
         colours[p] = gray[p / 3];
     picture.data = colours;
-    preprocess(labelled, &picture, values, error);
+    picture_see(&labelled->info.preprocessing, &picture, values, error);
     free(colours);
     return error->status;
 }
@@ -294,16 +279,11 @@ static vmoe_status load_gray(const struct labelled *labelled, size_t i, float *v
 static vmoe_status load_file(const struct labelled *labelled, const char *path, float *values,
                              vmoe_error *error)
 {
-    vmoe_limits limits = VMOE_LIMITS_INIT;
-    vmoe_picture picture = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
-    void *data;
+    vmoe_picture picture;
 
-    if (vmoe_get_limits(&limits, error) != VMOE_OK ||
-        file_read(path, limits.jpeg_bytes, &data, &picture.bytes, error) != VMOE_OK)
-        return error->status;
-    picture.data = data;
-    preprocess(labelled, &picture, values, error);
-    free(data);
+    if (picture_read(path, &picture, error) == VMOE_OK)
+        picture_see(&labelled->info.preprocessing, &picture, values, error);
+    free((void *)(uintptr_t)picture.data);
     return error->status;
 }
 

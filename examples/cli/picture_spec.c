@@ -66,6 +66,21 @@ enum npy_type preprocessing_type(const vmoe_preprocessing *preprocessing)
     return preprocessing->kind == VMOE_PREPROCESS_RESIZE ? NPY_UINT8 : NPY_FLOAT32;
 }
 
+vmoe_status picture_see(const vmoe_preprocessing *preprocessing, const vmoe_picture *picture,
+                        float *values, vmoe_error *error)
+{
+    const size_t side = preprocessing_side(preprocessing), count = side * side * 3;
+    const size_t size = (size_t)preprocessing_type(preprocessing);
+    const uint8_t *bytes = (const uint8_t *)values;
+
+    if (vmoe_preprocess(preprocessing, picture, values, count * size, error) != VMOE_OK ||
+        size != sizeof *bytes)
+        return error->status;
+    for (size_t i = count; i-- > 0;) /* bytes become floats in place, from the end */
+        values[i] = bytes[i];
+    return VMOE_OK;
+}
+
 const char *option_preprocessing(const struct cli_option *option, const char *text)
 {
     return preprocessing_parse(text, option->target) ? NULL : PREPROCESSING_VALUE;

@@ -18,6 +18,10 @@ void preprocessing_format(char out[PREPROCESSING_BYTES], const vmoe_preprocessin
 size_t preprocessing_side(const vmoe_preprocessing *preprocessing);
 enum npy_type preprocessing_type(const vmoe_preprocessing *preprocessing);
 
+/* What a model sees of a picture: (side, side, 3) floats in 0..255, whatever the preprocessing. */
+vmoe_status picture_see(const vmoe_preprocessing *preprocessing, const vmoe_picture *picture,
+                        float *values, vmoe_error *error);
+
 /* An option whose target is a vmoe_preprocessing. */
 #define PREPROCESSING_VALUE "resize-N|small-A-crop-B"
 const char *option_preprocessing(const struct cli_option *option, const char *text);
