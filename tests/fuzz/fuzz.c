@@ -6,24 +6,12 @@
 #include <string.h>
 
 #include "runtime/cpu.h"
+#include "support/showable.h"
 
 _Noreturn void fuzz_abort(const char *file, int line, const char *condition)
 {
     fprintf(stderr, "%s:%d: it must hold that %s\n", file, line, condition);
     abort();
-}
-
-/* True for a text that has something in it and stays on its line. */
-static bool is_showable(const char *text, size_t size)
-{
-    const char *end = memchr(text, '\0', size);
-
-    if (end == NULL || end == text)
-        return false;
-    for (const char *p = text; p < end; p++)
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p == 0x7f)
-            return false;
-    return true;
 }
 
 void fuzz_check_error(vmoe_status status, const vmoe_error *error)

@@ -15,7 +15,7 @@ $(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 
 # Everything but the three files with a main; memory_file.o replaces the library's file.o.
 FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c %/mutants.c,$(wildcard tests/fuzz/*.c))) \
-	$(BUILD)/tests/support/formula.o
+	$(BUILD)/tests/support/formula.o $(BUILD)/tests/support/showable.o
 FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=vmoe_cpu_has -o $@ $^ $(LDLIBS_LIB)
 
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/targets/%.o $(FUZZ_COMMON) $(STATIC)

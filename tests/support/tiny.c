@@ -7,6 +7,7 @@
 
 #include "checkpoint/import.h"
 #include "support/formula.h"
+#include "support/showable.h"
 #include "support/support.h"
 
 #define SEED 11u
@@ -170,19 +171,6 @@ float *make_images(const vmoe_info *info, size_t images)
 }
 
 /* ---- Outcomes ------------------------------------------------------------------------------- */
-
-/* True for a text that has something in it and stays on its line. */
-static bool is_showable(const char *text, size_t size)
-{
-    const char *end = memchr(text, '\0', size);
-
-    if (end == NULL || end == text)
-        return false;
-    for (const char *p = text; p < end; p++)
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p == 0x7f)
-            return false;
-    return true;
-}
 
 void check_refused(vmoe_status status, const vmoe_error *error, vmoe_status expected,
                    const char *where, const char *file, int line)
