@@ -22,7 +22,8 @@ endif
 
 CFLAGS_release := -O3 -g -DNDEBUG
 CFLAGS_debug := -O0 -g
-CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined,float-cast-overflow \
+	-fno-sanitize-recover=all
 CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 
 # Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
