@@ -22,7 +22,8 @@ endif
 
 CFLAGS_release := -O3 -g -DNDEBUG
 CFLAGS_debug := -O0 -g
-CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined,float-cast-overflow \
+	-fno-sanitize-recover=all
 CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 
 # Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
@@ -120,14 +121,28 @@ demo: build-deps $(BUILD)/demo ## classify the shipped pictures and turn the dia
 UPSTREAM ?= ../shared/demo
 FASHION_MNIST ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: accuracy
-accuracy: deps $(BUILD)/accuracy tools ## all 10,000 test pictures over the dial, beside upstream's counts
-	$(Q)$(INSTALL_PACKAGES) dataset-fashion-mnist
-	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/model -o $(BUILD)/fashion-mnist-f32.vmoe --dtype f32
-	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/dense -o $(BUILD)/fashion-mnist-dense.vmoe --dtype f32
-	$(Q)$(BUILD)/accuracy --dense $(BUILD)/fashion-mnist-dense.vmoe $(BUILD)/fashion-mnist-f32.vmoe \
-		$(FASHION_MNIST)/t10k-images-idx3-ubyte.gz $(FASHION_MNIST)/t10k-labels-idx1-ubyte.gz \
+FASHION_MNIST_TEST := $(FASHION_MNIST)/t10k-images-idx3-ubyte.gz $(FASHION_MNIST)/t10k-labels-idx1-ubyte.gz
+
+.PHONY: accuracy check-accuracy
+accuracy: accuracy-f32 ## all 10,000 test pictures over the dial, beside upstream's counts
+	$(Q)$(BUILD)/accuracy $(ACCURACY) --dense $(BUILD)/fashion-mnist-dense-f32.vmoe \
+		--keep $(BUILD)/accuracy-f32.tsv $(BUILD)/fashion-mnist-f32.vmoe $(FASHION_MNIST_TEST) \
 		$(UPSTREAM)/accuracy.tsv $(UPSTREAM)/accuracy_fine.tsv
+
+# ACCURACY holds options of accuracy.c, such as ACCURACY='--isa avx2'.
+check-accuracy: accuracy accuracy-bf16 accuracy-int8 ## the same with bf16, int8 and weight-only int8, within 0.3 points of float32
+	$(Q)wrong=0; for narrow in bf16 int8 'int8 --precision f32'; do echo "$$narrow"; \
+		set -- $$narrow; weights=$$1; shift; \
+		$(BUILD)/accuracy $(ACCURACY) "$$@" --dense $(BUILD)/fashion-mnist-dense-$$weights.vmoe \
+			$(BUILD)/fashion-mnist-$$weights.vmoe $(FASHION_MNIST_TEST) $(BUILD)/accuracy-f32.tsv \
+		|| wrong=1; done; exit $$wrong
+
+.PHONY: accuracy-deps accuracy-f32 accuracy-bf16 accuracy-int8
+accuracy-deps: deps $(BUILD)/accuracy tools
+	$(Q)$(INSTALL_PACKAGES) dataset-fashion-mnist
+accuracy-f32 accuracy-bf16 accuracy-int8: accuracy-%: accuracy-deps
+	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/model -o $(BUILD)/fashion-mnist-$*.vmoe --dtype $*
+	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/dense -o $(BUILD)/fashion-mnist-dense-$*.vmoe --dtype $*
 
 # ---- Benchmarks -------------------------------------------------------------------------------------
 

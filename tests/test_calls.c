@@ -1,25 +1,19 @@
 /*
- * A call among others: it can be watched and cancelled, called from within another, given its
- * images in three ways; and it leaves the host's floating-point state as it was, whatever that is.
+ * A call among others: it can be watched and cancelled, called from within another, and given its
+ * images in three ways; signals of the host are the host's.
  */
 #define _GNU_SOURCE
-#include <fenv.h>
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
 #include "runtime/cpu.h"
 #include "runtime/team.h"
 #include "support/answer.h"
 #include "support/call.h"
-#include "support/forge.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -296,200 +290,6 @@ static void the_simple_calls_say_what_the_full_one_says(void **state)
     free(jpeg);
 }
 
-/* ---- The host's floating-point state -------------------------------------------------------- */
-
-/* Settings a host may have made; the last two are of x86 alone. */
-enum { NEAREST, UPWARD, DOWNWARD, TOWARD_ZERO, FLUSHING, TRAPPING, STATES };
-
-#if defined(__SSE__)
-#define FLUSH_AND_DENORMALS_ARE_ZERO 0x8040u
-#define INVALID_UNMASKED 0x0080u
-#endif
-
-static void set_state(int state)
-{
-    static const int modes[] = { FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
-
-    fesetround(state < FLUSHING ? modes[state] : FE_TONEAREST);
-#if defined(__SSE__)
-    _mm_setcsr(_mm_getcsr() & ~(FLUSH_AND_DENORMALS_ARE_ZERO | 0x3fu));
-    _mm_setcsr(_mm_getcsr() | INVALID_UNMASKED);
-    if (state == FLUSHING)
-        _mm_setcsr(_mm_getcsr() | FLUSH_AND_DENORMALS_ARE_ZERO);
-    if (state == TRAPPING)
-        _mm_setcsr(_mm_getcsr() & ~INVALID_UNMASKED);
-#endif
-}
-
-static unsigned get_state(void)
-{
-#if defined(__SSE__)
-    return _mm_getcsr();
-#else
-    return (unsigned)fegetround();
-#endif
-}
-
-struct state_watcher {
-    unsigned expected;
-    bool wrong;
-};
-
-static void watch_state(void *context, uint64_t done, uint64_t total)
-{
-    struct state_watcher *watcher = context;
-
-    (void)done;
-    (void)total;
-    watcher->wrong |= get_state() != watcher->expected;
-}
-
-/*
- * Runs in a state of the host and tells whether that state was still there after the call and in
- * the callback.  C = 0.2 gives 20 * 0.2 / 4 = 1 slot, or 2 if any of it is rounded up.
- */
-static vmoe_status run_in_state(int state, bool *kept, vmoe_error *error)
-{
-    struct state_watcher watcher = { 0 };
-    vmoe_status status;
-
-    call.options.capacity = 0.2;
-    call.options.capacity_multiple = 1;
-    call.options.threads = 2;
-    call.options.progress = watch_state;
-    call.options.progress_context = &watcher;
-    set_state(state);
-    watcher.expected = get_state();
-    status = call_run(error);
-    *kept = get_state() == watcher.expected && !watcher.wrong;
-    set_state(NEAREST);
-    return status;
-}
-
-static void the_hosts_floating_point_state_is_neither_used_nor_changed(void **unused)
-{
-    float logits[2 * 5];
-
-    (void)unused;
-    /* Denormal and signalling values are what flushing and trapping would show in. */
-    call.images[1] = 1e-40f;
-    call.images[2] = NAN;
-    for (int state = NEAREST; state < STATES; state++) {
-        vmoe_error error = VMOE_ERROR_INIT;
-        bool kept;
-
-        assert_ok(run_in_state(state, &kept, &error), error);
-        assert_true(kept);
-        assert_int_equal(call.report.capacity, 1);
-        if (state == NEAREST)
-            memcpy(logits, call.logits, sizeof logits);
-        assert_memory_equal(call.logits, logits, sizeof logits);
-    }
-}
-
-static void a_failing_call_leaves_the_state_as_it_was(void **unused)
-{
-    static const uint8_t pixels[3];
-    static const vmoe_picture bad[2] = { { VMOE_PICTURE_RGB8, 1, 1, pixels, 3, 0 },
-                                         { VMOE_PICTURE_RGB8, 1, 1, pixels, 2, 0 } };
-    static const int32_t cancelled = 1;
-
-    (void)unused;
-    for (int state = NEAREST; state < STATES; state++) {
-        vmoe_error error = VMOE_ERROR_INIT;
-        bool kept;
-
-        call.options.cancel = &cancelled;
-        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_CANCELLED, "cancel");
-        assert_true(kept);
-        call_reset(NULL);
-        call.options.experts_per_token = 9;
-        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_ARGUMENT, "experts");
-        assert_true(kept);
-        call_reset(NULL);
-        call.input.tensor = NULL;
-        call.input.pictures = bad;
-        assert_refused(run_in_state(state, &kept, &error), error, VMOE_ERR_ARGUMENT, "pictures[1]");
-        assert_true(kept);
-        call_reset(NULL);
-    }
-}
-
-/* A host that traps invalid operations asks with a signalling NaN, which comparing would raise. */
-static void a_trapping_host_is_not_trapped(void **unused)
-{
-    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
-    const uint64_t signalling = UINT64_C(0x7ff0000000000001);
-    vmoe_info info = call.info;
-    vmoe_cost cost = VMOE_COST_INIT;
-    vmoe_error error = VMOE_ERROR_INIT;
-    vmoe_model *model;
-    struct forged file;
-    vmoe_status status;
-
-    (void)unused;
-    write_model(&geometry, NULL, scratch_path("trap.vmoe"));
-    file = forge_read(scratch_path("trap.vmoe"));
-    forge_put_u64(&file, FORGE_CONFIG + 96, signalling);
-    forge_sign(&file);
-    set_state(TRAPPING);
-    status = vmoe_load_memory(file.bytes, file.size, NULL, &model, &error);
-    set_state(NEAREST);
-    assert_refused(status, error, VMOE_ERR_FORMAT, "capacity");
-    memcpy(&info.capacity, &signalling, sizeof signalling);
-    set_state(TRAPPING);
-    status = vmoe_get_cost(&info, NULL, 1, &cost, &error);
-    set_state(NEAREST);
-    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
-    memcpy(&call.options.capacity, &signalling, sizeof signalling);
-    set_state(TRAPPING);
-    status = vmoe_get_cost(&call.info, &call.options, 1, &cost, &error);
-    set_state(NEAREST);
-    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
-    set_state(TRAPPING);
-    status = call_run(&error);
-    set_state(NEAREST);
-    assert_refused(status, error, VMOE_ERR_ARGUMENT, "capacity");
-    forge_free(&file);
-}
-
-static void cost_and_preprocessing_do_not_use_the_state_either(void **unused)
-{
-    static uint8_t pixels[37 * 23 * 3];
-    const vmoe_preprocessing ways[] = { { VMOE_PREPROCESS_RESIZE, 12, 0 },
-                                        { VMOE_PREPROCESS_SMALL_CROP, 14, 12 } };
-    const vmoe_picture picture = { VMOE_PICTURE_RGB8, 37, 23, pixels, sizeof pixels, 0 };
-    uint8_t expected[2][1728], found[1728];
-
-    (void)unused;
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * i * 31 + i / 9);
-    for (int state = NEAREST; state < STATES; state++) {
-        vmoe_error error = VMOE_ERROR_INIT;
-        vmoe_cost cost = VMOE_COST_INIT;
-        vmoe_status status;
-
-        call.options.capacity = 0.2;
-        call.options.capacity_multiple = 1;
-        set_state(state);
-        status = vmoe_get_cost(&call.info, &call.options, 1, &cost, &error);
-        set_state(NEAREST);
-        assert_ok(status, error);
-        assert_int_equal(cost.capacity, 1);
-        for (size_t i = 0; i < 2; i++) {
-            const size_t bytes = i == 0 ? 432 : 1728;
-
-            set_state(state);
-            status = vmoe_preprocess(&ways[i], &picture, found, bytes, &error);
-            set_state(NEAREST);
-            assert_ok(status, error);
-            if (state == NEAREST)
-                memcpy(expected[i], found, bytes);
-            assert_memory_equal(found, expected[i], bytes);
-        }
-    }
-}
-
 /* ---- Signals -------------------------------------------------------------------------------- */
 
 #define SECONDS 30.0
@@ -555,10 +355,6 @@ int main(void)
         TEST(pixels_are_the_tensor_that_they_mean),
         TEST(a_picture_of_the_right_size_is_its_pixels),
         TEST(the_simple_calls_say_what_the_full_one_says),
-        TEST(the_hosts_floating_point_state_is_neither_used_nor_changed),
-        TEST(a_failing_call_leaves_the_state_as_it_was),
-        TEST(a_trapping_host_is_not_trapped),
-        TEST(cost_and_preprocessing_do_not_use_the_state_either),
         TEST(workers_block_all_signals_but_those_of_instructions),
     };
 

@@ -36,10 +36,13 @@ static const vmoe_options dials[] = {
 
 #define DIALS (sizeof dials / sizeof dials[0])
 
+/* Of one instruction set, by precision and dial: the `kind` of a check is a number below this. */
+#define KINDS (3 * DIALS)
+
+typedef void check(const vmoe_model *model, const float *images, vmoe_options options, size_t kind);
+
 /* Calls `check` for every precision on every instruction set that this machine has. */
-static void for_each_kind(uint32_t classifier,
-                          void (*check)(const vmoe_model *model, const float *images,
-                                        vmoe_options options))
+static void for_each_kind(uint32_t classifier, check *check_kind)
 {
     const vmoe_info geometry = medium_info(classifier);
     float *images = make_images(&geometry, IMAGES);
@@ -54,7 +57,7 @@ static void for_each_kind(uint32_t classifier,
                 if (SANITIZED && d != p)
                     continue;
                 options.isa = *isa;
-                check(model, images, options);
+                check_kind(model, images, options, p * DIALS + d);
             }
         }
         vmoe_free(model);
@@ -74,22 +77,25 @@ static void assert_same(const struct answer *a, size_t i, const struct answer *b
 
 /* ---- Threads and runs ----------------------------------------------------------------------- */
 
-/* More threads than there are CPUs, tasks or images, too. */
-static void check_threads(const vmoe_model *model, const float *images, vmoe_options options)
+/*
+ * More threads than there are CPUs, tasks or images, too.  The kinds of an instruction set share the
+ * numbers of threads among them, so each has all of 1 to 64.
+ */
+static void check_threads(const vmoe_model *model, const float *images, vmoe_options options,
+                          size_t kind)
 {
-    static const uint32_t counts[] = { 1, 2, 3, 5, 8, 16, 31, 64 };
     struct answer alone;
 
     options.threads = 1;
     alone = must_answer(model, images, IMAGES, &options);
     assert_true(options.capacity == 0.0 || alone.report.dropped > 0);
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+    for (uint32_t threads = 1 + (uint32_t)kind; threads <= 64; threads += KINDS) {
         struct answer again;
 
-        options.threads = counts[i];
+        options.threads = threads;
         again = must_answer(model, images, IMAGES, &options);
         assert_same_answer(&alone, &again);
-        assert_int_equal(again.report.threads, counts[i]);
+        assert_int_equal(again.report.threads, threads);
         answer_free(&again);
     }
     answer_free(&alone);
@@ -101,10 +107,11 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
     for_each_kind(VMOE_CLASSIFIER_TOKEN, check_threads);
 }
 
-static void check_group_threads(const vmoe_model *model, const float *images, vmoe_options options)
+static void check_group_threads(const vmoe_model *model, const float *images,
+                                vmoe_options options, size_t kind)
 {
     options.group_images = VMOE_GROUP_ALL;
-    check_threads(model, images, options);
+    check_threads(model, images, options, kind);
 }
 
 static void a_group_of_all_images_gives_the_same_bits_with_any_threads(void **state)
@@ -134,12 +141,14 @@ static void a_hundred_runs_give_the_same_bits(void **state)
 
 /* ---- Batches -------------------------------------------------------------------------------- */
 
-static void check_splits(const vmoe_model *model, const float *images, vmoe_options options)
+static void check_splits(const vmoe_model *model, const float *images, vmoe_options options,
+                         size_t kind)
 {
     static const size_t sizes[] = { 1, 2, 3, 5 };
     const vmoe_info info = info_of(model);
     struct answer whole = must_answer(model, images, IMAGES, &options);
 
+    (void)kind;
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         for (size_t i = 0; i < IMAGES; i += sizes[s]) {
             size_t count = IMAGES - i < sizes[s] ? IMAGES - i : sizes[s];
@@ -172,7 +181,8 @@ static void the_map_head_does_not_depend_on_the_batch(void **state)
 }
 
 /* Image i goes to place 7 i mod 11; then all but one image are replaced by what hurts most. */
-static void check_neighbours(const vmoe_model *model, const float *images, vmoe_options options)
+static void check_neighbours(const vmoe_model *model, const float *images, vmoe_options options,
+                             size_t kind)
 {
     static const float garbage[] = { NAN, INFINITY, -INFINITY, 3e38f, -1e-42f, 0.0f };
     const vmoe_info info = info_of(model);
@@ -180,6 +190,7 @@ static void check_neighbours(const vmoe_model *model, const float *images, vmoe_
     struct answer straight = must_answer(model, images, IMAGES, &options), mixed;
     float *batch = malloc(IMAGES * values * sizeof *batch);
 
+    (void)kind;
     for (size_t i = 0; i < IMAGES; i++)
         memcpy(batch + 7 * i % IMAGES * values, images + i * values, values * sizeof *batch);
     mixed = must_answer(model, batch, IMAGES, &options);

@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/answer.h"
+#include "support/child.h"
 #include "support/fault.h"
 #include "support/support.h"
 #include "support/tiny.h"
@@ -123,8 +123,10 @@ static void nothing_of_the_host_is_changed(void **state)
 struct caller {
     vmoe_model *model;
     const float *images;
+    float expected[5];
     atomic_bool stop;
     atomic_uint calls, failures;
+    unsigned forks;
 };
 
 /* Short calls, one after the other, so that the pool's lock is held as often as possible. */
@@ -142,15 +144,16 @@ static void *call_until_told(void *context)
 }
 
 /* What the child does: it calls, or frees, or both; 0 if that went well. */
-static int live_as_child(struct caller *caller, const float *expected, unsigned number)
+static int live_as_child(void *context)
 {
+    struct caller *caller = context;
     float logits[5];
 
-    if (number % 3 != 0 &&
+    if (caller->forks % 3 != 0 &&
         (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK ||
-         memcmp(logits, expected, sizeof logits) != 0))
+         memcmp(logits, caller->expected, sizeof logits) != 0))
         return 1;
-    if (number % 3 != 1)
+    if (caller->forks % 3 != 1)
         vmoe_free(caller->model);
     return 0;
 }
@@ -162,26 +165,16 @@ static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
     struct caller caller = { .model = make_model(&geometry, VMOE_PRECISION_F32),
                              .images = images };
     pthread_t threads[3];
-    float expected[5];
 
     (void)state;
     if (SANITIZED)
         skip();
-    assert_int_equal(vmoe_logits_f32(caller.model, images, 1, NULL, expected, NULL), VMOE_OK);
+    assert_int_equal(vmoe_logits_f32(caller.model, images, 1, NULL, caller.expected, NULL),
+                     VMOE_OK);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, call_until_told, &caller), 0);
-    for (unsigned i = 0; i < FORKS; i++) {
-        int outcome = -1;
-        const pid_t child = fork();
-
-        assert_true(child >= 0);
-        if (child == 0) {
-            alarm(20); /* a child that hangs ends with a signal */
-            _exit(live_as_child(&caller, expected, i));
-        }
-        assert_int_equal(waitpid(child, &outcome, 0), child);
-        assert_int_equal(outcome, 0);
-    }
+    for (; caller.forks < FORKS; caller.forks++)
+        assert_int_equal(run_in_child(live_as_child, &caller), 0);
     atomic_store(&caller.stop, true);
     for (size_t i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
@@ -191,41 +184,47 @@ static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
     free(images);
 }
 
+struct parent {
+    vmoe_model *model;
+    const float *images;
+    vmoe_options options;
+    struct answer expected;
+};
+
+static int answer_as_child(void *context)
+{
+    const struct parent *parent = context;
+    struct answer answer;
+
+    if (answer_run(parent->model, parent->images, IMAGES, &parent->options, &answer, NULL) !=
+            VMOE_OK ||
+        answer_difference(&parent->expected, 0, &answer, 0, IMAGES) != NULL)
+        return 1;
+    vmoe_free(parent->model);
+    return 0;
+}
+
 /* The threads of a parent do not exist in its child, which can work all the same. */
 static void a_child_gets_the_answer_of_its_parent(void **state)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
     float *images = make_images(&geometry, IMAGES);
-    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
-    vmoe_options options = VMOE_OPTIONS_INIT;
-    struct answer expected, answer;
-    int outcome;
+    struct parent parent = { make_model(&geometry, VMOE_PRECISION_F32), images,
+                             VMOE_OPTIONS_INIT, { .images = 0 } };
+    struct answer answer;
 
     (void)state;
     if (SANITIZED)
         skip();
-    options.threads = 3;
-    expected = must_answer(model, images, IMAGES, &options);
-    for (int i = 0; i < 20; i++) {
-        const pid_t child = fork();
-
-        assert_true(child >= 0);
-        if (child == 0) {
-            alarm(10);
-            if (answer_run(model, images, IMAGES, &options, &answer, NULL) != VMOE_OK ||
-                answer_difference(&expected, 0, &answer, 0, IMAGES) != NULL)
-                _exit(1);
-            vmoe_free(model);
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &outcome, 0), child);
-        assert_int_equal(outcome, 0);
-    }
-    answer = must_answer(model, images, IMAGES, &options);
-    assert_same_answer(&expected, &answer);
-    answer_free(&expected);
+    parent.options.threads = 3;
+    parent.expected = must_answer(parent.model, images, IMAGES, &parent.options);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(run_in_child(answer_as_child, &parent), 0);
+    answer = must_answer(parent.model, images, IMAGES, &parent.options);
+    assert_same_answer(&parent.expected, &answer);
+    answer_free(&parent.expected);
     answer_free(&answer);
-    vmoe_free(model);
+    vmoe_free(parent.model);
     free(images);
 }
 

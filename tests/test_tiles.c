@@ -15,10 +15,10 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "runtime/cpu.h"
 #include "runtime/team.h"
+#include "support/child.h"
 #include "support/support.h"
 
 static uint64_t random_state = 7;
@@ -890,28 +890,33 @@ static void no_instruction(void)
     __asm__ volatile("ud2");
 }
 
+struct action {
+    void (*run)(void);
+};
+
+static int act(void *context)
+{
+    const struct action *action = context;
+    const struct rlimit no_core = { 0, 0 };
+
+    signal(SIGILL, SIG_DFL);
+    signal(SIGSEGV, SIG_DFL);
+    setrlimit(RLIMIT_CORE, &no_core);
+    /* The sentence is for whoever breaks a rule without wanting to. */
+    if (freopen("/dev/null", "w", stderr) != NULL)
+        action->run();
+    return 0;
+}
+
 /* Runs in a child, and answers the signal that ended it. */
 static int signal_of(void (*run)(void))
 {
-    const struct rlimit no_core = { 0, 0 };
-    int status;
-    pid_t child;
+    struct action action = { run };
+    int outcome;
 
     fflush(NULL);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGILL, SIG_DFL);
-        signal(SIGSEGV, SIG_DFL);
-        setrlimit(RLIMIT_CORE, &no_core);
-        /* The sentence is for whoever breaks a rule without wanting to. */
-        if (freopen("/dev/null", "w", stderr) == NULL)
-            _exit(1);
-        run();
-        _exit(0);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    outcome = run_in_child(act, &action);
+    return WIFSIGNALED(outcome) ? WTERMSIG(outcome) : 0;
 }
 
 static void broken_rules_end_the_process(void **state)

@@ -2,12 +2,18 @@
  * Counts the correct answers on the 10,000 test pictures of Fashion-MNIST at many settings of the
  * dial, and compares them with the counts of the original implementation.
  *
- *     accuracy [--threads N] [--dense DENSE.vmoe] MODEL.vmoe IMAGES.gz LABELS.gz TABLE.tsv...
+ *     accuracy [OPTION VALUE]... MODEL.vmoe IMAGES.gz LABELS.gz TABLE.tsv...
  *
  * IMAGES and LABELS are the files t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.  The
  * tables have the columns C K bpr group_images rule multiple capacity correct_of_10000; a row
  * `dense` needs the dense model.  The exit status is 1 if a capacity differs, or a count by more than
  * 3 pictures (with float32 weights, as the original had) or 30 (with narrower ones).
+ *
+ *     --dense DENSE.vmoe      the dense model
+ *     --isa NAME              as vmoe_isa_name spells it
+ *     --precision NAME        f32, bf16 or int8: the least exact that is permitted
+ *     --threads N
+ *     --keep TABLE.tsv        writes the counts as one more table, to compare others with
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +39,18 @@ struct row {
     unsigned long capacity, correct;
 };
 
-struct summary {
+#define ROWS_MAX 1000
+
+struct comparison {
+    const vmoe_model *model, *dense; /* dense may be NULL */
+    const vmoe_options *how;         /* threads, instruction set, precision */
+    struct test_set set;
+    vmoe_class *top; /* of each picture */
+    FILE *keep;      /* or NULL */
+    long tolerance;  /* pictures that a count may differ by */
+    struct row done[ROWS_MAX]; /* with our own counts */
     int rows, skipped, failed;
     long largest;
-    long tolerance; /* pictures that a count may differ by */
 };
 
 /* ---- Input ---------------------------------------------------------------------------------- */
@@ -94,6 +108,7 @@ static int parse_row(const char *line, struct row *row)
     unsigned bpr;
 
     row->dial = none;
+    row->capacity = 0;
     row->dense = strncmp(line, "dense\t", 6) == 0;
     if (row->dense)
         return sscanf(line, "dense\t-\t-\t-\t-\t-\t-\t%lu", &row->correct) == 1;
@@ -131,124 +146,194 @@ static vmoe_model *load(const char *path, long *tolerance)
 /* ---- The comparison ------------------------------------------------------------------------- */
 
 /* Counts the pictures whose most probable class is their label.  -1 after an error. */
-static long count_correct(const vmoe_model *model, const struct test_set *set,
-                          const vmoe_options *dial, vmoe_report *report, vmoe_class *top)
+static long count_correct(const struct comparison *c, const struct row *row)
 {
     vmoe_error error = VMOE_ERROR_INIT;
     vmoe_input input = VMOE_INPUT_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_options options = row->dial;
     long correct = 0;
 
-    input.images = set->count;
-    input.pixels = set->pixels;
-    input.length = 3 * set->count * IMAGE_BYTES;
-    output.top = top;
+    options.threads = c->how->threads;
+    options.isa = c->how->isa;
+    options.precision = c->how->precision;
+    input.images = c->set.count;
+    input.pixels = c->set.pixels;
+    input.length = 3 * c->set.count * IMAGE_BYTES;
+    output.top = c->top;
     output.top_count = 1;
-    output.top_length = set->count;
-    output.report = report;
-    if (vmoe_run(model, &input, dial, &output, &error) != VMOE_OK) {
+    output.top_length = c->set.count;
+    if (vmoe_run(row->dense ? c->dense : c->model, &input, &options, &output, &error) != VMOE_OK) {
         fprintf(stderr, "accuracy: %s: %s\n", error.where, error.text);
         return -1;
     }
-    for (size_t i = 0; i < set->count; i++)
-        correct += top[i].index == set->labels[i];
+    for (size_t i = 0; i < c->set.count; i++)
+        correct += c->top[i].index == c->set.labels[i];
     return correct;
 }
 
-static void compare_row(const vmoe_model *model, const struct test_set *set, const struct row *row,
-                        vmoe_class *top, struct summary *summary)
+/* The count of a setting that was another way to say this one: slots are what C comes down to. */
+static long count_known(const struct comparison *c, const struct row *row)
 {
-    vmoe_report report = VMOE_REPORT_INIT;
-    const long ours = count_correct(model, set, &row->dial, &report, top);
+    for (int i = 0; i < c->rows; i++) {
+        const struct row *done = &c->done[i];
+
+        if (done->dense == row->dense && done->capacity == row->capacity &&
+            done->dial.experts_per_token == row->dial.experts_per_token &&
+            done->dial.priority == row->dial.priority &&
+            done->dial.group_images == row->dial.group_images)
+            return (long)done->correct;
+    }
+    return -1;
+}
+
+/* The slots that an expert has in a group; 0 after an error. */
+static unsigned long slots_of(const struct comparison *c, const struct row *row)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_info info = VMOE_INFO_INIT;
+    vmoe_cost cost = VMOE_COST_INIT;
+
+    if (vmoe_get_info(c->model, &info, &error) == VMOE_OK &&
+        vmoe_get_cost(&info, &row->dial, c->set.count, &cost, &error) == VMOE_OK)
+        return (unsigned long)cost.capacity;
+    fprintf(stderr, "accuracy: %s: %s\n", error.where, error.text);
+    return 0;
+}
+
+static void compare_row(struct comparison *c, const struct row *row)
+{
+    const unsigned long slots = row->dense ? 0 : slots_of(c, row);
+    const long known = slots == row->capacity ? count_known(c, row) : -1;
+    const long ours = known >= 0 ? known : count_correct(c, row);
     const long difference = ours - (long)row->correct;
-    const int good = ours >= 0 && labs(difference) <= summary->tolerance &&
-                     (row->dense || report.capacity == row->capacity);
+    const int good = ours >= 0 && labs(difference) <= c->tolerance && slots == row->capacity;
+    const vmoe_options *dial = &row->dial;
+    const char *rule = dial->capacity_rule == VMOE_CAPACITY_CEIL ? "ceil" : "round";
+    const int bpr = dial->priority == VMOE_PRIORITY_BPR_MAX;
 
     if (row->dense)
         printf("dense                                ");
     else
-        printf("%5.2f  %u  %-7s  %3u  %-5s  %2u  %5llu", row->dial.capacity,
-               row->dial.experts_per_token,
-               row->dial.priority == VMOE_PRIORITY_VANILLA ? "vanilla" : "BPR",
-               row->dial.group_images,
-               row->dial.capacity_rule == VMOE_CAPACITY_CEIL ? "ceil" : "round",
-               row->dial.capacity_multiple, (unsigned long long)report.capacity);
+        printf("%5.2f  %u  %-7s  %3u  %-5s  %2u  %5lu", dial->capacity, dial->experts_per_token,
+               bpr ? "BPR" : "vanilla", dial->group_images, rule, dial->capacity_multiple, slots);
     printf("  %6ld  %8lu  %+4ld%s\n", ours, row->correct, difference, good ? "" : "  WRONG");
     fflush(stdout);
-    summary->rows++;
-    summary->failed += !good;
-    if (labs(difference) > summary->largest)
-        summary->largest = labs(difference);
+    if (c->keep != NULL && row->dense)
+        fprintf(c->keep, "dense\t-\t-\t-\t-\t-\t-\t%ld\n", ours);
+    else if (c->keep != NULL)
+        fprintf(c->keep, "%g\t%u\t%d\t%u\t%s\t%u\t%lu\t%ld\n", dial->capacity,
+                dial->experts_per_token, bpr, dial->group_images, rule, dial->capacity_multiple,
+                slots, ours);
+    c->done[c->rows] = *row;
+    c->done[c->rows++].correct = (unsigned long)ours;
+    c->failed += !good;
+    if (labs(difference) > c->largest)
+        c->largest = labs(difference);
 }
 
 /* Works through a table.  0 if it cannot be read. */
-static int compare_table(const char *path, const vmoe_model *model, const vmoe_model *dense,
-                         const struct test_set *set, uint32_t threads, struct summary *summary)
+static int compare_table(const char *path, struct comparison *c)
 {
     char line[256];
     struct row row;
     FILE *file = fopen(path, "r");
-    vmoe_class *top = calloc(set->count, sizeof *top);
-    int good = file != NULL && top != NULL && fgets(line, sizeof line, file) != NULL;
+    int good = file != NULL && fgets(line, sizeof line, file) != NULL;
 
     while (good && fgets(line, sizeof line, file) != NULL) {
-        good = parse_row(line, &row);
-        row.dial.threads = threads;
-        if (good && row.dense && dense == NULL)
-            summary->skipped++;
+        good = parse_row(line, &row) && c->rows < ROWS_MAX;
+        if (good && row.dense && c->dense == NULL)
+            c->skipped++;
         else if (good)
-            compare_row(row.dense ? dense : model, set, &row, top, summary);
+            compare_row(c, &row);
     }
     if (!good)
         fprintf(stderr, "accuracy: %s: cannot read this table\n", path);
     if (file != NULL)
         fclose(file);
-    free(top);
     return good;
 }
 
-static int compare(char **paths, int count, const char *dense_path, uint32_t threads)
+static int compare(char **paths, int count, const char *dense_path, const char *keep_path,
+                   const vmoe_options *how)
 {
-    struct test_set set = { 0, NULL, NULL };
-    struct summary summary = { .tolerance = TOLERANCE_F32 };
-    vmoe_model *model = load(paths[0], &summary.tolerance);
-    vmoe_model *dense = dense_path != NULL ? load(dense_path, &summary.tolerance) : NULL;
-    int good = model != NULL && (dense != NULL || dense_path == NULL) &&
-               read_test_set(paths[1], paths[2], &set);
+    static struct comparison c;
+    vmoe_model *model, *dense = NULL;
+    int good;
 
+    c.how = how;
+    c.tolerance = TOLERANCE_F32;
+    c.model = model = load(paths[0], &c.tolerance);
+    if (dense_path != NULL)
+        c.dense = dense = load(dense_path, &c.tolerance);
+    good = model != NULL && (dense != NULL || dense_path == NULL) &&
+           read_test_set(paths[1], paths[2], &c.set);
+    c.top = good ? calloc(c.set.count, sizeof *c.top) : NULL;
+    c.keep = good && keep_path != NULL ? fopen(keep_path, "w") : NULL;
+    good = c.top != NULL && (c.keep != NULL || keep_path == NULL);
+    if (c.keep != NULL)
+        fprintf(c.keep, "C\tK\tbpr\tgroup_images\trule\tmultiple\tcapacity\tcorrect_of_10000\n");
     if (good) {
-        printf("    C  K  order  group  round  to  slots  correct  original  difference\n");
+        printf("    C  K  order  group  round  to  slots  correct     table  difference\n");
         for (int i = 3; i < count && good; i++)
-            good = compare_table(paths[i], model, dense, &set, threads, &summary);
+            good = compare_table(paths[i], &c);
         printf("%d settings of %zu pictures: the largest difference is %ld; %d wrong, %d skipped\n",
-               summary.rows, set.count, summary.largest, summary.failed, summary.skipped);
+               c.rows, c.set.count, c.largest, c.failed, c.skipped);
     }
-    free(set.pixels);
-    free(set.labels);
+    if (c.keep != NULL)
+        good = fclose(c.keep) == 0 && good;
+    free(c.top);
+    free(c.set.pixels);
+    free(c.set.labels);
     vmoe_free(dense);
     vmoe_free(model);
-    return good && summary.failed == 0 && summary.rows > 0 ? 0 : 1;
+    return good && c.failed == 0 && c.rows > 0 ? 0 : 1;
+}
+
+/* ---- Options -------------------------------------------------------------------------------- */
+
+/* 0 if there is no such instruction set or precision. */
+static int parse_isa(const char *name, uint32_t *isa)
+{
+    for (*isa = 1; vmoe_isa_name(*isa) != NULL; ++*isa)
+        if (strcmp(name, vmoe_isa_name(*isa)) == 0)
+            return 1;
+    return 0;
+}
+
+static int parse_precision(const char *name, uint32_t *precision)
+{
+    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+
+    for (*precision = 0; *precision < sizeof names / sizeof names[0]; ++*precision)
+        if (strcmp(name, names[*precision]) == 0)
+            return 1;
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    const char *dense = NULL;
-    uint32_t threads = 0;
+    vmoe_options how = VMOE_OPTIONS_INIT;
+    const char *dense = NULL, *keep = NULL;
+    int good = 1;
 
-    while (argc > 2 && strncmp(argv[1], "--", 2) == 0) {
+    for (; good && argc > 2 && strncmp(argv[1], "--", 2) == 0; argc -= 2, argv += 2) {
         if (strcmp(argv[1], "--threads") == 0)
-            threads = (uint32_t)strtoul(argv[2], NULL, 10);
+            how.threads = (uint32_t)strtoul(argv[2], NULL, 10);
         else if (strcmp(argv[1], "--dense") == 0)
             dense = argv[2];
+        else if (strcmp(argv[1], "--keep") == 0)
+            keep = argv[2];
+        else if (strcmp(argv[1], "--isa") == 0)
+            good = parse_isa(argv[2], &how.isa);
         else
-            break;
-        argc -= 2;
-        argv += 2;
+            good = strcmp(argv[1], "--precision") == 0 && parse_precision(argv[2], &how.precision);
     }
-    if (argc < 5 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: accuracy [--threads N] [--dense DENSE.vmoe] MODEL.vmoe "
-                        "IMAGES.gz LABELS.gz TABLE.tsv...\n");
+    if (!good || argc < 5 || argv[1][0] == '-') {
+        fprintf(stderr, "usage: accuracy [--dense DENSE.vmoe] [--isa NAME] [--precision NAME] "
+                        "[--threads N] [--keep TABLE.tsv]\n"
+                        "                MODEL.vmoe IMAGES.gz LABELS.gz TABLE.tsv...\n");
         return 2;
     }
-    return compare(argv + 1, argc - 1, dense, threads);
+    return compare(argv + 1, argc - 1, dense, keep, &how);
 }

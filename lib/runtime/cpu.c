@@ -175,21 +175,21 @@ void vmoe_cpu_leave_float(uint64_t state)
     _mm_setcsr((unsigned)state);
 }
 #elif defined(__aarch64__)
-/* FPCR: round to nearest, flush to zero (bit 24), no traps. */
+/* FPCR: round to nearest, flush to zero (bit 24), no traps.  FPSR has the flags. */
 #define FPCR_COMPUTE (UINT64_C(1) << 24)
 
 uint64_t vmoe_cpu_enter_float(void)
 {
-    uint64_t state;
+    uint64_t control, flags;
 
-    __asm__ volatile("mrs %0, fpcr" : "=r"(state));
+    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control), "=r"(flags));
     __asm__ volatile("msr fpcr, %0" : : "r"(FPCR_COMPUTE));
-    return state;
+    return flags << 32 | control;
 }
 
 void vmoe_cpu_leave_float(uint64_t state)
 {
-    __asm__ volatile("msr fpcr, %0" : : "r"(state));
+    __asm__ volatile("msr fpsr, %0\n\tmsr fpcr, %1" : : "r"(state >> 32), "r"(state & UINT32_MAX));
 }
 #else
 uint64_t vmoe_cpu_enter_float(void)

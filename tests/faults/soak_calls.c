@@ -26,27 +26,36 @@ uint32_t soak_random(uint64_t *state, uint32_t below)
 
 /* ---- What is right -------------------------------------------------------------------------- */
 
-static vmoe_status run(const vmoe_model *model, const struct soak_model *from,
-                       const struct soak_setting *setting, const vmoe_options *options,
-                       float *logits)
+/* What a call is made with, drawn at random, and what came of it. */
+struct attempt {
+    struct soak_worker *worker;
+    const struct soak_model *model;
+    const struct soak_setting *setting;
+    vmoe_options options; /* of the setting */
+    float logits[LOGITS_MAX];
+    bool wrong;
+};
+
+static vmoe_status run(struct attempt *attempt, const vmoe_model *model)
 {
+    const struct soak_model *from = attempt->model;
+    const size_t images = attempt->setting->images;
     vmoe_input input = VMOE_INPUT_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
 
-    input.images = setting->images;
+    input.images = images;
     input.tensor = from->tensor;
-    input.length = setting->images * image_values(&from->info);
-    output.logits = logits;
-    output.logits_length = setting->images * from->info.classes;
-    return vmoe_run(model, &input, options, &output, NULL);
+    input.length = images * image_values(&from->info);
+    output.logits = attempt->logits;
+    output.logits_length = images * from->info.classes;
+    return vmoe_run(model, &input, &attempt->options, &output, NULL);
 }
 
-static bool is_right(const struct soak_model *model, const struct soak_setting *setting,
-                     const float *logits)
+static bool is_right(const struct attempt *attempt)
 {
-    const size_t bytes = setting->images * model->info.classes * sizeof *logits;
+    const size_t values = attempt->setting->images * attempt->model->info.classes;
 
-    return memcmp(logits, setting->logits, bytes) == 0;
+    return memcmp(attempt->logits, attempt->setting->logits, values * sizeof(float)) == 0;
 }
 
 static void choose_setting(struct soak_setting *setting, const vmoe_info *info, uint64_t *random)
@@ -81,12 +90,14 @@ static void open_model(struct soak_model *model, uint64_t *random)
     model->tensor = make_images(&model->info, SOAK_IMAGES);
     for (size_t i = 0; i < SOAK_SETTINGS; i++) {
         struct soak_setting *setting = &model->settings[i];
+        struct attempt first = { .model = model, .setting = setting };
 
         choose_setting(setting, &model->info, random);
-        setting->logits = calloc(LOGITS_MAX, sizeof(float));
+        first.options = setting->options;
+        assert_int_equal(run(&first, model->model), VMOE_OK);
+        setting->logits = malloc(sizeof first.logits);
         assert_non_null(setting->logits);
-        assert_int_equal(run(model->model, model, setting, &setting->options, setting->logits),
-                         VMOE_OK);
+        memcpy(setting->logits, first.logits, sizeof first.logits);
     }
 }
 
@@ -137,219 +148,211 @@ void soak_close(struct soak *soak)
 
 /* ---- The kinds of call ---------------------------------------------------------------------- */
 
-/* Each answers a status, and whether it is wrong. */
-typedef vmoe_status kind(struct soak_worker *worker, bool *wrong);
+/* Each makes a call, answers its status, and says if it is wrong. */
+typedef vmoe_status kind(struct attempt *attempt);
 
-static const struct soak_model *any_model(struct soak_worker *worker)
+static uint32_t draw(struct attempt *attempt, uint32_t below)
 {
-    return &worker->soak->models[soak_random(&worker->random, SOAK_MODELS)];
+    return soak_random(&attempt->worker->random, below);
 }
 
-static const struct soak_setting *any_setting(struct soak_worker *worker,
-                                              const struct soak_model *model)
+/* A copy of bytes, of which the end is missing or some bits are flipped; free() releases it. */
+static uint8_t *damage(struct attempt *attempt, const uint8_t *from, size_t *bytes, bool cut,
+                       unsigned flips)
 {
-    return &model->settings[soak_random(&worker->random, SOAK_SETTINGS)];
+    uint8_t *copy = malloc(*bytes);
+
+    attempt->wrong = copy == NULL;
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, from, *bytes);
+    if (cut)
+        *bytes = draw(attempt, (uint32_t)*bytes);
+    for (unsigned i = 0; !cut && i < flips; i++) {
+        const uint32_t at = draw(attempt, (uint32_t)*bytes);
+
+        copy[at] ^= (uint8_t)(1u << draw(attempt, 8));
+    }
+    return copy;
 }
 
 /* The dial, with any number of threads: the same bits as the first time. */
-static vmoe_status turn_dial(struct soak_worker *worker, bool *wrong)
+static vmoe_status turn_dial(struct attempt *attempt)
 {
-    const struct soak_model *model = any_model(worker);
-    const struct soak_setting *setting = any_setting(worker, model);
-    vmoe_options options = setting->options;
-    float logits[LOGITS_MAX];
     vmoe_status status;
 
-    options.threads = 1 + soak_random(&worker->random, 4);
-    status = run(model->model, model, setting, &options, logits);
-    *wrong = status != VMOE_OK || !is_right(model, setting, logits);
+    attempt->options.threads = 1 + draw(attempt, 4);
+    status = run(attempt, attempt->model->model);
+    attempt->wrong = status != VMOE_OK || !is_right(attempt);
     return status;
 }
 
-static vmoe_status classify_picture(struct soak_worker *worker, bool *wrong)
+static vmoe_status classify_picture(struct attempt *attempt)
 {
-    const struct soak_model *model = any_model(worker);
+    const struct soak *soak = attempt->worker->soak;
+    const struct soak_model *model = attempt->model;
     vmoe_class top;
-    const vmoe_status status = vmoe_classify_jpeg(model->model, worker->soak->picture,
-                                                  worker->soak->picture_bytes, NULL, &top, 1, NULL);
+    const vmoe_status status = vmoe_classify_jpeg(model->model, soak->picture,
+                                                  soak->picture_bytes, NULL, &top, 1, NULL);
 
-    *wrong = status != VMOE_OK || top.index != model->top.index ||
-             memcmp(&top.probability, &model->top.probability, sizeof top.probability) != 0;
+    attempt->wrong = status != VMOE_OK || top.index != model->top.index ||
+                     memcmp(&top.probability, &model->top.probability, sizeof top.probability) != 0;
     return status;
 }
 
 /* A few flipped bits may leave a picture; a missing end never does. */
-static vmoe_status classify_damaged_picture(struct soak_worker *worker, bool *wrong)
+static vmoe_status classify_damaged_picture(struct attempt *attempt)
 {
-    const struct soak *soak = worker->soak;
-    const bool cut = soak_random(&worker->random, 2) == 0;
+    const struct soak *soak = attempt->worker->soak;
+    const bool cut = draw(attempt, 2) == 0;
     size_t bytes = soak->picture_bytes;
-    uint8_t *copy = malloc(bytes);
+    uint8_t *copy = damage(attempt, soak->picture, &bytes, cut, 4);
     vmoe_class top;
     vmoe_status status;
 
-    *wrong = copy == NULL;
     if (copy == NULL)
         return VMOE_ERR_MEMORY;
-    memcpy(copy, soak->picture, bytes);
-    if (cut)
-        bytes = soak_random(&worker->random, (uint32_t)bytes - 1);
-    for (unsigned i = 0; !cut && i < 4; i++)
-        copy[soak_random(&worker->random, (uint32_t)bytes)] ^=
-            (uint8_t)(1u << soak_random(&worker->random, 8));
-    status = vmoe_classify_jpeg(any_model(worker)->model, copy, bytes, NULL, &top, 1, NULL);
-    *wrong = status == VMOE_OK ? cut
-                               : status != VMOE_ERR_IMAGE && status != VMOE_ERR_LIMIT &&
-                                     status != VMOE_ERR_UNSUPPORTED && status != VMOE_ERR_ARGUMENT;
+    status = vmoe_classify_jpeg(attempt->model->model, copy, bytes, NULL, &top, 1, NULL);
+    attempt->wrong = status == VMOE_OK
+                         ? cut
+                         : status != VMOE_ERR_IMAGE && status != VMOE_ERR_LIMIT &&
+                               status != VMOE_ERR_UNSUPPORTED && status != VMOE_ERR_ARGUMENT;
     free(copy);
     return status;
 }
 
 /* A load in one of its forms, a call, and a release. */
-static vmoe_status load_run_free(struct soak_worker *worker, bool *wrong)
+static vmoe_status load_run_free(struct attempt *attempt)
 {
-    const struct soak_model *from = any_model(worker);
-    const struct soak_setting *setting = any_setting(worker, from);
-    const bool from_memory = soak_random(&worker->random, 2) == 0;
+    const struct soak_model *from = attempt->model;
+    const bool from_memory = draw(attempt, 2) == 0;
     vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
-    float logits[LOGITS_MAX];
     vmoe_model *model = NULL;
     vmoe_status status;
 
-    options.flags = soak_random(&worker->random, 4); /* mapped or not, trusting or not */
+    options.flags = draw(attempt, 4); /* mapped or not, trusting or not */
     status = from_memory ? vmoe_load_memory(from->bytes, from->length, &options, &model, NULL)
                          : vmoe_load_file(from->path, &options, &model, NULL);
     if (status == VMOE_OK)
-        status = run(model, from, setting, &setting->options, logits);
-    *wrong = status != VMOE_OK || !is_right(from, setting, logits);
+        status = run(attempt, model);
+    attempt->wrong = status != VMOE_OK || !is_right(attempt);
     vmoe_free(model);
     return status;
 }
 
 /* A cut file, or one with a flipped bit; not the large one, which would take all the time. */
-static vmoe_status load_damaged_file(struct soak_worker *worker, bool *wrong)
+static vmoe_status load_damaged_file(struct attempt *attempt)
 {
     const struct soak_model *from =
-        &worker->soak->models[1 + soak_random(&worker->random, SOAK_MODELS - 1)];
+        &attempt->worker->soak->models[1 + draw(attempt, SOAK_MODELS - 1)];
+    const bool cut = draw(attempt, 2) == 0;
     size_t bytes = from->length;
-    uint8_t *copy = malloc(bytes);
+    uint8_t *copy = damage(attempt, from->bytes, &bytes, cut, 1);
     vmoe_model *model = NULL;
     vmoe_status status;
 
-    *wrong = copy == NULL;
     if (copy == NULL)
         return VMOE_ERR_MEMORY;
-    memcpy(copy, from->bytes, bytes);
-    if (soak_random(&worker->random, 2) == 0)
-        bytes = soak_random(&worker->random, (uint32_t)bytes);
-    else
-        copy[soak_random(&worker->random, (uint32_t)bytes)] ^=
-            (uint8_t)(1u << soak_random(&worker->random, 8));
     status = vmoe_load_memory(copy, bytes, NULL, &model, NULL);
-    *wrong = status == VMOE_OK || model != NULL || status == VMOE_ERR_MEMORY ||
-             status == VMOE_ERR_IO || status == VMOE_ERR_THREAD;
+    attempt->wrong = status == VMOE_OK || model != NULL || status == VMOE_ERR_MEMORY ||
+                     status == VMOE_ERR_IO || status == VMOE_ERR_THREAD;
     vmoe_free(model);
     free(copy);
     return status;
 }
 
-static vmoe_status load_missing_file(struct soak_worker *worker, bool *wrong)
+static vmoe_status load_missing_file(struct attempt *attempt)
 {
     vmoe_model *model = NULL;
     const vmoe_status status = vmoe_load_file("/nowhere/model.vmoe", NULL, &model, NULL);
 
-    (void)worker;
-    *wrong = status != VMOE_ERR_IO || model != NULL;
+    attempt->wrong = status != VMOE_ERR_IO || model != NULL;
     return status;
 }
 
-static vmoe_status verify_file(struct soak_worker *worker, bool *wrong)
+static vmoe_status verify_file(struct attempt *attempt)
 {
-    const vmoe_status status = vmoe_verify_file(any_model(worker)->path, NULL);
+    const vmoe_status status = vmoe_verify_file(attempt->model->path, NULL);
 
-    *wrong = status != VMOE_OK;
+    attempt->wrong = status != VMOE_OK;
     return status;
 }
 
-static vmoe_status make_bad_call(struct soak_worker *worker, bool *wrong)
+static vmoe_status make_bad_call(struct attempt *attempt)
 {
-    const struct soak_model *model = any_model(worker);
-    const struct soak_setting *setting = any_setting(worker, model);
-    vmoe_options options = setting->options;
-    float logits[LOGITS_MAX];
+    vmoe_options *options = &attempt->options;
     vmoe_status status;
 
-    switch (soak_random(&worker->random, 5)) {
-    case 0: options.capacity = -1.0; break;
-    case 1: options.capacity = NAN; break;
-    case 2: options.experts_per_token = model->info.experts + 1; break;
-    case 3: options.priority = 99; break;
-    default: options.threads = 100000; break;
+    switch (draw(attempt, 5)) {
+    case 0: options->capacity = -1.0; break;
+    case 1: options->capacity = NAN; break;
+    case 2: options->experts_per_token = attempt->model->info.experts + 1; break;
+    case 3: options->priority = 99; break;
+    default: options->threads = 100000; break;
     }
-    status = run(model->model, model, setting, &options, logits);
-    *wrong = status != VMOE_ERR_ARGUMENT && status != VMOE_ERR_LIMIT;
+    status = run(attempt, attempt->model->model);
+    attempt->wrong = status != VMOE_ERR_ARGUMENT && status != VMOE_ERR_LIMIT;
     return status;
 }
 
 /* Not a number in, not a number out, and nobody else is disturbed. */
-static vmoe_status run_special_values(struct soak_worker *worker, bool *wrong)
+static vmoe_status run_special_values(struct attempt *attempt)
 {
     static const float specials[] = { NAN, INFINITY, -INFINITY, 1e38f, 1e-40f };
-    const struct soak_model *model = any_model(worker);
+    const struct soak_model *model = attempt->model;
     const size_t values = image_values(&model->info);
-    float *tensor = malloc(values * sizeof *tensor), logits[LOGITS_MAX];
+    float *tensor = malloc(values * sizeof *tensor);
     vmoe_status status;
 
-    *wrong = tensor == NULL;
+    attempt->wrong = tensor == NULL;
     if (tensor == NULL)
         return VMOE_ERR_MEMORY;
     memcpy(tensor, model->tensor, values * sizeof *tensor);
-    for (unsigned i = 0; i < 8; i++)
-        tensor[soak_random(&worker->random, (uint32_t)values)] =
-            specials[soak_random(&worker->random, 5)];
-    status = vmoe_logits_f32(model->model, tensor, 1, &any_setting(worker, model)->options, logits,
-                             NULL);
-    *wrong = status != VMOE_OK;
+    for (unsigned i = 0; i < 8; i++) {
+        const uint32_t at = draw(attempt, (uint32_t)values);
+
+        tensor[at] = specials[draw(attempt, 5)];
+    }
+    status = vmoe_logits_f32(model->model, tensor, 1, &attempt->options, attempt->logits, NULL);
+    attempt->wrong = status != VMOE_OK;
     free(tensor);
     return status;
 }
 
 /* Another thread may set the flag at any moment; what is answered nevertheless is right. */
-static vmoe_status run_cancelled(struct soak_worker *worker, bool *wrong)
+static vmoe_status run_cancelled(struct attempt *attempt)
 {
-    const struct soak_model *model = any_model(worker);
-    const struct soak_setting *setting = any_setting(worker, model);
-    vmoe_options options = setting->options;
-    float logits[LOGITS_MAX];
+    struct soak_worker *worker = attempt->worker;
     vmoe_status status;
 
     __atomic_store_n(&worker->cancel, 0, __ATOMIC_SEQ_CST);
-    options.cancel = &worker->cancel;
-    options.threads = 1 + soak_random(&worker->random, 3);
+    attempt->options.cancel = &worker->cancel;
+    attempt->options.threads = 1 + draw(attempt, 3);
     atomic_store(&worker->cancelling, true);
-    status = run(model->model, model, setting, &options, logits);
+    status = run(attempt, attempt->model->model);
     atomic_store(&worker->cancelling, false);
-    *wrong = status == VMOE_OK ? !is_right(model, setting, logits) : status != VMOE_ERR_CANCELLED;
+    attempt->wrong =
+        status == VMOE_OK ? !is_right(attempt) : status != VMOE_ERR_CANCELLED;
     return status;
 }
 
 /* The controller of the examples on the large model; calls that are late are counted. */
-static vmoe_status hold_deadline(struct soak_worker *worker, bool *wrong)
+static vmoe_status hold_deadline(struct attempt *attempt)
 {
+    struct soak_worker *worker = attempt->worker;
     const struct soak_model *model = &worker->soak->models[0];
     const size_t rung = deadline_choose(&worker->deadline);
     vmoe_options options = VMOE_OPTIONS_INIT;
-    float logits[LOGITS_MAX];
     const double begin = vmoe_cpu_seconds();
     vmoe_status status;
 
     options.capacity = worker->deadline.rungs[rung].capacity;
     options.threads = 1;
-    status = vmoe_logits_f32(model->model, model->tensor, 1, &options, logits, NULL);
+    status = vmoe_logits_f32(model->model, model->tensor, 1, &options, attempt->logits, NULL);
     const double seconds = vmoe_cpu_seconds() - begin;
     deadline_learn(&worker->deadline, rung, seconds);
     worker->late += seconds > DEADLINE_SECONDS;
-    *wrong = status != VMOE_OK;
+    attempt->wrong = status != VMOE_OK;
     return status;
 }
 
@@ -379,9 +382,13 @@ void soak_worker_init(struct soak_worker *worker, const struct soak *soak, uint6
 void soak_call(struct soak_worker *worker)
 {
     const uint32_t chosen = soak_random(&worker->random, SOAK_KINDS);
-    bool wrong = false;
-    const vmoe_status status = kinds[chosen](worker, &wrong);
+    struct attempt attempt = { .worker = worker };
+    vmoe_status status;
 
+    attempt.model = &worker->soak->models[draw(&attempt, SOAK_MODELS)];
+    attempt.setting = &attempt.model->settings[draw(&attempt, SOAK_SETTINGS)];
+    attempt.options = attempt.setting->options;
+    status = kinds[chosen](&attempt);
     worker->outcomes[chosen][(unsigned)status < SOAK_STATUSES ? status : VMOE_OK]++;
-    worker->wrong[chosen] += wrong || (unsigned)status >= SOAK_STATUSES;
+    worker->wrong[chosen] += attempt.wrong || (unsigned)status >= SOAK_STATUSES;
 }

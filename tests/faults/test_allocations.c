@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "faults/figures.h"
+#include "faults/jobs.h"
+#include "runtime/memory.h"
 #include "support/fault.h"
 #include "support/support.h"
 #include "support/tiny.h"
@@ -92,63 +94,18 @@ FOR_ALL void free(void *memory)
 
 /* ---- Jobs ----------------------------------------------------------------------------------- */
 
-static const char *const raw = "raw.vmoe", *const compact = "compact.vmoe", *const kept = "kept";
-
 static uint8_t *picture;
 static size_t picture_bytes;
 static vmoe_model *shared;
 static vmoe_class expected[3];
 
-typedef vmoe_status job(vmoe_error *error);
-
-static vmoe_status load(const char *name, uint32_t flags, vmoe_error *error)
-{
-    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
-    vmoe_model *model = shared;
-    vmoe_status status;
-
-    options.flags = flags;
-    status = vmoe_load_file(scratch_path(name), &options, &model, error);
-    assert_true(status == VMOE_OK || model == NULL);
-    vmoe_free(model);
-    return status;
-}
-
-static vmoe_status load_raw(vmoe_error *error)
-{
-    return load(raw, 0, error);
-}
-
-static vmoe_status load_compact(vmoe_error *error)
-{
-    return load(compact, 0, error);
-}
-
-static vmoe_status load_mapped(vmoe_error *error)
-{
-    return load(raw, VMOE_LOAD_MMAP, error);
-}
-
-static vmoe_status verify(vmoe_error *error)
-{
-    return vmoe_verify_file(scratch_path(compact), error);
-}
-
-static vmoe_status import(vmoe_error *error)
-{
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-
-    options.precision = VMOE_PRECISION_INT8;
-    options.compact = 1;
-    return vmoe_import(golden_path("models/gap/model"), scratch_path(kept), &options, error);
-}
-
-static vmoe_status decode(vmoe_error *error)
+static vmoe_status decode(const vmoe_allocator *allocator, vmoe_error *error)
 {
     const vmoe_preprocessing how = { VMOE_PREPROCESS_RESIZE, 16, 0 };
     const vmoe_picture from = { VMOE_PICTURE_JPEG, 0, 0, picture, picture_bytes, 0 };
     uint8_t pixels[16 * 16 * 3];
 
+    (void)allocator;
     return vmoe_preprocess(&how, &from, pixels, sizeof pixels, error);
 }
 
@@ -168,32 +125,26 @@ static vmoe_status classify(const vmoe_model *model, uint32_t threads, vmoe_erro
 }
 
 /* With a workspace that is there already: only the decoder allocates. */
-static vmoe_status classify_again(vmoe_error *error)
+static vmoe_status classify_again(const vmoe_allocator *allocator, vmoe_error *error)
 {
+    (void)allocator;
     return classify(shared, 1, error);
 }
 
 /* A first call, whose threads have to be started. */
-static vmoe_status load_and_classify(vmoe_error *error)
+static vmoe_status load_and_classify(const vmoe_allocator *allocator, vmoe_error *error)
 {
     vmoe_model *model = NULL;
-    vmoe_status status = vmoe_load_file(scratch_path(raw), NULL, &model, error);
+    vmoe_status status = vmoe_load_file(scratch_path(JOB_RAW), NULL, &model, error);
 
+    (void)allocator;
     if (status == VMOE_OK)
         status = classify(model, 3, error);
     vmoe_free(model);
     return status;
 }
 
-static const struct {
-    const char *name;
-    job *run;
-} jobs[] = {
-    { "load", load_raw },
-    { "load, compact", load_compact },
-    { "load, mapped", load_mapped },
-    { "verify", verify },
-    { "import", import },
+static const struct named_job picture_jobs[] = {
     { "decode", decode },
     { "classify", classify_again },
     { "load and classify", load_and_classify },
@@ -210,7 +161,7 @@ static vmoe_status attempt(job *run, size_t n, bool from_then_on, vmoe_error *er
     atomic_store(&fail_at, n);
     atomic_store(&persistent, from_then_on);
     atomic_store(&armed, n != 0);
-    status = run(error);
+    status = run(&vmoe_memory_default, error);
     atomic_store(&armed, false);
     return status;
 }
@@ -249,12 +200,11 @@ static size_t fail_every_allocation(job *run, bool from_then_on)
     }
 }
 
-static void every_failing_allocation_is_a_status(void **state)
+static void fail_jobs(const struct named_job *jobs, size_t count)
 {
-    (void)state;
     if (!REPLACES_MALLOC)
         skip();
-    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         const size_t once = fail_every_allocation(jobs[i].run, false);
         const size_t then_on = fail_every_allocation(jobs[i].run, true);
 
@@ -264,17 +214,24 @@ static void every_failing_allocation_is_a_status(void **state)
     }
 }
 
+static void every_failing_allocation_of_a_file_is_a_status(void **state)
+{
+    (void)state;
+    fail_jobs(file_jobs, FILE_JOBS);
+}
+
+static void every_failing_allocation_of_a_picture_is_a_status(void **state)
+{
+    (void)state;
+    fail_jobs(picture_jobs, sizeof picture_jobs / sizeof picture_jobs[0]);
+}
+
 static int make_input(void **state)
 {
-    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-
     (void)state;
-    write_model(&geometry, &options, scratch_path(raw));
-    options.compact = 1;
-    write_model(&geometry, &options, scratch_path(compact));
+    jobs_begin();
     picture = read_file("examples/demo/pictures/ankle-boot.jpg", &picture_bytes);
-    shared = must_load(scratch_path(raw), NULL);
+    shared = must_load(scratch_path(JOB_RAW), NULL);
     return vmoe_classify_jpeg(shared, picture, picture_bytes, NULL, expected, 3, NULL);
 }
 
@@ -283,13 +240,15 @@ static int free_input(void **state)
     (void)state;
     vmoe_free(shared);
     free(picture);
+    jobs_end();
     return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_failing_allocation_is_a_status),
+        cmocka_unit_test(every_failing_allocation_of_a_file_is_a_status),
+        cmocka_unit_test(every_failing_allocation_of_a_picture_is_a_status),
     };
 
     return cmocka_run_group_tests_name("allocations that fail", tests, make_input, free_input);

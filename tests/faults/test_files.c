@@ -12,11 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint/import.h"
-#include "checkpoint/source.h"
+#include "faults/jobs.h"
 #include "faults/shim.h"
 #include "support/fault.h"
-#include "support/formula.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -24,108 +22,7 @@
 
 static bool all;
 
-static const char *const raw = "raw.vmoe", *const compact = "compact.vmoe", *const kept = "kept";
 static const char old_bytes[] = "what was there before";
-
-/* ---- Jobs ----------------------------------------------------------------------------------- */
-
-typedef vmoe_status job(struct fault *fault, vmoe_error *error);
-
-static vmoe_status load(const char *name, uint32_t flags, struct fault *fault, vmoe_error *error)
-{
-    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
-    vmoe_model *model = (vmoe_model *)&options; /* to see that it is overwritten */
-    vmoe_status status;
-
-    options.flags = flags;
-    options.allocator = &fault->allocator;
-    status = vmoe_load_file(scratch_path(name), &options, &model, error);
-    if (status != VMOE_OK)
-        assert_null(model);
-    vmoe_free(model);
-    return status;
-}
-
-static vmoe_status load_raw(struct fault *fault, vmoe_error *error)
-{
-    return load(raw, 0, fault, error);
-}
-
-static vmoe_status load_compact(struct fault *fault, vmoe_error *error)
-{
-    return load(compact, 0, fault, error);
-}
-
-static vmoe_status load_mapped(struct fault *fault, vmoe_error *error)
-{
-    return load(raw, VMOE_LOAD_MMAP, fault, error);
-}
-
-static vmoe_status load_trusting(struct fault *fault, vmoe_error *error)
-{
-    return load(raw, VMOE_LOAD_HEADER_ONLY, fault, error);
-}
-
-static vmoe_status verify(struct fault *fault, vmoe_error *error)
-{
-    (void)fault;
-    return vmoe_verify_file(scratch_path(compact), error);
-}
-
-static vmoe_status write_plain(struct fault *fault, vmoe_error *error)
-{
-    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
-    struct vmoe_source *source = formula_source(&geometry, 11);
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-    vmoe_status status;
-
-    status = vmoe_import_source(source, "formula", scratch_path(kept), &options, &fault->allocator,
-                                error);
-    source->close(source);
-    return status;
-}
-
-static vmoe_status import_shards(struct fault *fault, vmoe_error *error)
-{
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-
-    (void)fault;
-    options.compact = 1;
-    return vmoe_import(golden_path("models/gap/model"), scratch_path(kept), &options, error);
-}
-
-static vmoe_status read_archive(struct fault *fault, vmoe_error *error)
-{
-    struct vmoe_source *source = NULL;
-    vmoe_status status =
-        vmoe_npz_open("tests/data/types_deflated.npz", &fault->allocator, &source, error);
-
-    if (status != VMOE_OK)
-        return status;
-    for (size_t i = 0; i < source->count && status == VMOE_OK; i++) {
-        const uint64_t count = source->arrays[i].elements;
-        float *values = calloc(count + 1, sizeof *values);
-
-        status = source->read(source, i, 0, count, values, error);
-        free(values);
-    }
-    source->close(source);
-    return status;
-}
-
-static const struct {
-    const char *name;
-    job *run;
-} jobs[] = {
-    { "load", load_raw },
-    { "load, compact", load_compact },
-    { "load, mapped", load_mapped },
-    { "load, header only", load_trusting },
-    { "verify", verify },
-    { "read .npz", read_archive },
-    { "write", write_plain },
-    { "import shards", import_shards },
-};
 
 /* ---- What may fail, and what is said -------------------------------------------------------- */
 
@@ -183,7 +80,7 @@ static struct outcome outcome_of(const struct failing *failing, const struct shi
 static bool target_is_old(void)
 {
     size_t bytes;
-    char *found = read_file(scratch_path(kept), &bytes);
+    char *found = read_file(scratch_path(JOB_TARGET), &bytes);
     const bool old = bytes == sizeof old_bytes && memcmp(found, old_bytes, bytes) == 0;
 
     free(found);
@@ -192,8 +89,8 @@ static bool target_is_old(void)
 
 static void put_old_target(void)
 {
-    if (access(scratch_path(kept), F_OK) != 0 || !target_is_old())
-        write_file(scratch_path(kept), old_bytes, sizeof old_bytes);
+    if (access(scratch_path(JOB_TARGET), F_OK) != 0 || !target_is_old())
+        write_file(scratch_path(JOB_TARGET), old_bytes, sizeof old_bytes);
 }
 
 static vmoe_status attempt(job *run, struct shim plan, vmoe_error *error)
@@ -205,7 +102,7 @@ static vmoe_status attempt(job *run, struct shim plan, vmoe_error *error)
     *error = (vmoe_error)VMOE_ERROR_INIT;
     fault_init(&fault, 0, false);
     shim_arm(plan);
-    status = run(&fault, error);
+    status = run(&fault.allocator, error);
     shim_disarm();
     assert_int_equal(status, error->status);
     assert_int_equal(fault.live, 0);
@@ -224,7 +121,7 @@ static struct shim must_work(job *run, struct shim plan)
     assert_ok(attempt(run, plan, &error), error);
     counted = shim;
     if (counted.counts[SHIM_RENAME] != 0)
-        assert_ok(vmoe_verify_file(scratch_path(kept), &error), error);
+        assert_ok(vmoe_verify_file(scratch_path(JOB_TARGET), &error), error);
     else
         assert_true(target_is_old());
     return counted;
@@ -255,7 +152,7 @@ static void must_fail(job *run, const struct failing *failing, const struct shim
         assert_non_null(strstr(error.text, strerror(code)));
     /* The folder is flushed when the new file is in its place. */
     if (failing->call == SHIM_SYNC && n > clean->at_rename[SHIM_SYNC])
-        assert_int_equal(vmoe_verify_file(scratch_path(kept), NULL), VMOE_OK);
+        assert_int_equal(vmoe_verify_file(scratch_path(JOB_TARGET), NULL), VMOE_OK);
     else
         assert_true(target_is_old());
 }
@@ -285,14 +182,14 @@ static size_t fail_every_call(job *run, const struct failing *failing, const str
 static void every_failing_call_is_reported(void **state)
 {
     (void)state;
-    for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++) {
-        const struct shim clean = must_work(jobs[j].run, (struct shim){ .at = 0 });
+    for (size_t j = 0; j < FILE_JOBS; j++) {
+        const struct shim clean = must_work(file_jobs[j].run, (struct shim){ .at = 0 });
         size_t attempts = 0;
 
         for (size_t i = 0; i < sizeof failings / sizeof failings[0]; i++)
-            attempts += fail_every_call(jobs[j].run, &failings[i], &clean);
-        must_work(jobs[j].run, (struct shim){ .at = 0 });
-        print_message("  %-18s %5zu attempts, %zu reads, %zu writes\n", jobs[j].name, attempts,
+            attempts += fail_every_call(file_jobs[j].run, &failings[i], &clean);
+        must_work(file_jobs[j].run, (struct shim){ .at = 0 });
+        print_message("  %-18s %5zu attempts, %zu reads, %zu writes\n", file_jobs[j].name, attempts,
                       clean.counts[SHIM_READ], clean.counts[SHIM_WRITE]);
         assert_true(attempts > 50);
     }
@@ -303,10 +200,10 @@ static void interruptions_and_short_transfers_change_nothing(void **state)
     static const size_t most[] = { 0, 1, 4095 };
 
     (void)state;
-    for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
+    for (size_t j = 0; j < FILE_JOBS; j++)
         for (size_t i = 0; i < sizeof most / sizeof most[0]; i++)
             for (int interrupted = 0; interrupted <= 1; interrupted++)
-                must_work(jobs[j].run,
+                must_work(file_jobs[j].run,
                           (struct shim){ .most = most[i], .interrupted = interrupted });
 }
 
@@ -314,8 +211,8 @@ static void interruptions_and_short_transfers_change_nothing(void **state)
 static void an_import_opens_no_other_file(void **state)
 {
     (void)state;
-    assert_int_equal(must_work(import_shards, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 4);
-    assert_int_equal(must_work(read_archive, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 1);
+    assert_int_equal(must_work(job_import_shards, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 4);
+    assert_int_equal(must_work(job_read_archive, (struct shim){ .at = 0 }).counts[SHIM_OPEN], 1);
 }
 
 static int stop_here(void *context, uint64_t done, uint64_t total)
@@ -336,23 +233,25 @@ static void a_temporary_file_that_cannot_be_removed_remains(void **state)
     put_old_target();
     options.progress = stop_here;
     shim_arm((struct shim){ .call = SHIM_UNLINK, .at = 1, .error = EPERM });
-    status = vmoe_import(golden_path("models/gap/model"), scratch_path(kept), &options, &error);
+    status = vmoe_import(golden_path("models/gap/model"), scratch_path(JOB_TARGET), &options, &error);
     shim_disarm();
     assert_refused(status, error, VMOE_ERR_CANCELLED, "");
     assert_true(target_is_old());
-    snprintf(name, sizeof name, "%s.tmp-%lx-0", scratch_path(kept), (unsigned long)getpid());
+    snprintf(name, sizeof name, "%s.tmp-%lx-0", scratch_path(JOB_TARGET), (unsigned long)getpid());
     assert_int_equal(unlink(name), 0);
 }
 
-static int write_models(void **state)
+static int begin(void **state)
 {
-    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
-    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-
     (void)state;
-    write_model(&geometry, &options, scratch_path(raw));
-    options.compact = 1;
-    write_model(&geometry, &options, scratch_path(compact));
+    jobs_begin();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    jobs_end();
     return 0;
 }
 
@@ -366,5 +265,5 @@ int main(int argc, char **argv)
     };
 
     all = argc > 1 && strcmp(argv[1], "--all") == 0;
-    return cmocka_run_group_tests_name("system calls that fail", tests, write_models, NULL);
+    return cmocka_run_group_tests_name("system calls that fail", tests, begin, end);
 }

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "faults/figures.h"
+#include "support/child.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -61,27 +61,27 @@ static vmoe_status use_library(const struct use *use)
 struct limit {
     int resource;
     rlim_t value;
+    const struct use *use;
 };
 
-/* The status in a child under a limit; fails the test if the child does not end by itself. */
-static vmoe_status use_below(struct limit limit, const struct use *use)
+static int use_limited(void *context)
 {
-    const pid_t child = fork();
-    int outcome;
+    const struct limit *limit = context;
+    const struct rlimit low = { limit->value, limit->value };
 
-    assert_true(child >= 0);
-    if (child == 0) {
-        const struct rlimit low = { limit.value, limit.value };
+    if (setrlimit((__rlimit_resource_t)limit->resource, &low) != 0)
+        return 99;
+    return (int)use_library(limit->use);
+}
 
-        alarm(20);
-        if (setrlimit((__rlimit_resource_t)limit.resource, &low) != 0)
-            _exit(99);
-        _exit((int)use_library(use));
-    }
-    assert_int_equal(waitpid(child, &outcome, 0), child);
+/* The status in a child under a limit; fails the test if the child does not end by itself. */
+static vmoe_status use_below(int resource, rlim_t value, const struct use *use)
+{
+    struct limit limit = { resource, value, use };
+    const int outcome = run_in_child(use_limited, &limit);
+
     if (!WIFEXITED(outcome))
-        fail_msg("limit %d of resource %d: signal %d", (int)limit.value, limit.resource,
-                 WTERMSIG(outcome));
+        fail_msg("limit %d of resource %d: signal %d", (int)value, resource, WTERMSIG(outcome));
     assert_int_not_equal(WEXITSTATUS(outcome), 99);
     return (vmoe_status)WEXITSTATUS(outcome);
 }
@@ -96,7 +96,7 @@ static void sweep_address_space(const struct use *use)
     do {
         const rlim_t value = begin + ((rlim_t)steps++ << 16);
 
-        status = use_below((struct limit){ RLIMIT_AS, value }, use);
+        status = use_below(RLIMIT_AS, value, use);
         assert_true(status == VMOE_OK || status == VMOE_ERR_MEMORY || status == VMOE_ERR_THREAD ||
                     status == VMOE_ERR_IO);
         /* Only a mapping is refused by the system as such. */
@@ -127,7 +127,7 @@ static void any_number_of_files_is_survived(void **state)
 
     (void)state;
     while (status != VMOE_OK && files < 1000) {
-        status = use_below((struct limit){ RLIMIT_NOFILE, files++ }, &raw);
+        status = use_below(RLIMIT_NOFILE, files++, &raw);
         assert_true(status == VMOE_OK || status == VMOE_ERR_IO);
     }
     assert_int_equal(status, VMOE_OK);
@@ -139,7 +139,7 @@ static void the_stack_limit_does_not_matter(void **state)
 {
     (void)state;
     for (rlim_t bytes = 1 << 17; bytes <= 1 << 23; bytes *= 2)
-        assert_int_equal(use_below((struct limit){ RLIMIT_STACK, bytes }, &raw), VMOE_OK);
+        assert_int_equal(use_below(RLIMIT_STACK, bytes, &raw), VMOE_OK);
 }
 
 /* ---- Stacks of the caller ------------------------------------------------------------------- */
@@ -158,40 +158,35 @@ static void *use_on_small_stack(void *context)
     return context;
 }
 
-/* How a child ends whose thread has a stack of so many bytes. */
-static int use_with_stack(size_t bytes)
+/* The calling thread of a child has a stack of so many bytes. */
+static int use_with_stack(void *context)
 {
-    const pid_t child = fork();
-    int outcome;
+    const size_t *bytes = context;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    vmoe_status status;
 
-    assert_true(child >= 0);
-    if (child == 0) {
-        pthread_attr_t attributes;
-        pthread_t thread;
-        vmoe_status status;
-
-        alarm(20);
-        if (pthread_attr_init(&attributes) != 0 ||
-            pthread_attr_setstacksize(&attributes, bytes) != 0 ||
-            pthread_create(&thread, &attributes, use_on_small_stack, &status) != 0 ||
-            pthread_join(thread, NULL) != 0)
-            _exit(99);
-        _exit((int)status);
-    }
-    assert_int_equal(waitpid(child, &outcome, 0), child);
-    return outcome;
+    if (pthread_attr_init(&attributes) != 0 ||
+        pthread_attr_setstacksize(&attributes, *bytes) != 0 ||
+        pthread_create(&thread, &attributes, use_on_small_stack, &status) != 0 ||
+        pthread_join(thread, NULL) != 0)
+        return 99;
+    return (int)status;
 }
 
 static void a_small_stack_is_enough(void **state)
 {
-    size_t bytes = STACK_PROMISE;
+    size_t bytes = STACK_PROMISE, less;
 
     (void)state;
     if (SANITIZED)
         skip();
-    assert_int_equal(use_with_stack(bytes), 0);
-    while (bytes - 4096 >= (size_t)PTHREAD_STACK_MIN && use_with_stack(bytes - 4096) == 0)
-        bytes -= 4096;
+    assert_int_equal(run_in_child(use_with_stack, &bytes), 0);
+    for (less = bytes - 4096; less >= (size_t)PTHREAD_STACK_MIN; less -= 4096) {
+        if (run_in_child(use_with_stack, &less) != 0)
+            break;
+        bytes = less;
+    }
     print_message("  a stack of %zu KiB was enough\n", bytes >> 10);
 }
 

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "support/answer.h"
+#include "support/child.h"
 #include "support/support.h"
 #include "support/tiles.h"
 #include "support/tiny.h"
@@ -60,31 +61,38 @@ static bool refuse_by_stack(void)
     return sigaltstack(&stack, NULL) == 0;
 }
 
+struct refusal {
+    bool (*refuse)(void);
+    const vmoe_info *geometry;
+    uint32_t precision;
+    const float *images;
+};
+
 /* In a child, because neither can be taken back; and with its own model, because loading asks. */
-static int run_refused(bool (*refuse)(void), const vmoe_info *geometry, uint32_t precision,
-                       const float *images)
+static int run_refused(void *context)
 {
+    const struct refusal *refusal = context;
     vmoe_options plain = VMOE_OPTIONS_INIT, asked = VMOE_OPTIONS_INIT;
     struct answer first, second;
     vmoe_model *model;
     int outcome = 0;
 
-    if (!refuse())
+    if (!refusal->refuse())
         return CANNOT_BE_SET;
-    model = make_model(geometry, precision);
+    model = make_model(refusal->geometry, refusal->precision);
     if (vmoe_isa_available(VMOE_ISA_AMX))
         return 1;
     plain.threads = 3;
     asked.isa = vmoe_isa_default();
     if (asked.isa == VMOE_ISA_AMX)
         return 2;
-    if (answer_run(model, images, IMAGES, &plain, &first, NULL) != VMOE_OK ||
-        answer_run(model, images, IMAGES, &asked, &second, NULL) != VMOE_OK)
+    if (answer_run(model, refusal->images, IMAGES, &plain, &first, NULL) != VMOE_OK ||
+        answer_run(model, refusal->images, IMAGES, &asked, &second, NULL) != VMOE_OK)
         return 3;
     if (first.report.isa != asked.isa || answer_difference(&first, 0, &second, 0, IMAGES) != NULL)
         outcome = 4;
     asked.isa = VMOE_ISA_AMX;
-    if (answer_run(model, images, IMAGES, &asked, &second, NULL) != VMOE_ERR_UNSUPPORTED)
+    if (answer_run(model, refusal->images, IMAGES, &asked, &second, NULL) != VMOE_ERR_UNSUPPORTED)
         outcome = 5;
     vmoe_free(model);
     return outcome;
@@ -96,13 +104,9 @@ static void check_refusal(bool (*refuse)(void))
     float *images = make_images(&geometry, IMAGES);
 
     for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
-        const pid_t child = fork();
-        int outcome;
+        struct refusal refusal = { refuse, &geometry, p, images };
+        const int outcome = run_in_child(run_refused, &refusal);
 
-        assert_true(child >= 0);
-        if (child == 0)
-            _exit(run_refused(refuse, &geometry, p, images));
-        assert_int_equal(waitpid(child, &outcome, 0), child);
         if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == CANNOT_BE_SET) {
             print_message("  (cannot be refused here)\n");
             free(images);

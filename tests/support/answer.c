@@ -137,3 +137,71 @@ void assert_same_answer(const struct answer *a, const struct answer *b)
     assert_int_equal(a->report.macs, b->report.macs);
     assert_int_equal(a->report.weight_bytes, b->report.weight_bytes);
 }
+
+/* ---- The counts of a report ----------------------------------------------------------------- */
+
+/* Counts pairs, drops and tokens without any expert from the routes of a layer. */
+static void check_layer(const struct answer *answer, size_t layer)
+{
+    const vmoe_info *info = &answer->info;
+    const vmoe_layer_report *report = &answer->layers[layer];
+    const size_t tokens = answer->images * info->tokens, picks = answer->picks;
+    const size_t group = answer->report.group_images * info->tokens;
+    const int16_t *routes = answer->routes + layer * tokens * picks;
+    uint64_t *load = calloc(info->experts, sizeof *load);
+    uint64_t *in_group = calloc(info->experts, sizeof *in_group);
+    uint64_t processed = 0, untouched = 0;
+
+    for (size_t t = 0; t < tokens; t++) {
+        uint64_t seen = 0, kept = 0;
+
+        if (t % group == 0)
+            memset(in_group, 0, info->experts * sizeof *in_group);
+        for (size_t k = 0; k < picks; k++) {
+            const int route = routes[t * picks + k];
+            const int expert = route < 0 ? -1 - route : route;
+
+            assert_in_range(expert, 0, info->experts - 1);
+            assert_false(seen >> expert & 1);
+            seen |= UINT64_C(1) << expert;
+            if (route >= 0) {
+                load[expert]++;
+                kept++;
+                assert_true(++in_group[expert] <= answer->report.capacity);
+            }
+        }
+        processed += kept;
+        untouched += kept == 0;
+    }
+    assert_memory_equal(load, answer->load + layer * info->experts,
+                        info->experts * sizeof *load);
+    assert_int_equal(report->assigned, tokens * picks);
+    assert_int_equal(report->processed, processed);
+    assert_int_equal(report->dropped, tokens * picks - processed);
+    assert_int_equal(report->untouched, untouched);
+    free(load);
+    free(in_group);
+}
+
+void assert_counts_add_up(const struct answer *answer)
+{
+    const vmoe_report *report = &answer->report;
+    const vmoe_info *info = &answer->info;
+    uint64_t assigned = 0, processed = 0, dropped = 0, untouched = 0;
+
+    for (size_t layer = 0; layer < info->moe_layers; layer++) {
+        check_layer(answer, layer);
+        assert_true(info->moe[answer->layers[layer].layer]);
+        assert_true(layer == 0 || answer->layers[layer].layer > answer->layers[layer - 1].layer);
+        assigned += answer->layers[layer].assigned;
+        processed += answer->layers[layer].processed;
+        dropped += answer->layers[layer].dropped;
+        untouched += answer->layers[layer].untouched;
+    }
+    assert_int_equal(report->assigned, assigned);
+    assert_int_equal(report->processed, processed);
+    assert_int_equal(report->dropped, dropped);
+    assert_int_equal(report->untouched, untouched);
+    assert_int_equal(report->experts_per_token, answer->picks);
+    assert_int_equal(report->groups * report->group_images, answer->images);
+}

@@ -37,4 +37,10 @@ const char *answer_difference(const struct answer *a, size_t i, const struct ans
 /* Fails the test if two answers of the same call differ anywhere, counts of the report included. */
 void assert_same_answer(const struct answer *a, const struct answer *b);
 
+/*
+ * Fails the test unless the routes name distinct experts, no expert has more tokens of a group than
+ * slots, and all counts of the report follow from the routes.
+ */
+void assert_counts_add_up(const struct answer *answer);
+
 #endif
