@@ -13,6 +13,7 @@
 
 #include "support/answer.h"
 #include "support/fault.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -58,11 +59,6 @@ void *aligned_alloc(size_t alignment, size_t bytes)
 #define COUNTS_MALLOCS 0
 #endif
 
-static size_t count_threads(void)
-{
-    return folder_entries("/proc/self/task");
-}
-
 static size_t own_threads;
 
 static void *do_nothing(void *unused)
@@ -79,28 +75,13 @@ static int count_own_threads(void **state)
     if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
         return -1;
     usleep(50000);
-    own_threads = count_threads();
+    own_threads = figures_now().threads;
     return 0;
 }
 
-/* A thread that was joined is listed a moment longer, so this waits a second for it to go. */
 static void assert_no_thread_is_left(void)
 {
-    for (int i = 0; i < 1000 && count_threads() > own_threads; i++)
-        usleep(1000);
-    assert_int_equal(count_threads(), own_threads);
-}
-
-/* Bytes of address space that the process uses. */
-static rlim_t address_space(void)
-{
-    FILE *file = fopen("/proc/self/statm", "r");
-    unsigned long pages = 0;
-
-    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
-        fail_msg("/proc/self/statm cannot be read");
-    fclose(file);
-    return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+    assert_int_equal(figures_settled(own_threads).threads, own_threads);
 }
 
 static void make_all_ones(const char *name, uint64_t first, uint64_t count, float *values)
@@ -377,7 +358,7 @@ static void start_too_many_threads(void)
     limit = old;
     options.threads = 256;
     assert_ok(vmoe_get_cost(&info, &options, IMAGES, &cost, &error), error);
-    limit.rlim_cur = address_space() + cost.workspace_bytes + (32 << 20);
+    limit.rlim_cur = figures_address_space() + cost.workspace_bytes + (32 << 20);
     assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
     status = answer_run(model, images, IMAGES, &options, &answer, &error);
     setrlimit(RLIMIT_AS, &old);

@@ -5,7 +5,7 @@ SHIM_CALLS := open64 fstat64 stat64 pread64 pwrite64 mmap64 fsync close rename u
 	pthread_mutex_init pthread_cond_init pthread_attr_init pthread_attr_setstacksize
 SHIM_LDFLAGS := $(SHIM_CALLS:%=-Wl,--wrap=%)
 
-FAULT_OBJECTS := $(addprefix $(BUILD)/tests/faults/,figures.o jobs.o shim.o soak_calls.o)
+FAULT_OBJECTS := $(addprefix $(BUILD)/tests/faults/,jobs.o shim.o soak_calls.o)
 FAULT_SOURCES := $(wildcard tests/faults/test_*.c)
 FAULT_TESTS := $(FAULT_SOURCES:%.c=$(BUILD)/%)
 

@@ -13,8 +13,8 @@
 #include <sys/time.h>
 #include <time.h>
 
-#include "faults/figures.h"
 #include "runtime/cpu.h"
+#include "support/figures.h"
 #include "support/random.h"
 #include "support/support.h"
 #include "support/tiny.h"

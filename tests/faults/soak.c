@@ -12,9 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "faults/figures.h"
 #include "faults/soak_calls.h"
 #include "runtime/cpu.h"
+#include "support/figures.h"
 
 #define THREADS 8u
 #define LINES 20u

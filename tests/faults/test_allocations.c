@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "faults/figures.h"
 #include "faults/jobs.h"
 #include "runtime/memory.h"
 #include "support/fault.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "faults/figures.h"
 #include "faults/soak_calls.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 

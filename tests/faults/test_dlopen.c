@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "faults/figures.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "faults/figures.h"
 #include "support/child.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 

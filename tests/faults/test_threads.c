@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "faults/figures.h"
 #include "faults/shim.h"
 #include "support/answer.h"
 #include "support/fault.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 

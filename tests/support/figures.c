@@ -1,6 +1,6 @@
 /* Figures from /proc/self. */
 #define _GNU_SOURCE
-#include "faults/figures.h"
+#include "support/figures.h"
 
 #include <stdio.h>
 #include <unistd.h>
