@@ -1,4 +1,4 @@
-# Typesets the Markdown of docs/ for man(7): headings, paragraphs, lists, tables and indented code.
+# Typesets the Markdown of docs/ for man(7): headings, paragraphs, lists, tables and fenced blocks.
 
 # The last column takes the room that is left; long cells wrap.
 function table_row(line,    cells, count, i, format, out) {
@@ -43,6 +43,20 @@ function close_all() {
     close_block()
 }
 
+/^```/ {
+    fence = !fence
+    if (fence)
+        open_block()
+    else
+        close_block()
+    next
+}
+
+fence {
+    put(safe($0))
+    next
+}
+
 /^# / {
     next
 }
@@ -83,12 +97,6 @@ list && /^ +- / {
     inner = 1
     sub(/^ +- /, "")
     item("\\(bu", $0)
-    next
-}
-
-!list && /^    / {
-    open_block()
-    put(safe(substr($0, 5)))
     next
 }
 

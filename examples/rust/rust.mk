@@ -15,6 +15,7 @@ check-rust: ## the Rust crates: fmt, clippy, documentation, tests (needs cargo a
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings"; export RUSTDOCFLAGS; $(CARGO) doc --no-deps
 	$(CARGO) test
+	$(PYTHON) -B tests/docs/run_blocks.py $(RUST_TREE) $(DEMO_MODEL) --target check-rust
 
 check-rust-leaks: check-rust ## the tests of the Rust crates once more, under valgrind
 	export VMOE_TEST_ISA=ref $(RUST_RUNNER)="$(RUST_VALGRIND)"; \

@@ -21,16 +21,30 @@ no_dead_links() {
     [ -z "$(dead_links)" ]
 }
 
+run_blocks() {
+    "$python" -B tests/docs/run_blocks.py "$build/docs-tree" "$model" "$@"
+}
+
 # A block that fails must be noticed, or nothing here means anything.
-broken_block_fails() {
-    mkdir -p "$work/tests/docs" "$work/examples/demo"
-    cp tests/docs/run_blocks.py "$work/tests/docs"
-    cp -R examples/demo/pictures "$work/examples/demo"
-    mkdir -p "$work/tests/data"
-    cp -R tests/data/golden "$work/tests/data"
-    printf '```sh\nvmoe info model.vmoe\n```\n```sh\nvmoe info missing.vmoe\n```\n' >"$work/README.md"
-    "$python" "$work/tests/docs/run_blocks.py" "$build/docs-tree" "$model" >"$work/broken.out"
-    [ $? -eq 1 ] && grep -q "^1 passed, 1 failed" "$work/broken.out"
+broken_blocks_fail() {
+    cat >"$work/broken.md" <<'PAGE'
+```sh
+vmoe info model.vmoe
+```
+```sh
+vmoe info missing.vmoe
+```
+```console
+$ vmoe verify model.vmoe
+model.vmoe: broken
+$ vmoe ...
+```
+<!-- needs: a-program-that-nobody-has -->
+```python
+raise SystemExit("it is not run")
+```
+PAGE
+    ! run_blocks "$work/broken.md" >"$work/broken.out" && grep -q "^1 passed, 2 failed, 1 skipped" "$work/broken.out"
 }
 
 rm -rf "$work"
@@ -38,8 +52,8 @@ mkdir -p "$work"
 check "an installed tree" make install "CONFIG=${build##*/}" PREFIX="$PWD/$build/docs-tree"
 check "no link leads nowhere" no_dead_links
 check "the reference has no warnings" sh tests/docs/reference.sh "$work/reference"
-check "a block that fails is noticed" broken_block_fails
-"$python" tests/docs/run_blocks.py "$build/docs-tree" "$model" >"$work/blocks.out" 2>&1
+check "a block that fails is noticed" broken_blocks_fail
+run_blocks >"$work/blocks.out" 2>&1
 status=$?
 cat "$work/blocks.out"
 result $status "every block of the documentation runs"

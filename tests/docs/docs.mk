@@ -1,6 +1,5 @@
 # The documentation's own code, and the reference that is made of vmoe.h.
-DOCS_TREE := $(abspath $(BUILD))/docs-tree
-CHECK_COMMANDS += "sh tests/docs/check_docs.sh $(BUILD) $(PYTHON) $(DEMO_MODEL)"
+CHECK_COMMANDS += "$(PYTHON) -B tests/docs/test_blocks.py" "sh tests/docs/check_docs.sh $(BUILD) $(PYTHON) $(DEMO_MODEL)"
 PACKAGES += doxygen pkg-config
 
 .PHONY: docs

@@ -8,3 +8,4 @@ check-python: all ## the Python package, installed by pip with all that it can u
 	$(BUILD)/venv/bin/pip install -q './examples/python[plots,batch,dask]' mypy
 	cd $(BUILD) && venv/bin/mypy --strict -p vmoe
 	VMOE_INSTALLED=1 sh tests/run.sh $(PYTHON_TESTS:%="$(BUILD)/venv/bin/python -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")
+	PATH="$(abspath $(BUILD))/venv/bin:$$PATH" python -B tests/docs/run_blocks.py $(BUILD)/docs-tree $(DEMO_MODEL) --target check-python
