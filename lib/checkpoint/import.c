@@ -202,11 +202,6 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
     size_t width = info->width;
     vmoe_status status;
 
-    if (array->dims[0] != 1 || array->dims[2] != width)
-        return vmoe_fail(error, VMOE_ERR_FORMAT, array->name,
-                         "the shape is (%llu, %llu, %llu), but (1, tokens, %zu) was expected",
-                         (unsigned long long)array->dims[0], (unsigned long long)array->dims[1],
-                         (unsigned long long)array->dims[2], width);
     status = read_piece(import, tensor, &piece, array->elements, import->piece, error);
     if (status != VMOE_OK)
         return status;
