@@ -200,9 +200,9 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
     const struct vmoe_piece piece = { (size_t)(array - import->source->arrays), 0,
                                       tensor->columns };
     size_t width = info->width;
-    vmoe_status status;
+    vmoe_status status =
+        read_piece(import, tensor, &piece, array->elements, import->piece, error);
 
-    status = read_piece(import, tensor, &piece, array->elements, import->piece, error);
     if (status != VMOE_OK)
         return status;
     memcpy(import->values, import->piece, first * width * sizeof(float));
