@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checkpoint/import.h"
+#include "support/fault.h"
 #include "support/formula.h"
 #include "support/support.h"
 #include "support/tiny.h"
@@ -124,6 +125,35 @@ static void labels_up_to_the_limit_are_kept(void **state)
     vmoe_free(model);
 }
 
+/* Nothing else in a checkpoint says how large they are, so they must not be believed. */
+static void boasting_position_embeddings_get_no_memory(void **state)
+{
+    static const uint64_t boasts[][2] = { { 0, 1 << 25 }, { 2, 1 << 25 } };
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof boasts / sizeof boasts[0]; i++) {
+        const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+        struct vmoe_source *source = formula_source(&geometry, 11);
+        struct vmoe_array *array = (struct vmoe_array *)(uintptr_t)source->arrays;
+        vmoe_error error = VMOE_ERROR_INIT;
+        struct fault fault;
+        vmoe_status status;
+
+        while (strstr(array->name, "pos_embedding") == NULL)
+            array++;
+        array->elements = array->elements / array->dims[boasts[i][0]] * boasts[i][1];
+        array->dims[boasts[i][0]] = boasts[i][1];
+        fault_init(&fault, 0, false);
+        status = vmoe_import_source(source, "formula", scratch_path("boast.vmoe"), &options,
+                                    &fault.allocator, &error);
+        assert_refused(status, error, VMOE_ERR_FORMAT, "pos_embedding");
+        assert_in_range(fault.peak, 0, 1 << 20);
+        assert_int_equal(fault.live, 0);
+        source->close(source);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +161,7 @@ int main(void)
         cmocka_unit_test(wrong_labels_are_refused),
         cmocka_unit_test(null_labels_are_refused),
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
+        cmocka_unit_test(boasting_position_embeddings_get_no_memory),
     };
 
     return cmocka_run_group_tests_name("import options", tests, NULL, NULL);

@@ -234,6 +234,19 @@ uint64_t vmoe_format_tensor_offset(uint64_t end)
 #define TILE_LINES 16u
 #define TILE_COLUMNS 16u
 
+static bool line_is_zero(const uint8_t line[LINE_BYTES])
+{
+    uint64_t any = 0;
+
+    for (size_t i = 0; i < LINE_BYTES; i += sizeof any) {
+        uint64_t part;
+
+        memcpy(&part, line + i, sizeof part);
+        any |= part;
+    }
+    return any == 0;
+}
+
 bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t first,
                                  const uint8_t *bytes, size_t count)
 {
@@ -250,7 +263,8 @@ bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t firs
         uint64_t column = panel * 2 * TILE_COLUMNS + tile % 2 * TILE_COLUMNS;
         const uint8_t *at = bytes + (line * LINE_BYTES - first);
 
-        if (row + group <= tensor->rows && column + TILE_COLUMNS <= tensor->columns)
+        if ((row + group <= tensor->rows && column + TILE_COLUMNS <= tensor->columns) ||
+            line_is_zero(at))
             continue;
         for (uint32_t i = 0; i < LINE_BYTES; i++) {
             uint32_t number = i / width;

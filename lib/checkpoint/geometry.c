@@ -39,6 +39,14 @@ static vmoe_status derive_input(const struct vmoe_source *source,
         status = demand(source, dialect, path, 3, &position, error);
     if (status != VMOE_OK)
         return status;
+    /* The importer takes memory for this array before it reads any. */
+    if (position->dims[0] != 1 || position->dims[2] != embedding->dims[3])
+        return vmoe_fail(error, VMOE_ERR_FORMAT, path,
+                         "the shape is (%llu, %llu, %llu), but (1, tokens, %llu) was expected",
+                         (unsigned long long)position->dims[0],
+                         (unsigned long long)position->dims[1],
+                         (unsigned long long)position->dims[2],
+                         (unsigned long long)embedding->dims[3]);
     info->patch_size = (uint32_t)embedding->dims[0];
     info->width = (uint32_t)embedding->dims[3];
     info->classifier = VMOE_CLASSIFIER_GAP;

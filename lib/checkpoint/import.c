@@ -200,14 +200,9 @@ static vmoe_status read_position(const struct import *import, const struct vmoe_
     const struct vmoe_piece piece = { (size_t)(array - import->source->arrays), 0,
                                       tensor->columns };
     size_t width = info->width;
-    vmoe_status status;
+    vmoe_status status =
+        read_piece(import, tensor, &piece, array->elements, import->piece, error);
 
-    if (array->dims[0] != 1 || array->dims[2] != width)
-        return vmoe_fail(error, VMOE_ERR_FORMAT, array->name,
-                         "the shape is (%llu, %llu, %llu), but (1, tokens, %zu) was expected",
-                         (unsigned long long)array->dims[0], (unsigned long long)array->dims[1],
-                         (unsigned long long)array->dims[2], width);
-    status = read_piece(import, tensor, &piece, array->elements, import->piece, error);
     if (status != VMOE_OK)
         return status;
     memcpy(import->values, import->piece, first * width * sizeof(float));

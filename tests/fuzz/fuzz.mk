@@ -3,20 +3,29 @@
 
 FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.c,%,$(wildcard tests/fuzz/targets/*.c))
 
-# Configurations with an engine: everything that can complain, and what users run.  The second does
-# without the tracing of comparisons, which costs half of its speed.  Only the library guides.
+# Configurations with an engine: everything that can complain; MemorySanitizer, which cannot be
+# combined with the others; and what users run, without the tracing of comparisons, which costs half
+# of its speed.  Only the library guides.
 CFLAGS_fuzz := -O2 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	-fsanitize=address,undefined,float-cast-overflow
+CFLAGS_fuzz-msan := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	-fsanitize=memory -fsanitize-memory-track-origins -DFUZZ_MSAN
 CFLAGS_fuzz-release := -O3 -g -DNDEBUG
 CFLAGS_afl := -O2 -g
 FUZZ_GUIDE_fuzz := -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp,indirect-calls
 FUZZ_GUIDE_fuzz-release := -fsanitize-coverage=inline-8bit-counters,pc-table
+FUZZ_GUIDE_fuzz-msan := $(FUZZ_GUIDE_fuzz-release)
 $(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 
 # Everything but the three files with a main; memory_file.o replaces the library's file.o.
-FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c %/mutants.c,$(wildcard tests/fuzz/*.c))) \
+FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c %/mutants.c \
+	$(if $(filter fuzz-msan,$(CONFIG)),,%/msan.c),$(wildcard tests/fuzz/*.c))) \
 	$(BUILD)/tests/support/formula.o $(BUILD)/tests/support/showable.o
-FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=vmoe_cpu_has -o $@ $^ $(LDLIBS_LIB)
+FUZZ_WRAP_fuzz-msan := inflate deflate jpeg_std_error jpeg_CreateDecompress jpeg_read_header \
+	jpeg_read_scanlines LLVMFuzzerMutate
+FUZZ_WRAP_fuzz-release := __sanitizer_weak_hook_memcmp __sanitizer_weak_hook_strcmp
+FUZZ_LINK = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(addprefix -Xlinker --wrap=,vmoe_cpu_has $(FUZZ_WRAP_$(CONFIG))) \
+	-o $@ $^ $(LDLIBS_LIB)
 
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/targets/%.o $(FUZZ_COMMON) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")

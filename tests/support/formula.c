@@ -108,9 +108,7 @@ static void add(struct formula *formula, const uint64_t dims[4], const char *for
     if (vasprintf(&name, format, arguments) < 0)
         abort();
     va_end(arguments);
-    array->name = name;
-    array->rank = 0;
-    array->elements = 1;
+    *array = (struct vmoe_array){ .name = name, .elements = 1 };
     while (array->rank < 4 && dims[array->rank] != 0) {
         array->dims[array->rank] = dims[array->rank];
         array->elements *= dims[array->rank++];
@@ -177,7 +175,7 @@ static int compare_names(const void *a, const void *b)
 
 struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed)
 {
-    struct formula *formula = calloc(1, sizeof *formula);
+    struct formula *formula = malloc(sizeof *formula); /* large, and mostly never touched */
     uint64_t d = info->width, p = info->patch_size, side = info->image_size / p;
     uint64_t token = info->classifier == VMOE_CLASSIFIER_TOKEN;
     uint64_t features = info->pre_logits != 0 ? info->pre_logits : d;
@@ -185,9 +183,8 @@ struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed)
     if (formula == NULL)
         return NULL;
     formula->seed = seed;
-    formula->source.arrays = formula->arrays;
-    formula->source.read = formula_read;
-    formula->source.close = formula_close;
+    formula->source =
+        (struct vmoe_source){ 0, formula->arrays, formula_read, formula_close };
     add(formula, DIMS(p, p, 3, d), "embedding/kernel");
     add(formula, DIMS(d), "embedding/bias");
     if (token)

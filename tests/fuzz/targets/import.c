@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "checkpoint/format.h"
 #include "checkpoint/import.h"
 #include "fuzz/account.h"
 #include "fuzz/memory_file.h"
@@ -119,7 +120,7 @@ static vmoe_import_options import_options(struct feed *feed)
     const uint8_t which = feed_u8(feed);
 
     options.precision = feed_below(feed, 4);
-    options.compact = which & 1;
+    options.compact = which % 8 == 1; /* which takes long */
     if (which & 2)
         options.image_size = feed_below(feed, 12);
     if (which & 4)
@@ -154,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(status != VMOE_ERR_MEMORY && status != VMOE_ERR_IO && status != VMOE_ERR_CHECKSUM);
     file = memory_file_written("f.vmoe", &bytes);
     MUST((status == VMOE_OK) == (file != NULL));
-    if (file != NULL) {
+    /* A quarter, chosen by the checksum, is also loaded: that takes as long as the import. */
+    if (file != NULL && file[VMOE_FORMAT_HASH_OFFSET] % 4 == 0) {
         vmoe_model *model = fuzz_load(file, bytes, NULL);
 
         MUST(model != NULL);
