@@ -55,11 +55,11 @@
 
 /*
  * `function`, the product of float32 rows with panels of one type, whose groups have so many rows,
- * with code for each number of rows.  The table has run_product and
+ * with code for each number of rows up to `most`.  The table has run_product and
  *
  *     gemm(precision, group, rows, k, a, lda, panel, tile)
  */
-#define FLOAT_PRODUCT(linkage, function, precision, group)                                         \
+#define FLOAT_PRODUCT(linkage, function, precision, group, most)                                   \
     static void gemm_of_##function(size_t rows, size_t k, const void *a, size_t lda,               \
                                    const void *panel, void *tile)                                  \
     {                                                                                              \
@@ -67,7 +67,7 @@
     }                                                                                              \
     linkage void function(const struct vmoe_product *p)                                            \
     {                                                                                              \
-        run_product(p, gemm_of_##function, TILE_ROWS, false);                                      \
+        run_product(p, gemm_of_##function, most, false);                                           \
     }
 
 #endif

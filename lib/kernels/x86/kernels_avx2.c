@@ -21,6 +21,7 @@ typedef __m256 vec;
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 6u
+#define NARROW_ROWS 5u /* with narrow panels, whose widening takes registers too */
 #include "kernels/register_tile.h"
 
 /* Bytes ahead in the panel that are brought into the first and the second level. */
@@ -112,9 +113,9 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
 }
 
-FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1)
-FLOAT_PRODUCT(static, product_bf16, VMOE_PRECISION_BF16, 2)
-FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4)
+FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)
+FLOAT_PRODUCT(static, product_bf16, VMOE_PRECISION_BF16, 2, NARROW_ROWS)
+FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, NARROW_ROWS)
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 

@@ -85,9 +85,9 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
 }
 
-FLOAT_PRODUCT(, vmoe_avx512_product_f32, VMOE_PRECISION_F32, 1)
-FLOAT_PRODUCT(, vmoe_avx512_product_bf16, VMOE_PRECISION_BF16, 2)
-FLOAT_PRODUCT(, vmoe_avx512_product_int8, VMOE_PRECISION_INT8, 4)
+FLOAT_PRODUCT(, vmoe_avx512_product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)
+FLOAT_PRODUCT(, vmoe_avx512_product_bf16, VMOE_PRECISION_BF16, 2, TILE_ROWS)
+FLOAT_PRODUCT(, vmoe_avx512_product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 
