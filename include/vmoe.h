@@ -602,7 +602,10 @@ VMOE_API const char *vmoe_isa_name(uint32_t isa);
 /* 1 if this machine can run it.  VMOE_ISA_DEFAULT asks nothing and answers 1. */
 VMOE_API int vmoe_isa_available(uint32_t isa);
 
-/* The ISA that VMOE_ISA_DEFAULT means here. */
+/*
+ * The ISA that VMOE_ISA_DEFAULT means here.  A model finds it when it is loaded, and keeps it; on
+ * a CPU with AMX that asks Linux to lend the process its tile registers.
+ */
 VMOE_API uint32_t vmoe_isa_default(void);
 
 /* The compiled-in limits; anything larger is VMOE_ERR_LIMIT. */

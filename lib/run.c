@@ -21,7 +21,7 @@ struct failure {
 };
 
 struct run {
-    const struct vmoe_model *model;
+    const struct vmoe_model *model; /* NULL if only the workspace is asked for */
     const vmoe_info *info;
     const vmoe_input *input;
     const vmoe_options *options;
@@ -41,16 +41,18 @@ struct run {
 
 /* ---- Checks --------------------------------------------------------------------------------- */
 
-vmoe_status vmoe_run_resolve_isa(const vmoe_options *options, uint32_t *isa, vmoe_error *error)
+static vmoe_status resolve_isa(const struct run *run, uint32_t *isa, vmoe_error *error)
 {
-    uint32_t wanted = options->isa;
+    uint32_t wanted = run->options->isa;
+    uint32_t best = run->model != NULL ? run->model->isa : vmoe_isa_default();
     const char *name = vmoe_isa_name(wanted);
 
-    if (wanted == VMOE_ISA_DEFAULT)
-        wanted = vmoe_isa_default();
-    else if (name == NULL)
+    *isa = best;
+    if (wanted == VMOE_ISA_DEFAULT || wanted == best)
+        return VMOE_OK;
+    if (name == NULL)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.isa", "%u is no vmoe_isa", wanted);
-    else if (!vmoe_isa_available(wanted))
+    if (!vmoe_isa_available(wanted))
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, "options.isa",
                          "this machine or this build lacks the instruction set %s", name);
     *isa = wanted;
@@ -179,7 +181,7 @@ static vmoe_status resolve_machine(struct run *run, vmoe_error *error)
 {
     struct vmoe_encoder *encoder = &run->encoder;
     const uint32_t precision = run->options->precision;
-    vmoe_status status = vmoe_run_resolve_isa(run->options, &run->isa, error);
+    vmoe_status status = resolve_isa(run, &run->isa, error);
 
     if (status == VMOE_OK)
         status = resolve_threads(run->options, &run->threads, error);

@@ -10,6 +10,7 @@ struct vmoe_model {
     vmoe_allocator allocator;
     struct vmoe_checkpoint checkpoint;
     struct vmoe_pool *pool;
+    uint32_t isa; /* the default of calls */
     struct vmoe_trace trace; /* for tests; shows nothing in a model that was loaded */
 };
 
@@ -24,8 +25,5 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
 vmoe_status vmoe_run_workspace_bytes(const vmoe_info *info, const vmoe_options *options,
                                      const struct vmoe_dial *dial, uint64_t images,
                                      uint64_t *bytes, vmoe_error *error);
-
-/* The ISA that an option means on this machine. */
-vmoe_status vmoe_run_resolve_isa(const vmoe_options *options, uint32_t *isa, vmoe_error *error);
 
 #endif

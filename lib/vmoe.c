@@ -179,6 +179,8 @@ static vmoe_status load(const char *where, const void *data, size_t bytes,
     if (made == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, where, "no memory for a model");
     made->allocator = allocator;
+    /* Once, because CPUID traps in virtual machines: each call would pay some 30 us for it. */
+    made->isa = vmoe_isa_default();
     read.flags = known.flags;
     read.max_bytes = known.max_bytes;
     status = vmoe_checkpoint_read(where, data, bytes, &read, &made->allocator, &made->checkpoint,

@@ -60,15 +60,18 @@ static bool refuse_by_stack(void)
     return sigaltstack(&stack, NULL) == 0;
 }
 
-/* In a child, because neither can be taken back. */
-static int run_refused(bool (*refuse)(void), const vmoe_model *model, const float *images)
+/* In a child, because neither can be taken back; and with its own model, because loading asks. */
+static int run_refused(bool (*refuse)(void), const vmoe_info *geometry, uint32_t precision,
+                       const float *images)
 {
     vmoe_options plain = VMOE_OPTIONS_INIT, asked = VMOE_OPTIONS_INIT;
     struct answer first, second;
+    vmoe_model *model;
     int outcome = 0;
 
     if (!refuse())
         return CANNOT_BE_SET;
+    model = make_model(geometry, precision);
     if (vmoe_isa_available(VMOE_ISA_AMX))
         return 1;
     plain.threads = 3;
@@ -83,6 +86,7 @@ static int run_refused(bool (*refuse)(void), const vmoe_model *model, const floa
     asked.isa = VMOE_ISA_AMX;
     if (answer_run(model, images, IMAGES, &asked, &second, NULL) != VMOE_ERR_UNSUPPORTED)
         outcome = 5;
+    vmoe_free(model);
     return outcome;
 }
 
@@ -92,15 +96,13 @@ static void check_refusal(bool (*refuse)(void))
     float *images = make_images(&geometry, IMAGES);
 
     for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++) {
-        vmoe_model *model = make_model(&geometry, p);
         const pid_t child = fork();
         int outcome;
 
         assert_true(child >= 0);
         if (child == 0)
-            _exit(run_refused(refuse, model, images));
+            _exit(run_refused(refuse, &geometry, p, images));
         assert_int_equal(waitpid(child, &outcome, 0), child);
-        vmoe_free(model);
         if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == CANNOT_BE_SET) {
             print_message("  (cannot be refused here)\n");
             free(images);
