@@ -26,9 +26,11 @@ CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined,float
 	-fno-sanitize-recover=all
 CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 
-# Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.
+# Contraction to FMA would make results depend on the compiler; kernels that want FMA say so.  The same
+# sources give the same bytes in every folder: its name, which a shell would give by a link, is left out.
+export PWD := $(CURDIR)
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
-	-D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
+	"-ffile-prefix-map=$(CURDIR)=." -D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
 ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
 # JPEG=no builds without libjpeg: pixels and tensors work, JPEG files are refused.
 JPEG ?= yes
@@ -38,12 +40,12 @@ Q := $(if $(V),,@)
 
 # ---- The library ----------------------------------------------------------------------------------
 
-LIB_SOURCES := $(wildcard lib/*.c lib/runtime/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/routing/*.c \
-	lib/model/*.c lib/image/*.c lib/checkpoint/*.c lib/encoder/*.c)
+LIB_SOURCES := $(sort $(wildcard lib/*.c lib/runtime/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/routing/*.c \
+	lib/model/*.c lib/image/*.c lib/checkpoint/*.c lib/encoder/*.c))
 ifeq ($(ARCH),x86_64)
-LIB_SOURCES += $(wildcard lib/kernels/x86/*.c)
+LIB_SOURCES += $(sort $(wildcard lib/kernels/x86/*.c))
 else ifeq ($(ARCH),aarch64)
-LIB_SOURCES += $(wildcard lib/kernels/arm/*.c)
+LIB_SOURCES += $(sort $(wildcard lib/kernels/arm/*.c))
 endif
 LIB_SOURCES := $(filter-out lib/image/$(if $(filter no,$(JPEG)),,no_)jpeg.c,$(LIB_SOURCES))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
@@ -72,7 +74,7 @@ $(BUILD)/lib/%.o: lib/%.c
 
 $(STATIC): $(LIB_OBJECTS)
 	$(if $(V),,@echo "  AR    $@")
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcsD $@ $^
 
 $(SHARED): $(LIB_OBJECTS) lib/vmoe.map
 	$(if $(V),,@echo "  LD    $@")
@@ -83,7 +85,7 @@ $(SHARED): $(LIB_OBJECTS) lib/vmoe.map
 
 # ---- The command, examples, benchmarks --------------------------------------------------------------
 
-CLI_SOURCES := $(wildcard examples/cli/*.c)
+CLI_SOURCES := $(sort $(wildcard examples/cli/*.c))
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/%.o)
 
 .PHONY: tools
