@@ -2,11 +2,12 @@
 # check_header.sh CC: vmoe.h compiles alone as C99, C11 and C++, its initialisers fit their structs, and
 # its version is that of the VERSION file.
 cc=${1:-cc}
-passed=0 failed=0
-source=$(mktemp /tmp/vmoe-header-XXXXXX.c) || exit 1
-trap 'rm -f "$source" "$source.o"' EXIT
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+# shellcheck source=tests/checks.sh
+. tests/checks.sh
 
-cat >"$source" <<'END'
+cat >"$work/header.c" <<'END'
 #include <vmoe.h>
 int main(void)
 {
@@ -25,28 +26,23 @@ int main(void)
 }
 END
 
-try() {
-    if "$@" -pedantic -Wall -Wextra -Werror -Iinclude -c "$source" -o "$source.o"; then
-        passed=$((passed + 1))
-    else
-        echo "vmoe.h does not compile: $*"
-        failed=$((failed + 1))
-    fi
+compiles() { # COMPILER FLAG...
+    check "vmoe.h compiles: $*" "$@" -pedantic -Wall -Wextra -Werror -Iinclude -c "$work/header.c" \
+        -o "$work/header.o"
 }
-try "$cc" -std=c99
-try "$cc" -std=c11
-try "$cc" -std=c11 -m64 -Wconversion -Wundef
-if command -v g++ >/dev/null; then
-    try g++ -x c++ -std=c++11
-    try g++ -x c++ -std=c++17
-fi
 
-header=$(sed -n 's/^#define VMOE_VERSION_[MP][A-Z]* \([0-9]*\)$/\1/p' include/vmoe.h | paste -sd.)
-if [ "$header" = "$(cat VERSION)" ]; then
-    passed=$((passed + 1))
+# shellcheck disable=SC2086 # a compiler may come with options
+{
+    compiles $cc -std=c99
+    compiles $cc -std=c11
+    compiles $cc -std=c11 -Wconversion -Wundef
+}
+if command -v g++ >/dev/null; then
+    compiles g++ -x c++ -std=c++11
+    compiles g++ -x c++ -std=c++17
 else
-    echo "vmoe.h says $header, VERSION says $(cat VERSION)"
-    failed=$((failed + 1))
+    skip "vmoe.h in C++" "g++ is not installed"
 fi
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+header=$(sed -n 's/^#define VMOE_VERSION_[MP][A-Z]* \([0-9]*\)$/\1/p' include/vmoe.h | paste -sd.)
+check "vmoe.h has the version of the file VERSION" [ "$header" = "$(cat VERSION)" ]
+summary

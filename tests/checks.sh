@@ -3,6 +3,7 @@
 # shellcheck shell=sh disable=SC2154
 passed=0
 failed=0
+skipped=0
 
 result() { # STATUS NAME
     if [ "$1" -eq 0 ]; then
@@ -23,8 +24,13 @@ check() { # NAME COMMAND...: the command succeeds
     [ $status -eq 0 ] || sed 's/^/#   /' "$work/check.out"
 }
 
+skip() { # NAME REASON
+    skipped=$((skipped + 1))
+    echo "ok - $1 # skip: $2"
+}
+
 # The last command of a test: its status is that of the test.
 summary() {
-    echo "$passed passed, $failed failed"
+    echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ]
 }

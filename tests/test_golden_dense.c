@@ -34,7 +34,7 @@ static void a_dense_vit_gives_upstreams_logits(void **state)
 
     (void)state;
     if (!golden_is_here("dense"))
-        skip();
+        skip_because("not among the golden data here");
     golden = golden_open("dense");
     model = golden_model(&golden, VMOE_PRECISION_F32);
     info = info_of(model);
@@ -59,7 +59,7 @@ static void position_embeddings_are_resized_as_upstream_does(void **state)
 
     (void)state;
     if (!golden_is_here("dense"))
-        skip();
+        skip_because("not among the golden data here");
     for (size_t i = 0; i < sizeof grids / sizeof grids[0]; i++) {
         struct npy expected = npy_load(golden_path("dense/posembed_4_to_%u.npy", grids[i]));
         struct vmoe_checkpoint checkpoint;
@@ -87,7 +87,7 @@ static void a_size_that_patches_do_not_divide_is_refused(void **state)
 
     (void)state;
     if (!golden_is_here("dense"))
-        skip();
+        skip_because("not among the golden data here");
     options.image_size = 33;
     assert_int_equal(vmoe_import(golden_path("dense/vit.npz"), scratch_path("odd.vmoe"), &options,
                                  &error),

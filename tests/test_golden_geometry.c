@@ -12,7 +12,7 @@ static void check_model(const char *path)
     vmoe_model *model;
 
     if (!golden_is_here(path))
-        skip();
+        skip_because("not among the golden data here");
     golden = golden_open(path);
     model = golden_model(&golden, VMOE_PRECISION_F32);
     for (const uint32_t *isa = tiers_with(VMOE_PRECISION_F32, VMOE_PRECISION_F32);

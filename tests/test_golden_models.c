@@ -21,7 +21,7 @@ static void check_cases(const char *path, size_t expected_cases)
     vmoe_model *model;
 
     if (!golden_is_here(path))
-        skip();
+        skip_because("not among the golden data here");
     golden = golden_open(path);
     model = golden_model(&golden, VMOE_PRECISION_F32);
     assert_int_equal(golden.cases, expected_cases);

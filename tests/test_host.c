@@ -168,7 +168,7 @@ static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
 
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     assert_int_equal(vmoe_logits_f32(caller.model, images, 1, NULL, caller.expected, NULL),
                      VMOE_OK);
     for (size_t i = 0; i < 3; i++)
@@ -215,7 +215,7 @@ static void a_child_gets_the_answer_of_its_parent(void **state)
 
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     parent.options.threads = 3;
     parent.expected = must_answer(parent.model, images, IMAGES, &parent.options);
     for (int i = 0; i < 20; i++)

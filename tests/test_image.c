@@ -107,7 +107,7 @@ static void decodes_are_tensorflows(void **unused)
 
     (void)unused;
     if (!golden_has("preprocess/cases.tsv"))
-        skip();
+        skip_because("not among the golden data here");
     table = table_load(golden_path("preprocess/cases.tsv"));
     if (golden_exists())
         assert_int_equal(table.rows, 17);
@@ -183,7 +183,7 @@ static void resized_pictures_are_tensorflows(void **unused)
 
     (void)unused;
     if (!golden_has("preprocess/cases.tsv"))
-        skip();
+        skip_because("not among the golden data here");
     table = table_load(golden_path("preprocess/cases.tsv"));
     for (size_t row = 0; row < table.rows; row++) {
         const char *name = table_cell(&table, row, "name");

@@ -240,7 +240,7 @@ static void every_prefix_of_golden_files_is_refused(void **unused)
 {
     (void)unused;
     if (!golden_has("preprocess/cases.tsv"))
-        skip();
+        skip_because("not among the golden data here");
     refuse_every_prefix(golden("one_1x1"));
     refuse_every_prefix(golden("odd_37x53_420"));
     refuse_every_prefix(golden("cat_420_prog_q30"));
@@ -537,7 +537,7 @@ static void running_out_of_memory_is_an_error(void **unused)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     (void)unused;
-    skip();
+    skip_because("not under a sanitizer");
 #else
     struct file file = encode(
         (struct recipe){ .width = 16, .height = 16, .components = 1, .progressive = true });
@@ -557,7 +557,7 @@ static void running_out_of_memory_is_an_error(void **unused)
     if (much != NULL) {
         free(much);
         free(file.data);
-        skip();
+        skip_because("memory is not limited here");
     }
     assert_refused(file.data, file.bytes, VMOE_ERR_IMAGE, "cannot be decoded");
     free(file.data);

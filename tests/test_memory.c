@@ -377,7 +377,7 @@ static void threads_that_cannot_start_are_reported(void **state)
 {
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     start_too_many_threads();
 }
 

@@ -153,7 +153,7 @@ static void check_model(void **state)
     struct subject s;
 
     if (!golden_is_here(path))
-        skip();
+        skip_because("not among the golden data here");
     s = open_subject(path);
     print_message("| model | weights | activations | on | cases | largest logit | forced: most | "
                   "mean | free: pairs turned | |\n|---|---|---|---|---|---|---|---|---|---|\n");

@@ -103,7 +103,7 @@ static void our_files_mean_the_same_to_the_second_reader(void **state)
 
     (void)state;
     if (!have_numpy())
-        skip();
+        skip_because("there is no Python with NumPy");
     info.image_size = 14;
     info.patch_size = 7;
     info.width = 36;
@@ -139,7 +139,7 @@ static void upstreams_map_head_means_the_same_to_the_second_reader(void **state)
 
     (void)state;
     if (!have_numpy() || !golden_has("models/map/model.index"))
-        skip();
+        skip_because("there is no Python with NumPy, or no golden model");
     for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++) {
         vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
 
@@ -160,7 +160,7 @@ static void its_files_mean_the_same_to_us(void **state)
 
     (void)state;
     if (!have_numpy())
-        skip();
+        skip_because("there is no Python with NumPy");
     snprintf(command, sizeof command, "%s tests/vmoe_builder.py %s >/dev/null", python(),
              scratch_folder());
     assert_int_equal(system(command), 0);
@@ -182,7 +182,7 @@ static void the_demo_model_means_the_same_to_both(void **state)
 {
     (void)state;
     if (!have_numpy())
-        skip();
+        skip_because("there is no Python with NumPy");
     assert_true(compare_readings("examples/demo/fashion-mnist.vmoe") > 100);
 }
 

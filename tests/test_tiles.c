@@ -176,7 +176,7 @@ static int stop(void **state)
 static void skip_without_tiles(void)
 {
     if (!tiles_available())
-        skip();
+        skip_because("there is no AMX here, nor can it be emulated");
 }
 
 /* ---- Configurations ------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 . tests/checks.sh
 
 if ! command -v abidiff >/dev/null || [ "$(getconf LONG_BIT)" != 64 ]; then
-    echo "skipped: abigail-tools is missing, or the machine has no 64 bits"
+    skip "the binary interface is the recorded one" "no abidiff is here, or the machine has no 64 bits"
     summary
     exit
 fi

@@ -32,6 +32,8 @@ try g++ -std=c++20
 if command -v clang++ >/dev/null; then
     try clang++ -std=c++17 -fno-exceptions
     try clang++ -std=c++20
+else
+    skip "clang++" "it is not installed"
 fi
 
 example() { # PROGRAM ARGUMENT...: what it says is in $work/PROGRAM.out

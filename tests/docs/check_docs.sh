@@ -59,5 +59,4 @@ cat "$work/blocks.out"
 result $status "every block of the documentation runs"
 passed=$((passed + $(grep -c '^ok - [^#]*$' "$work/blocks.out")))
 skipped=$(grep -c '^ok - .*# skip' "$work/blocks.out")
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+summary

@@ -203,7 +203,7 @@ static size_t fail_every_allocation(job *run, bool from_then_on)
 static void fail_jobs(const struct named_job *jobs, size_t count)
 {
     if (!REPLACES_MALLOC)
-        skip();
+        skip_because("malloc cannot be replaced here");
     for (size_t i = 0; i < count; i++) {
         const size_t once = fail_every_allocation(jobs[i].run, false);
         const size_t then_on = fail_every_allocation(jobs[i].run, true);

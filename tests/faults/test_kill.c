@@ -178,10 +178,8 @@ static void a_full_disk_is_reported_and_left_clean(void **state)
         fill_disks(folder);
     assert_int_equal(waitpid(child, &outcome, 0), child);
     rmdir(folder);
-    if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 77) {
-        print_message("  (this user may not mount a small disk)\n");
-        skip();
-    }
+    if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == 77)
+        skip_because("this user may not mount a small disk");
     assert_int_equal(outcome, 0);
 }
 

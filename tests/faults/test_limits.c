@@ -114,7 +114,7 @@ static void any_address_space_is_survived(void **state)
 {
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     sweep_address_space(&compact);
     sweep_address_space(&raw);
     sweep_address_space(&mapped);
@@ -180,7 +180,7 @@ static void a_small_stack_is_enough(void **state)
 
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     assert_int_equal(run_in_child(use_with_stack, &bytes), 0);
     for (less = bytes - 4096; less >= (size_t)PTHREAD_STACK_MIN; less -= 4096) {
         if (run_in_child(use_with_stack, &less) != 0)

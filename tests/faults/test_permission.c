@@ -108,9 +108,8 @@ static void check_refusal(bool (*refuse)(void))
         const int outcome = run_in_child(run_refused, &refusal);
 
         if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == CANNOT_BE_SET) {
-            print_message("  (cannot be refused here)\n");
             free(images);
-            skip();
+            skip_because("cannot be refused here");
         }
         assert_int_equal(outcome, 0);
     }
@@ -121,7 +120,7 @@ static void a_filter_may_refuse_the_tiles(void **state)
 {
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     check_refusal(refuse_by_filter);
 }
 
@@ -129,7 +128,7 @@ static void a_small_signal_stack_may_refuse_the_tiles(void **state)
 {
     (void)state;
     if (SANITIZED)
-        skip();
+        skip_because("not under a sanitizer");
     check_refusal(refuse_by_stack);
 }
 
@@ -144,7 +143,7 @@ static void the_permission_decides(void **state)
     assert_int_not_equal(vmoe_isa_default(), VMOE_ISA_AMX);
     tiles_emulate();
     if (!tiles_available())
-        skip();
+        skip_because("there is no AMX here, nor can it be emulated");
     assert_int_equal(vmoe_isa_default(), VMOE_ISA_AMX);
 }
 

@@ -44,6 +44,12 @@ bool golden_exists(void)
     return golden_has("README.md");
 }
 
+void skip_because(const char *reason)
+{
+    print_message("  (%s)\n", reason);
+    skip();
+}
+
 void *read_file(const char *path, size_t *bytes)
 {
     FILE *file = fopen(path, "rb");

@@ -25,6 +25,9 @@ bool golden_has(const char *file);
 /* True for the whole set, so that tests may demand its number of cases. */
 bool golden_exists(void);
 
+/* Skips the running test and says why. */
+void skip_because(const char *reason);
+
 /* An array of a .npy file.  Types: u1, i2, i4, i8, f4, f8 (little-endian, C order). */
 struct npy {
     char type[3];
