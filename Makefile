@@ -38,6 +38,9 @@ LDLIBS_LIB := $(if $(filter no,$(JPEG)),,-ljpeg) -lz -lpthread -lm
 
 Q := $(if $(V),,@)
 
+# What objects were made with; they are made anew when that changes.
+FLAGS := $(BUILD)/flags
+
 # ---- The library ----------------------------------------------------------------------------------
 
 LIB_SOURCES := $(sort $(wildcard lib/*.c lib/runtime/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/routing/*.c \
@@ -67,16 +70,16 @@ all: lib tools ## the library and the vmoe command
 .PHONY: lib
 lib: $(STATIC) $(SHARED) ## the static and the shared library
 
-$(BUILD)/lib/%.o: lib/%.c
+$(BUILD)/lib/%.o: lib/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilib $(ISA) -c $< -o $@
 
-$(STATIC): $(LIB_OBJECTS)
+$(STATIC): $(LIB_OBJECTS) $(FLAGS)
 	$(if $(V),,@echo "  AR    $@")
-	$(Q)rm -f $@ && $(AR) rcsD $@ $^
+	$(Q)rm -f $@ && $(AR) rcsD $@ $(LIB_OBJECTS)
 
-$(SHARED): $(LIB_OBJECTS) lib/vmoe.map
+$(SHARED): $(LIB_OBJECTS) lib/vmoe.map $(FLAGS)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libvmoe.so.$(SOVERSION) \
 		-Wl,--version-script=lib/vmoe.map -Wl,-z,relro,-z,now -Wl,--no-undefined \
@@ -96,7 +99,7 @@ $(BUILD)/vmoe: $(CLI_OBJECTS) $(STATIC)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(STATIC) $(LDLIBS_LIB)
 
 $(BUILD)/examples/cli/canvas.o: override CFLAGS += $(if $(filter no,$(JPEG)),-DVMOE_NO_JPEG)
-$(BUILD)/examples/%.o: examples/%.c
+$(BUILD)/examples/%.o: examples/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
@@ -148,7 +151,7 @@ accuracy-f32 accuracy-bf16 accuracy-int8: accuracy-%: accuracy-deps
 
 # ---- Benchmarks -------------------------------------------------------------------------------------
 
-$(BUILD)/bench/%.o: bench/%.c
+$(BUILD)/bench/%.o: bench/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilib -Itests -c $< -o $@
@@ -186,7 +189,7 @@ SUPPORT_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 # tests/support/tiles.c answers the library's questions about AMX.
 TEST_LDFLAGS := -Wl,--wrap=vmoe_cpu_has
 
-$(BUILD)/tests/%.o: tests/%.c
+$(BUILD)/tests/%.o: tests/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")
 	$(Q)$(CC) $(ALL_CFLAGS) -Ilib -Itests -c $< -o $@
@@ -309,6 +312,14 @@ include $(wildcard tests/*/*.mk examples/*/*.mk)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(filter Makefile %.mk,$(MAKEFILE_LIST)) | sort | while IFS="$$(printf '\t')" read -r t w; do \
 		printf '  %-16s %s\n' "make $$t" "$$w"; done
+
+# After all files that change the flags.
+MADE_WITH := $(CC) $(filter-out -Werror,$(ALL_CFLAGS)) $(LDFLAGS) $(LDLIBS_LIB)
+.PHONY: always
+$(FLAGS): always
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(MADE_WITH))' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 .SECONDARY:
 
