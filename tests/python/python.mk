@@ -1,5 +1,5 @@
 # The Python package of examples/python, from the source tree; `make check-python` tests it installed.
-PYTHON_TESTS := test_package test_batch test_tools
+PYTHON_TESTS := $(patsubst tests/python/%.py,%,$(wildcard tests/python/test_*.py))
 CHECK_COMMANDS += $(PYTHON_TESTS:%="$(PYTHON) -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")
 
 .PHONY: check-python

@@ -1,22 +1,14 @@
-"""Evaluation and, where matplotlib is, plots.  Arguments: BUILD MODEL."""
-import os
+"""Evaluation and, where matplotlib is, plots."""
 import pathlib
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD, MODEL = sys.argv[1:3] if len(sys.argv) > 2 else ("build/release", "examples/demo/fashion-mnist.vmoe")
-VERSION = (ROOT / "VERSION").read_text().strip()
-if "VMOE_INSTALLED" not in os.environ:
-    os.environ["VMOE_LIBRARY"] = str(pathlib.Path(BUILD).resolve() / f"libvmoe.so.{VERSION}")
-    sys.path.insert(0, str(ROOT / "examples" / "python"))
+from support import BUILD, LABELS, MODEL, PICTURES
 
-import vmoe  # noqa: E402
-from vmoe import evaluate  # noqa: E402
+import vmoe
+from vmoe import evaluate
 
 try:
     import matplotlib
@@ -25,11 +17,6 @@ try:
         matplotlib = None
 except ImportError:
     matplotlib = None
-
-PICTURES = sorted((ROOT / "examples/demo/pictures").glob("*.jpg"))
-CLASSES = ["t-shirt-top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
-           "ankle-boot"]
-LABELS = [CLASSES.index(p.stem) for p in PICTURES]
 
 
 class Evaluation(unittest.TestCase):
@@ -60,17 +47,6 @@ class Evaluation(unittest.TestCase):
     def test_labels_must_fit(self):
         with self.assertRaisesRegex(vmoe.ArgumentError, "9 labels for 10 images"):
             evaluate.sweep(self.model, [str(p) for p in PICTURES], LABELS[:9])
-
-    def test_more_experts_than_there_are_make_no_arrays(self):
-        with self.assertRaisesRegex(vmoe.ArgumentError, "1000000 are more than the 8"):
-            self.model.run([str(PICTURES[0])], vmoe.Options(experts=10**6))
-
-    def test_preprocessing_is_that_of_the_command(self):
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([f"{BUILD}/vmoe", "preprocess", MODEL, PICTURES[0], "-o",
-                            f"{folder}/seen.npy"], check=True)
-            np.testing.assert_array_equal(self.model.preprocess(str(PICTURES[0])),
-                                          np.load(f"{folder}/seen.npy"))
 
 
 @unittest.skipIf(matplotlib is None, "no matplotlib, or an old one")

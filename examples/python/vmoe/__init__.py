@@ -7,8 +7,10 @@
 
 A model may be used by any number of threads at once; calls release the GIL.
 """
-from ._library import Error, ArgumentError, FileError, NoMemoryError
-from .model import Class, Model, Options, Report, Result
+from ._library import ArgumentError, Cancelled, Error, FileError, NoMemoryError, Status
+from .model import Model
+from .options import Cancel, Options
+from .results import Class, Cost, Info, Preprocessing, Report, Result
 
-__all__ = ["ArgumentError", "Class", "Error", "FileError", "Model", "NoMemoryError", "Options",
-           "Report", "Result"]
+__all__ = ["ArgumentError", "Cancel", "Cancelled", "Class", "Cost", "Error", "FileError", "Info",
+           "Model", "NoMemoryError", "Options", "Preprocessing", "Report", "Result", "Status"]

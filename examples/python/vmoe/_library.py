@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import ctypes
+import enum
 import os
 import pathlib
+import weakref
 from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int,
                     c_int32, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p)
 from typing import Any
@@ -28,8 +30,7 @@ def _numbers(kind: Any, *names: str) -> Any:
     return [(name, kind) for name in names]
 
 
-class Info(Structure):
-    """What a model is: the fields of vmoe_info."""
+class RawInfo(Structure):
     _fields_ = _numbers(
         c_uint32, "size", "image_size", "patch_size", "tokens", "width", "heads", "mlp", "layers",
         "classes", "pre_logits", "features", "classifier", "gelu", "output", "experts",
@@ -89,8 +90,7 @@ class Output(Structure):
                 ("top_length", c_size_t), ("top_count", c_size_t), ("report", POINTER(RawReport))]
 
 
-class Cost(Structure):
-    """What a call will cost: the fields of vmoe_cost."""
+class RawCost(Structure):
     _fields_ = _numbers(c_uint32, "size", "reserved") + _numbers(
         c_uint64, "capacity", "macs", "macs_padded", "macs_dense", "weight_bytes",
         "workspace_bytes", "macs_saved")
@@ -103,19 +103,34 @@ def sized(kind: Any) -> Any:
     return made
 
 
+class Status(enum.IntEnum):
+    """The values of `Error.status`, as vmoe.h defines them."""
+    ARGUMENT = 1
+    UNSUPPORTED = 2
+    MEMORY = 3
+    IO = 4
+    FORMAT = 5
+    CHECKSUM = 6
+    VERSION = 7
+    LIMIT = 8
+    IMAGE = 9
+    CANCELLED = 10
+    THREAD = 11
+
+
 class Error(Exception):
-    """What the library refused: `status` as in vmoe_status, `where` and `text`."""
+    """What was refused: `status` is one of Status, `where` the place, `text` a sentence about it."""
 
     def __init__(self, status: int, where: str, text: str):
         super().__init__(f"{where}: {text}" if where else text)
-        self.status, self.where, self.text = status, where, text
+        self.status, self.where, self.text = int(status), where, text
 
     def __reduce__(self) -> Any:
         return type(self), (self.status, self.where, self.text)
 
 
 class ArgumentError(Error, ValueError):
-    """The call is wrong: an option out of range, a wrong shape."""
+    """The call is wrong: an option out of range, a wrong shape or dtype, a closed model."""
 
 
 class FileError(Error, OSError):
@@ -123,10 +138,21 @@ class FileError(Error, OSError):
 
 
 class NoMemoryError(Error, MemoryError):
-    """An allocation failed."""
+    """An allocation of the library failed."""
 
 
-_KINDS: dict[int, type[Error]] = {1: ArgumentError, 3: NoMemoryError, 4: FileError}
+class Cancelled(Error):
+    """A Cancel token ended the call; what it had computed is lost."""
+
+
+_KINDS: dict[int, type[Error]] = {
+    Status.ARGUMENT: ArgumentError, Status.MEMORY: NoMemoryError, Status.IO: FileError,
+    Status.CANCELLED: Cancelled}
+
+
+def refused(where: str, text: str) -> ArgumentError:
+    """The exception for a call that this package itself finds wrong."""
+    return ArgumentError(Status.ARGUMENT, where, text)
 
 
 def check(status: int, error: RawError) -> None:
@@ -146,14 +172,46 @@ def _open() -> ctypes.CDLL:
     library.vmoe_label.restype = c_char_p
     library.vmoe_load_file.argtypes = [c_char_p, POINTER(LoadOptions), POINTER(c_void_p),
                                        POINTER(RawError)]
-    library.vmoe_get_info.argtypes = [c_void_p, POINTER(Info), POINTER(RawError)]
+    library.vmoe_get_info.argtypes = [c_void_p, POINTER(RawInfo), POINTER(RawError)]
     library.vmoe_run.argtypes = [c_void_p, POINTER(Input), POINTER(RawOptions), POINTER(Output),
                                  POINTER(RawError)]
-    library.vmoe_get_cost.argtypes = [POINTER(Info), POINTER(RawOptions), c_size_t, POINTER(Cost),
+    library.vmoe_get_cost.argtypes = [POINTER(RawInfo), POINTER(RawOptions), c_size_t, POINTER(RawCost),
                                       POINTER(RawError)]
     library.vmoe_preprocess.argtypes = [POINTER(Preprocessing), POINTER(Picture), c_void_p, c_size_t,
                                         POINTER(RawError)]
+    library.vmoe_isa_name.argtypes = [c_uint32]
+    library.vmoe_isa_name.restype = c_char_p
     return library
 
 
 library = _open()
+
+
+class Handle:
+    """A vmoe_model, freed with the last reference to this, be that of Model or of a call."""
+
+    def __init__(self) -> None:
+        self._as_parameter_ = c_void_p()  # for vmoe_load_file to fill
+        for ref in [ref for ref in tuple(_refs) if ref() is None]:
+            _refs.discard(ref)
+        _refs.add(_Free(self))
+
+
+class _Free(weakref.ref[Handle]):
+    """Calls vmoe_free(model) when its handle dies.
+
+    ctypes does so without running Python code: if a signal arrives, __del__ may end before it has
+    begun, and the KeyboardInterrupt would be lost.
+    """
+    _as_parameter_: c_void_p
+
+    def __new__(cls, handle: Handle) -> "_Free":
+        made = super().__new__(cls, handle, library.vmoe_free)
+        made._as_parameter_ = handle._as_parameter_
+        return made
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__(handle, library.vmoe_free)  # type: ignore[call-arg]
+
+
+_refs: set[_Free] = set()

@@ -4,20 +4,23 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Iterator, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
 from . import _library as c
-from .model import Model, Options, PictureLike
-
-# (N, side, side, 3) as Model.run takes it, or a list of pictures.
-Images = Union["np.ndarray[Any, Any]", Sequence[PictureLike]]
+from .images import Images
+from .model import Model
+from .options import Options
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of the dial: `correct` of `images`, multiply-adds and seconds of an image."""
+    """What one setting of the dial gave.
+
+    options: the setting.  images: how many.  correct: of these, those whose label came first.
+    macs: multiply-adds of an image.  seconds: of an image, in the fastest batch.
+    """
     options: Options
     images: int
     correct: int
@@ -32,7 +35,7 @@ class Point:
 
 def _batches(images: Images, labels: Sequence[int], size: int) -> Iterator[tuple[Any, Any]]:
     if len(images) != len(labels) or len(labels) == 0:
-        raise c.ArgumentError(1, "labels", f"{len(labels)} labels for {len(images)} images")
+        raise c.refused("labels", f"{len(labels)} labels for {len(images)} images")
     for begin in range(0, len(labels), size):
         yield images[begin:begin + size], np.asarray(labels[begin:begin + size], np.int64)
 
@@ -42,10 +45,16 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
           experts: Optional[Sequence[int]] = None,
           priorities: Sequence[str] = ("vanilla", "bpr-max"),
           options: Options = Options(), batch: int = 256) -> list[Point]:
-    """Runs all images at every setting; `seconds` are those of the fastest batch.
+    """Runs all images at every setting; a dense model has only one.
 
-    images: N of them, float32 or uint8 of the model's size, or pictures of any size.  labels: (N)
-    indices of classes.  experts: values of K, None for the model's own.  A dense model has one point.
+    model: the model.
+    images: N of them, float32 or uint8 of the model's size, or a list of pictures, as for Model.run.
+    labels: (N), the index of the class of each.
+    capacities, experts, priorities: values of C, of K (None: only the model's own) and of
+        Options.priority, which are combined.
+    options: all else.  batch: images of a call.
+
+    Raises ArgumentError if there are no labels, or not as many as images, and as Model.run does.
     """
     ks: Sequence[Optional[int]] = experts if experts is not None else [None]
     if model.info.experts == 0:
@@ -71,7 +80,10 @@ def expert_counts(model: Model, images: Images, labels: Sequence[int],
                   options: Options = Options(), batch: int = 256) -> "np.ndarray[Any, Any]":
     """(moe_layers, E, classes): how many tokens of each class each expert processed.
 
-    Every image is a group of its own, whatever `options` says.
+    model, images, labels, batch: as for sweep.
+    options: the dial, but for the group: every image is one of its own.
+
+    Raises as sweep does.
     """
     info = model.info
     counts = np.zeros((info.moe_layers, info.experts, info.classes), np.int64)

@@ -15,7 +15,9 @@ from matplotlib.patches import Patch, Rectangle
 
 from . import _library as c
 from .evaluate import Point
-from .model import Model, Options, PictureLike
+from .images import PictureLike
+from .model import Model
+from .options import Options
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00", "#785ef0")
 _DARK = ("#009e73", "#0072b2", "#d55e00", "#785ef0")  # white letters on these
@@ -26,10 +28,12 @@ _DROPPED = "#333333"
 def accuracy_curve(points: Sequence[Point], title: str = "") -> Figure:
     """Accuracy against multiply-adds and against time, a line for each K and priority.
 
-    points: as evaluate.sweep returns them.
+    points: as evaluate.sweep returns them.  title: above the picture.
+
+    Raises ArgumentError if there are no points.
     """
     if not points:
-        raise c.ArgumentError(1, "points", "there are none")
+        raise c.refused("points", "there are none")
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     lines: dict[str, list[Point]] = {}
     for point in points:
@@ -63,13 +67,16 @@ def routing(model: Model, picture: PictureLike, options: Options = Options()) ->
 
     A panel for each block with experts and each of the K choices; numbers are experts, dark patches
     with a cross found no slot.
+
+    model: with experts.  picture, options: as for Model.classify.  Raises ArgumentError for a dense
+    model, and as Model.classify does.
     """
     info = model.info
     if info.moe_layers == 0:
-        raise c.ArgumentError(1, "model", "a dense model routes nothing")
+        raise c.refused("model", "a dense model routes nothing")
     seen = model.preprocess(picture).astype(np.float32)
     report = model.run([picture], replace(options, group=1)).report
-    blocks = [i for i in range(info.layers) if info.moe[i]]
+    blocks = info.moe_blocks
     picks, columns = report.experts_per_token, 1 + len(blocks)
     figure = Figure(figsize=(2.6 * columns, 2.9 * picks + 0.9), layout="constrained")
     panels: Any = figure.subplots(picks, columns, squeeze=False)
@@ -114,14 +121,17 @@ def _paint(axes: Any, info: Any, routes: Any) -> None:
 def expert_map(model: Model, counts: "np.ndarray[Any, Any]") -> Figure:
     """Which experts work on which classes: a heat map for each block with experts.
 
+    model: that was counted.
     counts: (moe_layers, E, classes), as evaluate.expert_counts returns them.  A column is a class
-    and adds up to 100 %.
+        and adds up to 100 %.
+
+    Raises ArgumentError for another shape.
     """
     info = model.info
     expected = (info.moe_layers, info.experts, info.classes)
     if counts.shape != expected or info.moe_layers == 0:
-        raise c.ArgumentError(1, "counts", f"the shape is {counts.shape}, expected {expected}")
-    blocks = [i for i in range(info.layers) if info.moe[i]]
+        raise c.refused("counts", f"the shape is {counts.shape}, expected {expected}")
+    blocks = info.moe_blocks
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     columns = min(len(blocks), 3)
     rows = math.ceil(len(blocks) / columns)

@@ -1,0 +1,133 @@
+"""Ctrl-C in calls of the Python package: some hundreds of SIGINT at random moments of a child.
+
+The program is its own child, with the argument `child`, a folder and a number of rounds.
+"""
+import gc
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from typing import Callable
+
+import numpy as np
+
+if __name__ == "__main__" and sys.argv[1:2] == ["child"]:
+    FOLDER_OF_ROUNDS, ROUNDS, sys.argv[1:] = sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+
+from support import BUILD, MODEL, PICTURES, pixels, resident, spied_library, tensors
+
+import vmoe
+from vmoe import _library
+
+STORM = int(os.environ.get("VMOE_STORM", "100"))
+
+
+def held() -> dict[str, int]:
+    """Models that were loaded and not freed, threads and open files of this process."""
+    gc.collect()
+    return {"models": sum(isinstance(found, _library.Handle) for found in gc.get_objects()),
+            "threads": len(os.listdir("/proc/self/task")), "files": len(os.listdir("/proc/self/fd"))}
+
+
+def loop(works: list[Callable[[], object]]) -> None:
+    while True:
+        for work in works:
+            work()
+
+
+def child() -> None:
+    """Is interrupted ROUNDS times, and prints what it has and what it answers at the end."""
+    ended = pathlib.Path(FOLDER_OF_ROUNDS) / "ended"
+    before = held()
+    model = vmoe.Model.load(MODEL)
+    image, jpeg = pixels(model, 1)[0], PICTURES[0].read_bytes()
+    many = np.ascontiguousarray(np.broadcast_to(image, (500, *image.shape)))
+    expected = model.logits(many[:2])
+    works: list[list[Callable[[], object]]] = [
+        [lambda: model.run(many)],
+        [lambda: model.classify_batch([image] * 2000), lambda: model.logits(many)],
+        [lambda: model.classify_batch([jpeg] * 300)],
+        [lambda: vmoe.Model.load(MODEL), lambda: model.classify(PICTURES[0])],
+    ]
+    settled = 0
+    for number in range(ROUNDS):
+        if number == ROUNDS // 4:
+            settled = resident()
+        try:
+            print(f"round {number}", flush=True)
+            loop(works[number % len(works)])
+        except KeyboardInterrupt:
+            pass
+        while True:  # until the parent says that it sends no more signals
+            try:
+                while int(ended.read_text() or -1) < number:
+                    time.sleep(0.0005)
+                break
+            except KeyboardInterrupt:
+                pass
+    grown, same = resident() - settled, np.array_equal(model.logits(many[:2]), expected)
+    model.close()
+    for _ in range(1000):  # a call that was left after a second interrupt ends soon
+        after = held()
+        if after == before:
+            break
+        time.sleep(0.01)
+    print(json.dumps({"same": same, "grown": grown, "before": before, "after": after}), flush=True)
+
+
+class Interrupts(unittest.TestCase):
+    def test_a_long_call_ends(self) -> None:
+        model, token = vmoe.Model.load(MODEL), vmoe.Cancel()
+        self.addCleanup(model.close)
+        image = pixels(model, 1)[0]
+        many = np.ascontiguousarray(np.broadcast_to(image, (50_000, *image.shape)))
+        with spied_library() as spy, self.assertRaises(KeyboardInterrupt):
+            def interrupt() -> None:
+                spy.begun.wait()
+                os.kill(os.getpid(), signal.SIGINT)
+
+            threading.Thread(target=interrupt).start()
+            model.logits(many, vmoe.Options(cancel=token))
+        self.assertEqual(spy.statuses, [vmoe.Status.CANCELLED])
+        self.assertTrue(token.cancelled)
+        self.assertEqual(len(model.run(tensors(model, 1)).logits), 1)
+
+    def test_a_storm(self) -> None:
+        seed = random.randrange(2**32)
+        chance = random.Random(seed)
+        with tempfile.TemporaryDirectory() as folder, self.subTest(seed=seed):
+            ended = pathlib.Path(folder) / "ended"
+            ended.write_text("-1")
+            with subprocess.Popen([sys.executable, "-B", __file__, "child", folder, str(STORM),
+                                   BUILD, MODEL], stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                self.addCleanup(process.kill)
+                for number in range(STORM):
+                    self.assertEqual(process.stdout.readline(), f"round {number}\n")
+                    time.sleep(chance.choice((0, 0.001, 0.02)) * chance.random())
+                    process.send_signal(signal.SIGINT)
+                    if chance.random() < 0.3:  # of one who is impatient
+                        time.sleep(0.001 * chance.random())
+                        process.send_signal(signal.SIGINT)
+                    other = ended.with_suffix(".new")
+                    other.write_text(str(number))
+                    other.rename(ended)
+                last = json.loads(process.stdout.readline())
+            self.assertEqual(process.returncode, 0)
+            self.assertTrue(last["same"])
+            self.assertEqual(last["after"], last["before"])
+            self.assertLess(last["grown"], 16 << 20)  # a leaked model would be 4.5 MB
+
+
+if __name__ == "__main__":
+    if "FOLDER_OF_ROUNDS" in globals():
+        child()
+    else:
+        unittest.main(argv=sys.argv[:1], verbosity=2)
