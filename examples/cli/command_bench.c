@@ -15,6 +15,7 @@
 
 #include "commands.h"
 #include "dial.h"
+#include "interrupt.h"
 #include "json.h"
 #include "open_model.h"
 #include "progress.h"
@@ -264,6 +265,7 @@ static vmoe_status bench_model(struct bench *bench, const char *path, const doub
     if (error->status != VMOE_OK || (warm = time_load(bench, path, error)) < 0.0 ||
         make_images(bench, error) != VMOE_OK)
         return error->status;
+    bench->dial.cancel = interrupt_flag();
     if (!bench->as_json)
         print_head(bench, cold, warm);
     for (size_t i = 0; i < count; i++) {

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "json.h"
 #include "open_model.h"
 #include "paths.h"
@@ -237,6 +238,11 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
     if (job->count > 0 && run_slice(job, &error) != VMOE_OK) {
         const size_t before = job->count;
 
+        progress_hide(&job->progress);
+        if (error.status == VMOE_ERR_CANCELLED) {
+            error_exit(&error);
+            return false;
+        }
         drop_bad_pictures(job);
         if (job->count == before)
             error_exit(&error);
@@ -304,6 +310,7 @@ static int classify(struct job *job, char *const *files, size_t count)
     if (slice > count)
         slice = count;
     job->alone = group == 1;
+    job->dial.cancel = interrupt_flag();
     choose_columns(job, files, count);
     progress_begin(&job->progress, count, "pictures");
     if (make_slice(job, slice, &error) != VMOE_OK)

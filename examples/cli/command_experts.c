@@ -12,6 +12,7 @@
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "labelled.h"
 #include "open_model.h"
 #include "progress.h"
@@ -65,6 +66,7 @@ static vmoe_status count_all(struct survey *survey, vmoe_error *error)
     struct labelled *labelled = &survey->labelled;
     struct progress progress;
 
+    survey->dial.cancel = interrupt_flag();
     progress_begin(&progress, labelled->count, "pictures");
     while (labelled_next(labelled, 1, error) == VMOE_OK && labelled->input.images > 0) {
         vmoe_output output = VMOE_OUTPUT_INIT;

@@ -1,71 +1,33 @@
 /* vmoe import: writes a .vmoe file from a foreign checkpoint. */
-#define _POSIX_C_SOURCE 200809L
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 #include <vmoe.h>
 
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "picture_spec.h"
+#include "progress.h"
 
-/* ---- Progress and interruption -------------------------------------------------------------- */
+#define BYTES_SHOWN 1000000u
 
-/*
- * An interrupted import ends by itself, so that its unfinished file is removed.  Signals that were
- * ignored, as nohup does, remain so.
- */
-static volatile sig_atomic_t interrupted;
+/* ---- Progress ------------------------------------------------------------------------------- */
 
-static void interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
-
-static void catch_interrupts(void)
-{
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction action, before;
-
-    memset(&action, 0, sizeof action);
-    action.sa_handler = interrupt;
-    action.sa_flags = SA_RESTART;
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(signals[i], &action, NULL);
-}
-
-/* A line for people on a terminal that wait for longer than half a second. */
-struct progress {
-    bool terminal, shown;
-    double start;
-    int percent;
+struct watch {
+    struct progress progress;
+    const int32_t *interrupted;
 };
-
-static double now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int on_progress(void *context, uint64_t done, uint64_t total)
 {
-    struct progress *progress = context;
-    const int percent = total > 0 ? (int)(100.0 * (double)done / (double)total) : 0;
+    struct watch *watch = context;
 
-    if (progress->terminal && percent != progress->percent && now() - progress->start > 0.5) {
-        fprintf(stderr, "\rimporting: %3d %%", percent);
-        progress->percent = percent;
-        progress->shown = true;
-    }
-    return interrupted;
+    if (watch->progress.total == 0)
+        progress_begin(&watch->progress, total / BYTES_SHOWN, "MB");
+    progress_show(&watch->progress, done / BYTES_SHOWN);
+    return *(const volatile int32_t *)watch->interrupted;
 }
 
 /* ---- Labels --------------------------------------------------------------------------------- */
@@ -107,7 +69,7 @@ static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, ui
 static vmoe_status import(const char *source, const char *destination, const char *label_path,
                           vmoe_import_options *options, vmoe_error *error)
 {
-    struct progress progress = { isatty(STDERR_FILENO) != 0, false, now(), -1 };
+    struct watch watch = { 0 };
     const uint64_t label_limit = UINT64_C(1) << 30;
     char *target = NULL;
     void *text = NULL;
@@ -125,11 +87,10 @@ static vmoe_status import(const char *source, const char *destination, const cha
         status = file_target(destination, &target, error);
     if (status == VMOE_OK) {
         options->progress = on_progress;
-        options->progress_context = &progress;
-        catch_interrupts();
+        options->progress_context = &watch;
+        watch.interrupted = interrupt_flag();
         status = vmoe_import(source, target, options, error);
-        if (progress.shown)
-            fprintf(stderr, "\r%20s\r", "");
+        progress_hide(&watch.progress);
     }
     free(target);
     free(labels);

@@ -12,6 +12,7 @@
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "open_model.h"
 #include "picture_spec.h"
 
@@ -63,6 +64,7 @@ static vmoe_status find_routes(struct view *view, const vmoe_model *model,
     report.routes = view->routes = calloc(report.routes_length, sizeof *view->routes);
     if (view->routes == NULL)
         return error_set(error, VMOE_ERR_MEMORY, "routes", "no memory for the routes");
+    view->dial.cancel = interrupt_flag();
     input.images = 1;
     input.pictures = picture;
     output.top = &view->top;

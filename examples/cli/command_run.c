@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "npy_file.h"
 #include "open_model.h"
 #include "run_totals.h"
@@ -129,6 +130,7 @@ static vmoe_status run_calls(struct job *job, vmoe_error *error)
 {
     uint64_t rest = job->images.dims[0];
 
+    job->dial.cancel = interrupt_flag();
     do {
         const size_t images =
             job->batch == 0 || job->batch > rest ? (size_t)rest : (size_t)job->batch;

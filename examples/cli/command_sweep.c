@@ -15,6 +15,7 @@
 #include "commands.h"
 #include "dial.h"
 #include "files.h"
+#include "interrupt.h"
 #include "labelled.h"
 #include "open_model.h"
 #include "progress.h"
@@ -357,6 +358,7 @@ static int run(const struct command *self, int argc, char **argv)
         return usage_error("sweep", "--group: expected 'image' or a number of images");
     if (model_open(argv[0], &sweep.model, &sweep.info, &error) != VMOE_OK)
         return error_exit(&error);
+    sweep.dial.cancel = interrupt_flag();
     if (!make_settings(&sweep))
         status = EXIT_USAGE;
     else if (sweep_all(&sweep, &error) != VMOE_OK)

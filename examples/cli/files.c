@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "interrupt.h"
 #include "messages.h"
 
 /* ---- Reading -------------------------------------------------------------------------------- */
@@ -107,6 +108,7 @@ vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *
     size_t room;
     int descriptor;
 
+    interrupt_flag(); /* an unfinished file will be removed */
     file->stream = NULL;
     file->temporary = NULL;
     if (file_target(path, &file->target, error) != VMOE_OK)

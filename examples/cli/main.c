@@ -10,6 +10,7 @@
 #include <vmoe.h>
 
 #include "commands.h"
+#include "interrupt.h"
 
 static const struct command *const commands[] = {
     &command_classify, &command_run,  &command_sweep,  &command_routes,     &command_experts,
@@ -93,5 +94,6 @@ int main(int argc, char **argv)
 {
     const int status = argc > 0 ? dispatch(argc - 1, argv + 1) : dispatch(0, argv);
 
+    interrupt_finish();
     return status == EXIT_WORKED ? finish_output() : status;
 }

@@ -50,7 +50,10 @@ void error_print(const char *where, const char *text)
 
 int error_exit(const vmoe_error *error)
 {
-    error_print(error->where, error->text);
+    if (error->status == VMOE_ERR_CANCELLED)
+        fputs("vmoe: interrupted\n", stderr);
+    else
+        error_print(error->where, error->text);
     return EXIT_FAILED;
 }
 
