@@ -388,8 +388,8 @@ const struct command command_classify = {
         "text, anything else JSON.  What the dial leaves open is as the model file says.  A picture\n"
         "that cannot be read or decoded is reported on stderr and has a line with \"error\" in the\n"
         "JSON, the others are classified all the same, and the exit status is 1.  Only when pictures\n"
-        "share a group, the first bad one ends the command, because the others of its group would be\n"
-        "routed differently without it.",
+        "share a group, the first bad one ends the command, because the others of its group would\n"
+        "be routed differently without it.",
     .example = "vmoe classify model.vmoe holiday/ -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = OPERANDS_ANY,
