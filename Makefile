@@ -260,15 +260,16 @@ deps: ## install the packages that the build and the tests need (Debian)
 
 # ---- Installation -----------------------------------------------------------------------------------
 
-# PREFIX says where; DESTDIR puts the tree aside for packaging; single folders have GNU's names.
+# PREFIX says where; DESTDIR puts the tree aside for packaging; single folders have GNU's names, which
+# may be in capitals, too.
 PREFIX ?= /usr/local
 prefix ?= $(PREFIX)
-bindir ?= $(prefix)/bin
-libdir ?= $(prefix)/lib
-includedir ?= $(prefix)/include
-datadir ?= $(prefix)/share
-mandir ?= $(datadir)/man
-docdir ?= $(datadir)/doc/libvmoe
+bindir ?= $(or $(BINDIR),$(prefix)/bin)
+libdir ?= $(or $(LIBDIR),$(prefix)/lib)
+includedir ?= $(or $(INCLUDEDIR),$(prefix)/include)
+datadir ?= $(or $(DATADIR),$(prefix)/share)
+mandir ?= $(or $(MANDIR),$(datadir)/man)
+docdir ?= $(or $(DOCDIR),$(datadir)/doc/libvmoe)
 pkgconfigdir ?= $(libdir)/pkgconfig
 cmakedir ?= $(libdir)/cmake/vmoe
 completionsdir ?= $(datadir)/bash-completion/completions
@@ -294,17 +295,13 @@ INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
 	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
 
-# Programs find a library of the system's own folders by the loader's cache, which root can renew.
-TELL_LOADER = case '$(DESTDIR)$(prefix)' in /usr | /usr/local) \
-	[ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig ;; esac
+INSTALL_TREE = DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' LIBDIR='$(libdir)' sh examples/packaging/install.sh
 
 .PHONY: install uninstall
 install: all stage ## install library, command and manuals below DESTDIR and PREFIX
-	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh install $(INSTALLED)
-	@$(TELL_LOADER)
+	@$(INSTALL_TREE) install $(INSTALLED)
 uninstall: ## remove what install put there
-	@DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' sh examples/packaging/install.sh uninstall $(INSTALLED)
-	@$(TELL_LOADER)
+	@$(INSTALL_TREE) uninstall $(INSTALLED)
 
 include $(wildcard tests/*/*.mk examples/*/*.mk)
 

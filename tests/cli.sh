@@ -111,6 +111,7 @@ for c in import info verify classify run sweep routes experts bench preprocess c
     expect 0 "help $c" help $c
     prints "^Usage: vmoe $c"
     prints "^  vmoe $c"
+    check "  no line is wider than 90 columns" awk 'length > 90 { exit 1 }' out
     cp out help.out
     expect 0 "$c --help" $c --help
     check "  it says the same as help $c" cmp out help.out

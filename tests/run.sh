@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs test programs one after the other and adds up what they counted.  Each argument is a command.
 # A program that ends badly without having counted a failure counts as one.  The last line is
-# "N passed, N failed[, N skipped]", and the exit status is 1 if anything failed.
+# "N passed, N failed, N skipped", and the exit status is 1 if anything failed.
 passed=0 failed=0 skipped=0
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
@@ -38,9 +38,5 @@ for command in "$@"; do
 done
 
 echo
-if [ "$skipped" -gt 0 ]; then
-    echo "$passed passed, $failed failed, $skipped skipped"
-else
-    echo "$passed passed, $failed failed"
-fi
+echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

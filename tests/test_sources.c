@@ -417,6 +417,8 @@ static void a_missing_file_is_an_io_error_that_names_it(void **state)
     assert_int_equal(vmoe_shards_open(scratch_path("none"), &vmoe_memory_default, &source, &error),
                      VMOE_ERR_IO);
     assert_non_null(strstr(error.where, "none.index"));
+    assert_non_null(strstr(error.text, "No such file"));
+    assert_non_null(strstr(error.text, "the prefix of PREFIX.index"));
     assert_int_equal(vmoe_npz_open(scratch_path("none.npz"), &vmoe_memory_default, &source, &error),
                      VMOE_ERR_IO);
     assert_non_null(strstr(error.where, "none.npz"));

@@ -394,8 +394,9 @@ const struct command command_classify = {
         "An IMAGE is a file, a folder whose JPEG files are taken, or - for stdin.  A terminal gets\n"
         "text, anything else JSON.  What the dial leaves open is as the model file says.  A picture\n"
         "that cannot be read or decoded is reported on stderr and has a line with \"error\" in the\n"
-        "JSON, the others are classified all the same, and the exit status is 1.  Only when pictures share a group, the first bad one ends the command,\n"
-        "because the others of its group would be routed differently without it.",
+        "JSON, the others are classified all the same, and the exit status is 1.  Only when pictures\n"
+        "share a group, the first bad one ends the command, because the others of its group would\n"
+        "be routed differently without it.",
     .example = "vmoe classify model.vmoe holiday/ -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = OPERANDS_ANY,

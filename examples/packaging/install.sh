@@ -3,7 +3,7 @@
 #
 # An ENTRY is MODE:SOURCE:TARGET, or link:TEXT:TARGET for a symbolic link.  Uninstalling also removes
 # the folders that are empty then, but neither $DESTDIR, nor $PREFIX as such, nor what every system
-# has in /usr/local.
+# has in /usr/local.  The loader hears of a library that comes to $LIBDIR or goes.
 set -eu
 verb=$1
 shift
@@ -33,6 +33,14 @@ take() { # TARGET
     done
 }
 
+# Programs find a library of the system's own folders by the loader's cache, which root can renew.
+tell_loader() {
+    case $DESTDIR$LIBDIR/ in
+    /lib/* | /lib64/* | /usr/lib/* | /usr/lib64/* | /usr/local/lib/* | /usr/local/lib64/*)
+        [ "$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig ;;
+    esac
+}
+
 for entry; do
     mode=${entry%%:*}
     target=${entry##*:}
@@ -43,3 +51,4 @@ for entry; do
     uninstall) take "$target" ;;
     esac
 done
+tell_loader

@@ -321,12 +321,19 @@ vmoe_status vmoe_shards_read_index(struct vmoe_shards *shards, vmoe_error *error
         .leaves = VMOE_LIST(struct vmoe_shards_leaf, shards->allocator),
     };
     struct vmoe_file file = VMOE_FILE_CLOSED;
+    vmoe_error reason = VMOE_ERROR_INIT;
     vmoe_status status;
 
     strcpy(shards->path, shards->prefix);
     strcat(shards->path, ".index");
-    status = vmoe_file_open(shards->path, &file, error);
-    if (status == VMOE_OK)
+    /* Whatever has another name than .npz comes here, folders of other programs too. */
+    status = vmoe_file_open(shards->path, &file, &reason);
+    if (status != VMOE_OK)
+        vmoe_fail(error, status, shards->path,
+                  "%s; a source is an .npz file, or the prefix of PREFIX.index and "
+                  "PREFIX.data-00000-of-0000N, and no Orbax folder",
+                  reason.text);
+    else
         status = read_document(&index, &file, error);
     vmoe_file_close(&file);
     if (status == VMOE_OK)

@@ -1,16 +1,17 @@
 #!/bin/sh
-# check_deb.sh: the Debian packages are installed below a folder of their own, a user's program is
-# built against them and answers as the packaged command, and purging them leaves nothing.
+# check_deb.sh: the Debian packages are installed below a folder of their own, programs of users are
+# built against them and answer as the packaged command, and purging them leaves nothing.
 #
 # --force-depends, because the packages they need are not in that folder but on the machine.
 root=$PWD/build/deb/root
-model=examples/demo/fashion-mnist.vmoe
-picture=examples/demo/pictures/bag.jpg
 triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
-libdir=$root/usr/lib/$triplet
-work=build/deb
+tree=$root/usr
+libdir=$tree/lib/$triplet
+work=$PWD/build/deb/check
 # shellcheck source=tests/checks.sh
 . tests/checks.sh
+# shellcheck source=tests/consumers/consumers.sh
+. tests/consumers/consumers.sh
 
 package_tool() {
     dpkg --root="$root" --force-not-root --force-depends --force-script-chrootless \
@@ -26,25 +27,18 @@ nothing_left() {
     [ -z "$(files)" ]
 }
 
-answers() {
-    "$root/usr/bin/vmoe" classify --json --top 3 $model $picture | grep -o '"index": [^}]*' \
-        >build/deb/expected
-    [ "$(wc -l <build/deb/expected)" = 3 ] &&
-        LD_LIBRARY_PATH=$libdir build/deb/classify $model $picture | cmp - build/deb/expected
-}
-
 export PKG_CONFIG_LIBDIR="$libdir/pkgconfig:/usr/lib/$triplet/pkgconfig"
 export PKG_CONFIG_SYSROOT_DIR="$root"
-rm -rf "$root"
-mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates"
+rm -rf "$root" "$work"
+mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates" "$work"
 touch "$root/var/lib/dpkg/status"
 
 check "install" package_tool --install build/deb/libvmoe0_*.deb build/deb/libvmoe-dev_*.deb \
     build/deb/vmoe-tools_*.deb
-# shellcheck disable=SC2046
-check "compile" cc tests/consumers/classify.c -o build/deb/classify \
-    $(pkg-config --cflags --libs libvmoe)
-check "run" answers
+check "the packaged command classifies" command_classifies
+with_pkg_config
+with_cmake
+with_meson
 check "purge" package_tool --purge vmoe-tools libvmoe-dev libvmoe0
 check "nothing is left" nothing_left
 

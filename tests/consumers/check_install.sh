@@ -49,7 +49,7 @@ nothing_left() { # TREE
 }
 
 stage() { # TARGET
-    make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "libdir=/usr/$multiarch"
+    make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "LIBDIR=/usr/$multiarch"
 }
 
 multiarch=lib/some-linux-gnu
@@ -68,14 +68,29 @@ check "... leaves nothing" nothing_left "$staged"
 tree=$work/tree
 mkdir -p "$tree/share/man/man1"
 touch "$tree/share/man/man1/other.1"
-check "a lower-case prefix installs as well" make_quietly install prefix="$tree"
+check "lower-case names install as well" make_quietly install prefix="$tree" libdir="$tree/lib64"
 rm "$tree/share/man/man1/other.1"
-check "everything is in its place" expect lib "$tree"
+check "everything is in its place" expect lib64 "$tree"
+
+# A loader's cache that is not the system's.
+mkdir "$work/bin"
+printf '#!/bin/sh\necho 0\n' >"$work/bin/id"
+printf '#!/bin/sh\necho told\n' >"$work/bin/ldconfig"
+chmod +x "$work"/bin/*
+
+loader() { # DESTDIR LIBDIR
+    DESTDIR=$1 LIBDIR=$2 PREFIX=/usr PATH=$work/bin:$PATH sh examples/packaging/install.sh install
+}
+
+check "the loader hears of /usr/lib" [ "$(loader "" /usr/lib)" = told ]
+check "... and of /usr/$multiarch" [ "$(loader "" /usr/$multiarch)" = told ]
+check "... not of other folders" [ -z "$(loader "" /opt/lib)$(loader "" /usr/libexec)" ]
+check "... nor of what is set aside" [ -z "$(loader "$staged" /usr/lib)" ]
 
 # ---- Contents ----
 
 soname() {
-    readelf -d "$tree/lib/libvmoe.so" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p'
+    readelf -d "$tree/lib64/libvmoe.so" | sed -n 's/.*SONAME.*\[\(.*\)\].*/\1/p'
 }
 
 commands() {
@@ -132,7 +147,7 @@ check "mandoc has nothing against the pages" pages_are_clean
 check "completion knows what the command knows" bash tests/consumers/completion.bash "$tree"
 check "the second reader reads" reader_agrees
 
-check "uninstall" make_quietly uninstall prefix="$tree"
+check "uninstall" make_quietly uninstall prefix="$tree" libdir="$tree/lib64"
 check "... leaves nothing" nothing_left "$tree"
 
 summary

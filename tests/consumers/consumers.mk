@@ -16,4 +16,5 @@ check-meson: all ## the same for a user's Meson project
 check-dist: dist ## the tarball builds without git, and makes the same tarball again
 	@sh tests/run.sh "sh tests/consumers/check_dist.sh"
 check-deb: deb ## install the Debian packages below build/deb, use them, and purge them
+	@$(INSTALL_PACKAGES) g++ cmake pkg-config meson
 	@sh tests/run.sh "sh tests/consumers/check_deb.sh"
