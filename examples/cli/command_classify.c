@@ -391,12 +391,12 @@ const struct command command_classify = {
     .operands = "FILE IMAGE...",
     .summary = "Shows the most probable classes of JPEG pictures",
     .notes =
-        "An IMAGE is a file, a folder whose JPEG files are taken, or - for stdin.  A terminal gets\n"
-        "text, anything else JSON.  What the dial leaves open is as the model file says.  A picture\n"
-        "that cannot be read or decoded is reported on stderr and has a line with \"error\" in the\n"
-        "JSON, the others are classified all the same, and the exit status is 1.  Only when pictures\n"
-        "share a group, the first bad one ends the command, because the others of its group would\n"
-        "be routed differently without it.",
+        "An IMAGE is a file, a folder whose JPEG files are taken, or - for stdin.  A terminal\n"
+        "gets text, anything else JSON.  What the dial leaves open is as the model file says.  A\n"
+        "picture that cannot be read or decoded is reported on stderr and has a line with \"error\"\n"
+        "in the JSON, the others are classified all the same, and the exit status is 1.  Only\n"
+        "when pictures share a group, the first bad one ends the command, because the others of\n"
+        "its group would be routed differently without it.",
     .example = "vmoe classify model.vmoe holiday/ -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = OPERANDS_ANY,
