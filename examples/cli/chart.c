@@ -11,6 +11,12 @@
 
 static const char *const dashes[] = { NULL, "7 3", "2 3", "9 3 2 3" };
 
+/* The same colour comes back after eight series, then with the next shape and dash. */
+static unsigned form_of(unsigned number)
+{
+    return (number + number / 8) % 4;
+}
+
 void chart_extend(struct chart_axis *axis, double value)
 {
     if (axis->low > axis->high)
@@ -87,10 +93,10 @@ void chart_series(const struct chart *chart, const double *points, size_t count,
                                  place_x(chart, points[2 * i + 2]),
                                  place_y(chart, points[2 * i + 3]) };
 
-        svg_path(chart->stream, line, 2, svg_colour(number), 2, dashes[number % 4]);
+        svg_path(chart->stream, line, 2, svg_colour(number), 2, dashes[form_of(number)]);
     }
     for (size_t i = 0; i < count; i++)
-        svg_marker(chart->stream, number, place_x(chart, points[2 * i]),
+        svg_marker(chart->stream, form_of(number), place_x(chart, points[2 * i]),
                    place_y(chart, points[2 * i + 1]), svg_colour(number),
                    titles != NULL ? titles[i] : NULL);
 }
@@ -99,7 +105,7 @@ void chart_legend(const struct chart *chart, double x, double y, unsigned number
 {
     const double line[4] = { x, y, x + 34, y };
 
-    svg_path(chart->stream, line, 2, svg_colour(number), 2, dashes[number % 4]);
-    svg_marker(chart->stream, number, x + 17, y, svg_colour(number), NULL);
+    svg_path(chart->stream, line, 2, svg_colour(number), 2, dashes[form_of(number)]);
+    svg_marker(chart->stream, form_of(number), x + 17, y, svg_colour(number), NULL);
     svg_text(chart->stream, x + 42, y + 4, "start", TEXT, name);
 }

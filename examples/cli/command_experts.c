@@ -21,6 +21,7 @@
 #define CLASSES_MAX 40u /* columns of a map */
 #define CELL 18.0
 #define TEXT 11.0
+#define NAME_BYTES 28u /* of a class */
 
 struct survey {
     vmoe_options dial;
@@ -137,14 +138,21 @@ static double largest_share(const struct survey *survey)
     return most;
 }
 
+/* Long ones end with an ellipsis; the table has them whole. */
 static void class_name(const struct survey *survey, uint32_t class, char name[64])
 {
     const char *label = vmoe_label(survey->model, class);
+    size_t bytes = strlen(label);
 
-    if (label != NULL && label[0] != '\0')
-        snprintf(name, 64, "%.28s", label);
-    else
+    if (bytes == 0) {
         snprintf(name, 64, "%u", class);
+    } else if (bytes <= NAME_BYTES) {
+        snprintf(name, 64, "%s", label);
+    } else {
+        for (bytes = NAME_BYTES; bytes > 0 && ((unsigned char)label[bytes] & 0xc0) == 0x80; bytes--)
+            continue;
+        snprintf(name, 64, "%.*s\xe2\x80\xa6", (int)bytes, label);
+    }
 }
 
 static void draw_map(const struct survey *survey, FILE *stream, uint32_t layer, uint32_t block,
@@ -217,7 +225,7 @@ static void write_map(const struct survey *survey, FILE *stream)
         images += survey->images[c];
     svg_open(stream, page, 60 + down * height + 60);
     snprintf(title, sizeof title, "Which experts take the tokens of each class (%" PRIu64
-                                  " pictures)", images);
+                                  " picture%s)", images, images == 1 ? "" : "s");
     svg_text(stream, 20, 28, "start", 15, title);
     for (uint32_t block = 0; block < survey->info.layers; block++)
         if (survey->info.moe[block]) {

@@ -174,6 +174,13 @@ static void paint_panel(struct view *view, uint32_t number, uint32_t block)
 
 /* ---- The whole picture ---------------------------------------------------------------------- */
 
+/* The longest text of all, but for panels side by side. */
+static const char *legend_title(const struct view *view)
+{
+    return view->picks > 1 ? "experts, first choice left, last choice right"
+                           : "experts of the patches, one for each";
+}
+
 /* Numbers are clear in a square of this size. */
 static void paint_legend(struct view *view, double top)
 {
@@ -182,9 +189,7 @@ static void paint_legend(struct view *view, double top)
     char text[160], priority[WORD_BYTES];
     double y = top;
 
-    canvas_text(&view->canvas, MARGIN, y, LETTERS, ink,
-                view->picks > 1 ? "experts, first choice left, last choice right"
-                                : "experts");
+    canvas_text(&view->canvas, MARGIN, y, LETTERS, ink, legend_title(view));
     y += 22;
     for (uint32_t e = 0; e < view->info->experts; e++)
         paint_choice(view, (int)e, MARGIN + 44.0 * (e % in_row), y + 30.0 * (e / in_row), 38, 24);
@@ -215,7 +220,7 @@ static vmoe_status paint(struct view *view, vmoe_error *error)
     rows = (info->moe_layers + view->columns - 1) / view->columns;
     side = view->scale * info->image_size;
     width = MARGIN + view->columns * (side + MARGIN);
-    width = width < 480 ? 480 : width;
+    width = (uint32_t)fmax(width, 2 * MARGIN + canvas_text_width(LETTERS, legend_title(view)));
     if (canvas_make(&view->canvas, width,
                     MARGIN + rows * (side + MARGIN + TITLE) + legend_height(view, width),
                     error) != VMOE_OK)

@@ -238,6 +238,10 @@ static void draw_chart(const struct sweep *sweep, FILE *stream, int against, dou
         chart_extend(&chart.x, unit * abscissa(s, against));
         chart_extend(&chart.y, percent(s->correct, s->images));
     }
+    if (chart.y.low == chart.y.high) {
+        chart_extend(&chart.y, fmax(chart.y.low - 1.0, 0.0));
+        chart_extend(&chart.y, fmin(chart.y.high + 1.0, 100.0));
+    }
     chart_axes(&chart);
     for (size_t i = 0; i < sweep->count; i++)
         if (i == 0 || !same_series(&sweep->settings[i - 1], &sweep->settings[i]))
@@ -271,8 +275,8 @@ static void write_curve(const struct sweep *sweep, FILE *stream)
     char title[160];
 
     svg_open(stream, 1080, 420);
-    snprintf(title, sizeof title, "%" PRIu64 " pictures: accuracy against work and time",
-             sweep->settings[0].images);
+    snprintf(title, sizeof title, "%" PRIu64 " picture%s: accuracy against work and time",
+             sweep->settings[0].images, sweep->settings[0].images == 1 ? "" : "s");
     svg_text(stream, 74, 28, "start", 16, title);
     draw_chart(sweep, stream, 0, 74);
     draw_chart(sweep, stream, 1, 500);

@@ -3,6 +3,7 @@
 # other commands, their pictures are pictures, and mistakes are told.
 vmoe=$PWD/$1 model=$PWD/$2 python=$3
 pictures=$PWD/examples/demo/pictures
+gap=$PWD/tests/data/golden/models/gap/model # 9 classes, a single block with experts
 work=$PWD/${1%/*}/command
 # shellcheck source=tests/checks.sh
 . tests/checks.sh
@@ -129,6 +130,15 @@ check "... of no picture" refuses 1 "not a JPEG file" routes "$model" data/Bag.j
 check "... with too many experts" refuses 1 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
 check "... leaves nothing then" [ ! -e none.jpg ]
 
+"$vmoe" import "$gap" -o gap.vmoe
+for k in 1 2; do
+    "$vmoe" routes gap.vmoe "$pictures/bag.jpg" -o narrow.ppm -K $k
+    check "... no text of a narrow picture is cut off, K = $k" "$python" -c "
+head, size, depth, pixels = open('narrow.ppm', 'rb').read().split(b'\n', 3)
+width, height = map(int, size.split())
+assert all(pixels[3 * (width * (y + 1) - 12):3 * width * (y + 1)] == b'\xff' * 36 for y in range(height))"
+done
+
 # ---- experts ----
 
 rm data/Bag.jpg
@@ -156,6 +166,19 @@ import xml.etree.ElementTree as t
 cells = [e for e in t.parse('experts.svg').getroot() if len(e) and 'expert' in e[0].text]
 assert len(cells) == 3 * 8 * 10, len(cells)"
 check "... without data" refuses 2 "data is missing" experts "$model"
+
+for i in 1 2 3 4 5 6 7 8 9; do
+    printf '%.*sein l\303\244ngerer Name, \303\274ber den Rand hinaus\n' $i xxxxxxxxx
+    mkdir -p long/$((i - 1))
+    cp "$pictures/bag.jpg" long/$((i - 1))
+done >long.txt
+"$vmoe" import "$gap" -o long.vmoe --labels long.txt
+"$vmoe" experts long.vmoe --data long -o long.svg
+check "names that are too long are cut between letters" "$python" -c "
+import xml.etree.ElementTree as t
+texts = [e.text for e in t.parse('long.svg').iter() if e.tag.endswith('text')]
+names = [text for text in texts if text.endswith('\u2026')]
+assert len(names) == 9 and all(name.lstrip('x').startswith('ein l\u00e4ngerer Name') for name in names), names"
 
 # ---- bench ----
 
