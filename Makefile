@@ -231,11 +231,12 @@ check-asan-run: deps
 
 # The tests that have more than one thread; the others only take long.
 TSAN_TESTS := $(addprefix $(BUILD)/tests/test_,determinism calls memory results linear tiles)
-check-tsan: ## the tests with threads under ThreadSanitizer (4 minutes)
+TSAN_EXAMPLES := $(addprefix $(BUILD)/,vmoe minimal classify_folder hold_deadline)
+check-tsan: ## the tests and examples with threads under ThreadSanitizer (5 minutes)
 	$(MAKE) CONFIG=tsan check-tsan-run
 check-tsan-run: deps
-	$(Q)$(MAKE) --no-print-directory $(STATIC) $(TSAN_TESTS)
-	@sh tests/run.sh $(TSAN_TESTS:%="%")
+	$(Q)$(MAKE) --no-print-directory $(STATIC) $(TSAN_TESTS) $(TSAN_EXAMPLES)
+	@sh tests/run.sh $(TSAN_TESTS:%="%") "sh tests/examples/check_examples.sh $(BUILD) $(DEMO_MODEL)"
 
 # ---- What the build needs ---------------------------------------------------------------------------
 

@@ -162,11 +162,12 @@ static long run_pool(struct pool *pool, long wanted, const char *folder, struct 
 /* The threads that were asked for, or one for each CPU; 0 if that is no number of threads. */
 static long count_threads(const char *text)
 {
-    const long count = text != NULL ? strtol(text, NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+    char *end = NULL;
+    const long count = text != NULL ? strtol(text, &end, 10) : sysconf(_SC_NPROCESSORS_ONLN);
 
     if (text == NULL)
         return count < 1 ? 1 : count > THREADS_MOST ? THREADS_MOST : count;
-    return count < 1 || count > THREADS_MOST ? 0 : count;
+    return *end != '\0' || count < 1 || count > THREADS_MOST ? 0 : count;
 }
 
 static int complain(const char *where, const char *text)

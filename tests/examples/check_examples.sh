@@ -63,4 +63,14 @@ check "... the class of a line" grep -q "Bag$" "$work/lines"
 check "... and a line" grep -q "^/nowhere.jpg.error" "$work/lines"
 check "... a missing model" refuses "nowhere" "$build/hold_deadline" /nowhere.vmoe 5
 
+usage() { # PROGRAM ARGUMENT...
+    "$@" >"$work/out" 2>"$work/error" </dev/null
+    [ $? -eq 2 ] && [ ! -s "$work/out" ] && grep -q '^usage: ' "$work/error"
+}
+
+for number in 0 -1 5x inf nan 1e12 ''; do
+    check "hold_deadline: '$number' is no time" usage "$build/hold_deadline" "$model" "$number"
+    check "classify_folder: '$number' is no number" usage "$build/classify_folder" "$model" "$work/folder" "$number"
+done
+
 summary
