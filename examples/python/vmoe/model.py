@@ -241,7 +241,9 @@ def _interruptible(call: Callable[[], None], flag: ctypes.c_int32) -> None:
 
     try:
         _thread.start_new_thread(work, ())
-        done.acquire()
+        # A signal may come just before the wait, or be given to another thread: it ends no wait.
+        while not done.acquire(timeout=0.05):
+            pass
     except BaseException:
         flag.value = 1
         while steps == ["begun"]:
