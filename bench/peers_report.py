@@ -1,9 +1,9 @@
 """Makes the tables and the figure of peers.py out of the measurements that it wrote.
 
-    peers_report.py TSV... [--readme README.md] [--svg peers.svg]
+    peers_report.py TSV... [--machine NAME --readme README.md --svg peers-NAME.svg]
 
 Of several files the later one counts where both have a row.  In the README the text between the
-two marks is replaced.
+two marks of that machine is replaced.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import statistics
 import textwrap
 from xml.sax.saxutils import escape
 
-MARKS = "<!-- peers: written by peers_report.py -->", "<!-- peers: end -->"
+MARKS = "<!-- peers {}: written by peers_report.py -->", "<!-- peers {}: end -->"
 NAMES = {"s32": "S/32@224", "s32-384": "S/32@384", "b16": "B/16@224", "b16-384": "B/16@384",
          "l16": "L/16@224", "moe-s32": "V-MoE-S/32@224", "moe-b16": "V-MoE-B/16@224"}
 DENSE = ("s32", "s32-384", "b16", "b16-384")
@@ -251,8 +251,8 @@ def conditions(rows):
     return textwrap.fill(text, 104, break_long_words=False, break_on_hyphens=False)
 
 
-def markdown(rows):
-    yield "![times of all contenders](peers.svg)"
+def markdown(rows, svg):
+    yield f"![times of all contenders]({svg.name})"
     yield ""
     yield conditions(rows)
     for text, lines in (
@@ -265,12 +265,15 @@ def markdown(rows):
         yield from ("", text, "", *lines)
 
 
-def write_readme(path, rows):
+def write_readme(path, machine, svg, rows):
     text = path.read_text(encoding="utf-8")
-    before, rest = text.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    body = "\n".join(markdown(rows))
-    path.write_text(f"{before}{MARKS[0]}\n{body}\n{MARKS[1]}{after}", encoding="utf-8")
+    begin, end = (mark.format(machine) for mark in MARKS)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise SystemExit(f"{path}: expected one line '{begin}' and one '{end}'")
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    body = "\n".join(markdown(rows, svg))
+    path.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
 
 
 # ---- The figure ----------------------------------------------------------------------------------
@@ -365,18 +368,20 @@ def write_svg(path, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tsv", type=pathlib.Path, nargs="+")
+    parser.add_argument("--machine", help="whose part of the README it is")
     parser.add_argument("--readme", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path)
     words = parser.parse_args()
+    if len({words.machine is None, words.readme is None, words.svg is None}) != 1:
+        parser.error("--machine, --readme and --svg go together")
     found = {}
     for path in words.tsv:
         for row in read_tsv(path):
             found[(*key_of(row), row["contender"])] = row
     rows = list(found.values())
     print_verdicts(rows)
-    if words.readme:
-        write_readme(words.readme, rows)
-    if words.svg:
+    if words.machine:
+        write_readme(words.readme, words.machine, words.svg, rows)
         write_svg(words.svg, rows)
 
 
