@@ -36,7 +36,8 @@
  *         if (vmoe_load_file(file, NULL, &model, &error) == VMOE_OK &&
  *             vmoe_classify_jpeg(model, jpeg, bytes, &options, top, 3, &error) == VMOE_OK)
  *             for (int i = 0; i < 3; i++)
- *                 printf("%5.1f %%  %s\n", 100.0 * top[i].probability, top[i].label);
+ *                 printf("%5.1f %%  %u %s\n", 100.0 * top[i].probability, top[i].index,
+ *                        top[i].label);
  *         else
  *             fprintf(stderr, "%s: %s\n", error.where, error.text);
  *         vmoe_free(model);

@@ -114,7 +114,8 @@ static size_t print(struct pool *pool, size_t picture, const char *name)
         printf("%s\terror\t%s\n", name, slot->error.text);
         return 1;
     }
-    printf("%s\t%s\t%.9g\n", name, slot->best.label, (double)slot->best.probability);
+    printf("%s\t%u\t%s\t%.9g\n", name, slot->best.index, slot->best.label,
+           (double)slot->best.probability);
     return 0;
 }
 

@@ -63,8 +63,8 @@ static int answer(struct service *service, const char *path)
     }
     seconds = now() - begin;
     deadline_learn(&service->deadline, rung, seconds);
-    printf("%s\t%.3f\t%.3f\t%s\t%s\n", path, service->deadline.rungs[rung].capacity,
-           1e3 * seconds, seconds <= service->seconds ? "in time" : "late", best.label);
+    printf("%s\t%.3f\t%.3f\t%s\t%u\t%s\n", path, service->deadline.rungs[rung].capacity,
+           1e3 * seconds, seconds <= service->seconds ? "in time" : "late", best.index, best.label);
     free(jpeg);
     return 0;
 }

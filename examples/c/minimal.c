@@ -22,7 +22,7 @@ int main(int argc, char **argv)
     }
     if (vmoe_load_file(argv[1], NULL, &model, &error) == VMOE_OK &&
         vmoe_classify_jpeg(model, jpeg, bytes, NULL, &best, 1, &error) == VMOE_OK)
-        printf("%s (%.1f %%)\n", best.label, 100.0 * (double)best.probability);
+        printf("%u %s (%.1f %%)\n", best.index, best.label, 100.0 * (double)best.probability);
     else
         fprintf(stderr, "%s: %s\n", error.where, error.text);
     vmoe_free(model);

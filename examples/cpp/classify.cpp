@@ -31,7 +31,7 @@ int main(int count, char **arguments)
             return complain(top.error());
         std::printf(capacity == 0.0 ? "the model's own C:\n" : "C = %.1f:\n", capacity);
         for (const vmoe_class &c : *top)
-            std::printf("%12.9f %s\n", static_cast<double>(c.probability), c.label);
+            std::printf("%12.9f %u %s\n", static_cast<double>(c.probability), c.index, c.label);
     }
     return 0;
 }

@@ -49,7 +49,7 @@ check 'classify is built and runs' example classify "$picture"
 check '... and says what is on the picture, twice' [ "$(grep -c Bag "$work/classify.out")" = 2 ]
 check 'many_threads is built and runs' example many_threads examples/demo/pictures/*.jpg "$model"
 "$build/vmoe" classify --json --top 1 "$model" examples/demo/pictures/*.jpg |
-    sed 's|.*"file": "\([^"]*\)".*"label": "\([^"]*\)".*|\1: \2|' >"$work/expected"
+    sed 's|.*"file": "\([^"]*\)".*"index": \([0-9]*\), "label": "\([^"]*\)".*|\1: \2 \3|' >"$work/expected"
 head -n 10 "$work/many_threads.out" >"$work/lines"
 check '... and says what the command says' cmp "$work/lines" "$work/expected"
 check '... and that a file is no picture' grep -q "^$model: .*JPEG" "$work/many_threads.out"

@@ -9,7 +9,7 @@ pictures=examples/demo/pictures
 . tests/checks.sh
 
 minimal_says_the_class() {
-    "$build/minimal" "$model" $pictures/bag.jpg | grep -q '^Bag (9[0-9.]* %)$'
+    "$build/minimal" "$model" $pictures/bag.jpg | grep -q '^8 Bag (9[0-9.]* %)$'
 }
 
 refuses() { # WORDS PROGRAM...: the status is 1 and the error has these words
@@ -25,7 +25,7 @@ cp $pictures/*.jpg "$work/folder"
 printf 'no picture' >"$work/folder/broken.JPEG"
 printf 'ignored' >"$work/folder/notes.txt"
 "$build/vmoe" classify --json --top 1 "$model" $pictures/*.jpg |
-    sed 's|.*"file": "[^"]*/\([^"]*\)".*"label": "\([^"]*\)", "probability": \([0-9.e-]*\).*|\1\t\2\t\3|' |
+    sed 's|.*"file": "[^"]*/\([^"]*\)".*"index": \([0-9]*\), "label": "\([^"]*\)", "probability": \([0-9.e-]*\).*|\1\t\2\t\3\t\4|' |
     sort >"$work/command"
 
 check "minimal" minimal_says_the_class
@@ -59,7 +59,7 @@ hold 0.0001 | cmp - "$work/expected"
 result $? "... without any it stays at the least"
 printf '%s\n/nowhere.jpg\n' $pictures/bag.jpg | "$build/hold_deadline" "$model" 1000000 >"$work/lines"
 result $((! ($? == 1))) "... a path that cannot be read is told by the status"
-check "... the class of a line" grep -q "Bag$" "$work/lines"
+check "... the class of a line" grep -q "8.Bag$" "$work/lines"
 check "... and a line" grep -q "^/nowhere.jpg.error" "$work/lines"
 check "... a missing model" refuses "nowhere" "$build/hold_deadline" /nowhere.vmoe 5
 

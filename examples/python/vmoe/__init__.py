@@ -3,7 +3,7 @@
     import vmoe
     with vmoe.Model.load("model.vmoe") as model:
         for c in model.classify("picture.jpg", vmoe.Options(capacity=0.5, priority="bpr-max")):
-            print(f"{c.probability:6.1%}  {c.label}")
+            print(f"{c.probability:6.1%}  {c.index} {c.label}")
 
 A model may be used by any number of threads at once; calls release the GIL.
 """

@@ -10,7 +10,7 @@ fn line(model: &Model, path: &str) -> Result<String, String> {
     let jpeg = std::fs::read(path).map_err(|error| error.to_string())?;
     let top = model.classify_jpeg(&jpeg, 1, &options).map_err(|error| error.to_string())?;
 
-    Ok(format!("{}\t{}", top[0].label, top[0].probability))
+    Ok(format!("{}\t{}\t{}", top[0].index, top[0].label, top[0].probability))
 }
 
 fn main() -> Result<(), vmoe::Error> {
