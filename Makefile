@@ -20,7 +20,9 @@ ifdef CI
 WARNINGS += -Werror
 endif
 
-CFLAGS_release := -O3 -g -DNDEBUG
+# A packager may have a wish of his own.
+FORTIFIED := $(if $(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+CFLAGS_release := -O3 -g -DNDEBUG $(FORTIFIED)
 CFLAGS_debug := -O0 -g
 CFLAGS_asan := -O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined,float-cast-overflow \
 	-fno-sanitize-recover=all
@@ -30,7 +32,7 @@ CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 # sources give the same bytes in every folder: its name, which a shell would give by a link, is left out.
 export PWD := $(CURDIR)
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
-	"-ffile-prefix-map=$(CURDIR)=." -D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
+	-fstack-protector-strong "-ffile-prefix-map=$(CURDIR)=." -D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
 ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
 # JPEG=no builds without libjpeg: pixels and tensors work, JPEG files are refused.
 JPEG ?= yes

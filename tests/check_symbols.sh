@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_symbols.sh LIBRARY.a LIBRARY.so MAP: every global of the static library begins with vmoe_, the
-# shared one exports exactly the names of the map, and neither can print, exit, abort or read the
-# environment, nor tells in which folder it was built.
+# shared one exports exactly the names of the map, is bound at the start and guards its stacks, and
+# neither can print, exit, abort or read the environment, nor tells in which folder it was built.
 static=$1 shared=$2 map=$3
 passed=0 failed=0
 right() { passed=$((passed + 1)); }
@@ -21,6 +21,10 @@ if [ "$declared" = "$listed" ]; then right; else wrong "declared in vmoe.h: $dec
 forbidden=$(nm -D --undefined-only "$shared" | awk '{sub(/@.*/, "", $2); print $2}' |
     grep -xE 'exit|_exit|_Exit|abort|raise|signal|sigaction|printf|fprintf|vfprintf|puts|putchar|perror|system|getenv|secure_getenv|setlocale|rand|srand|setenv|umask|chdir')
 if [ -z "$forbidden" ]; then right; else wrong "$shared refers to: $forbidden"; fi
+
+bound=$(readelf -d "$shared" | grep -c BIND_NOW)
+guarded=$(nm -D --undefined-only "$shared" | grep -c __stack_chk_fail)
+if [ "$bound" -gt 0 ] && [ "$guarded" -gt 0 ]; then right; else wrong "$shared is built without guards"; fi
 
 telling=$(grep -lF "$PWD" "$static" "$shared")
 if [ -z "$telling" ]; then right; else wrong "$PWD is named in: $telling"; fi
