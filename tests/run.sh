@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs test programs one after the other and adds up what they counted.  Each argument is a command.
-# A program that ends badly without having counted a failure counts as one.  The last line is
-# "N passed, N failed, N skipped", and the exit status is 1 if anything failed.
+# A program that ends badly without having counted a failure counts as one, and so does one that
+# counts nothing.  The last line is "N passed, N failed, N skipped", and the exit status is 1 if
+# anything failed.
 passed=0 failed=0 skipped=0
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
@@ -32,6 +33,9 @@ for command in "$@"; do
     fi
     if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
         echo "== $command ended with status $status"
+        f=1
+    elif [ $((p + f + s)) -eq 0 ]; then
+        echo "== $command counted nothing"
         f=1
     fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

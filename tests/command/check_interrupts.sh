@@ -54,6 +54,7 @@ interrupts "run" INT 130 run "$model" images.npy product/logits.npy --report pro
 interrupts "run, one call" TERM 143 run "$model" images.npy product/logits.npy --isa ref
 interrupts "sweep" INT 130 sweep "$model" --data data -C 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1 \
     -K 1,2,3,4 -o product/sweep --isa ref
+interrupts "experts" TERM 143 experts "$model" --data data -o product/experts.svg --isa ref
 interrupts "bench" INT 130 bench "$model" --images 64 --seconds 60 --isa ref
 
 "$vmoe" classify "$model" data/Bag/1.jpg data/Coat/1.jpg --json >expected || exit 1
