@@ -5,6 +5,7 @@ A test is a program with the arguments BUILD MODEL, or is run by pytest.
 import contextlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,9 @@ if "VMOE_INSTALLED" not in os.environ:  # else the package that pip installed is
 
 import vmoe  # noqa: E402
 from vmoe import _library  # noqa: E402
+
+# Who runs the tests in the background of a shell has made this and all children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FOLDER = ROOT / "examples/demo/pictures"
 PICTURES = sorted(FOLDER.glob("*.jpg"))

@@ -127,8 +127,6 @@ class Interrupts(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    # Who runs the tests in the background of a shell has made this and all children ignore it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "FOLDER_OF_ROUNDS" in globals():
         child()
     else:
