@@ -13,6 +13,7 @@
 #include "interrupt.h"
 #include "npy_file.h"
 #include "open_model.h"
+#include "progress.h"
 #include "run_totals.h"
 
 struct job {
@@ -24,6 +25,8 @@ struct job {
     struct npy_reader images;
     struct output_file logits_file, features_file, report_file;
     struct run_totals totals;
+    struct progress progress;
+    uint64_t done; /* images of the calls before */
     /* Room for one call. */
     size_t image_elements;
     void *input;
@@ -125,21 +128,34 @@ static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
     return VMOE_OK;
 }
 
+static void show_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct job *job = context;
+
+    (void)total;
+    progress_show(&job->progress, job->done + done);
+}
+
 /* Runs all calls.  An array of no images is one call with none, so that the report is filled. */
 static vmoe_status run_calls(struct job *job, vmoe_error *error)
 {
-    uint64_t rest = job->images.dims[0];
+    const uint64_t all = job->images.dims[0];
 
     job->dial.cancel = interrupt_flag();
+    job->dial.progress = show_progress;
+    job->dial.progress_context = job;
+    progress_begin(&job->progress, all, "images");
     do {
+        const uint64_t rest = all - job->done;
         const size_t images =
             job->batch == 0 || job->batch > rest ? (size_t)rest : (size_t)job->batch;
 
         if (run_call(job, images, error) != VMOE_OK)
-            return error->status;
-        rest -= images;
-    } while (rest > 0);
-    return VMOE_OK;
+            break;
+        job->done += images;
+    } while (job->done < all);
+    progress_hide(&job->progress);
+    return error->status;
 }
 
 static vmoe_status finish(struct job *job, vmoe_error *error)
