@@ -27,6 +27,8 @@ numpy.save('images.npy', numpy.zeros((40000, 28, 28, 3), numpy.uint8))" || exit 
 
 # Who runs the tests in the background of a shell has made this and all children ignore SIGINT.
 heed="env --default-signal=INT,TERM,HUP"
+# Without --foreground it would send a second signal, by which a command ends at once.
+interrupt="timeout --foreground --preserve-status -k 30 -s"
 
 # A signal at eight moments.  A command that has not begun yet dies at once and says nothing.
 interrupts() { # NAME SIGNAL STATUS ARGUMENT...
@@ -35,7 +37,7 @@ interrupts() { # NAME SIGNAL STATUS ARGUMENT...
     said=0 wrong=
     for seconds in 0.01 0.02 0.04 0.08 0.15 0.3 0.5 0.7; do
         rm -rf product && mkdir product
-        timeout -k 30 --preserve-status -s "$signal" $seconds $heed "$vmoe" "$@" >out 2>err
+        $interrupt "$signal" $seconds $heed "$vmoe" "$@" >out 2>err
         status=$?
         if [ "$(cat err)" = "vmoe: interrupted" ]; then said=$((said + 1)); fi
         [ $status -eq "$expected" ] || wrong="$wrong status $status after $seconds s;"
@@ -61,7 +63,7 @@ interrupts "experts" TERM 143 experts "$model" --data data -o product/experts.sv
 interrupts "bench" INT 130 bench "$model" --images 64 --seconds 60 --isa ref
 
 "$vmoe" classify "$model" data/Bag/1.jpg data/Coat/1.jpg --json >expected || exit 1
-timeout --preserve-status -s INT 0.5 $heed "$vmoe" classify "$model" data/Bag data/Coat --isa ref --json \
+$interrupt INT 0.5 $heed "$vmoe" classify "$model" data/Bag data/Coat --isa ref --json \
     --threads 1 >out 2>err
 check "lines before an interrupt are whole" "$python" -c "
 import json
@@ -73,7 +75,7 @@ cp "$model" product.vmoe
 "$vmoe" import "$golden/models/gap/model" -o whole.vmoe --dtype f32 || exit 1
 wrong=
 for i in 1 2 3 4 5 6 7 8 9 10; do
-    timeout --preserve-status -s INT 0.00$((i % 10)) $heed "$vmoe" import \
+    $interrupt INT 0.00$((i % 10)) $heed "$vmoe" import \
         "$golden/models/gap/model" -o product.vmoe --dtype f32 2>err
     cmp -s product.vmoe whole.vmoe || cmp -s product.vmoe "$model" || wrong="$wrong a mixture;"
     [ -z "$(ls product.vmoe.* 2>/dev/null)" ] || wrong="$wrong a file is left;"
