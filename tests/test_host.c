@@ -161,14 +161,16 @@ static int live_as_child(void *context)
 static void a_fork_in_the_middle_of_calls_harms_nobody(void **state)
 {
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
-    float *images = make_images(&geometry, 1);
-    struct caller caller = { .model = make_model(&geometry, VMOE_PRECISION_F32),
-                             .images = images };
+    struct caller caller = { .model = NULL };
     pthread_t threads[3];
+    float *images;
 
     (void)state;
     if (SANITIZED)
         skip_because("not under a sanitizer");
+    images = make_images(&geometry, 1);
+    caller.model = make_model(&geometry, VMOE_PRECISION_F32);
+    caller.images = images;
     assert_int_equal(vmoe_logits_f32(caller.model, images, 1, NULL, caller.expected, NULL),
                      VMOE_OK);
     for (size_t i = 0; i < 3; i++)
@@ -208,14 +210,16 @@ static int answer_as_child(void *context)
 static void a_child_gets_the_answer_of_its_parent(void **state)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
-    float *images = make_images(&geometry, IMAGES);
-    struct parent parent = { make_model(&geometry, VMOE_PRECISION_F32), images,
-                             VMOE_OPTIONS_INIT, { .images = 0 } };
+    struct parent parent = { .options = VMOE_OPTIONS_INIT };
     struct answer answer;
+    float *images;
 
     (void)state;
     if (SANITIZED)
         skip_because("not under a sanitizer");
+    images = make_images(&geometry, IMAGES);
+    parent.model = make_model(&geometry, VMOE_PRECISION_F32);
+    parent.images = images;
     parent.options.threads = 3;
     parent.expected = must_answer(parent.model, images, IMAGES, &parent.options);
     for (int i = 0; i < 20; i++)
