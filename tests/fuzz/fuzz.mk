@@ -10,7 +10,7 @@ CFLAGS_fuzz := -O2 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	-fsanitize=address,undefined,float-cast-overflow
 CFLAGS_fuzz-msan := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	-fsanitize=memory -fsanitize-memory-track-origins -DFUZZ_MSAN
-CFLAGS_fuzz-release := -O3 -g -DNDEBUG
+CFLAGS_fuzz-release := $(CFLAGS_release)
 CFLAGS_afl := -O2 -g
 FUZZ_GUIDE_fuzz := -fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp,indirect-calls
 FUZZ_GUIDE_fuzz-release := -fsanitize-coverage=inline-8bit-counters,pc-table
