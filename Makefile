@@ -176,8 +176,7 @@ bench: deps $(BUILD)/bench_kernels $(BUILD)/bench_geometry $(BUILD)/bench_input 
 bench-peers: deps lib $(BUILD)/bench_geometry ## libvmoe beside other runtimes (bench/README.md)
 	$(PYTHON) -B bench/peers.py --build $(BUILD) $(PEERS)
 bench-figures: ## the last bench-peers as tables and figure of MACHINE in bench/README.md
-	$(PYTHON) -B bench/peers_report.py $(BUILD)/peers.tsv --machine $(MACHINE) --readme bench/README.md \
-		--svg bench/peers-$(MACHINE).svg
+	$(PYTHON) -B bench/peers_report.py $(BUILD)/peers.tsv --machine $(MACHINE)
 
 .PHONY: bench-growth
 bench-growth: deps $(BUILD)/bench_geometry ## time and memory against batch, tokens, experts, K and C

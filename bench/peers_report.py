@@ -1,9 +1,9 @@
 """Makes the tables and the figure of peers.py out of the measurements that it wrote.
 
-    peers_report.py TSV... [--machine NAME --readme README.md --svg peers-NAME.svg]
+    peers_report.py TSV... [--machine NAME]
 
-Of several files the later one counts where both have a row.  In the README the text between the
-two marks of that machine is replaced.
+Of several files the later one counts where both have a row.  In the README beside this file the
+text between the two marks of the machine is replaced, and the figure becomes peers-NAME.svg.
 """
 
 import argparse
@@ -252,7 +252,7 @@ def conditions(rows):
 
 
 def markdown(rows, svg):
-    yield f"![times of all contenders]({svg.name})"
+    yield f"![times of all contenders]({svg})"
     yield ""
     yield conditions(rows)
     for text, lines in (
@@ -369,11 +369,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tsv", type=pathlib.Path, nargs="+")
     parser.add_argument("--machine", help="whose part of the README it is")
-    parser.add_argument("--readme", type=pathlib.Path)
-    parser.add_argument("--svg", type=pathlib.Path)
     words = parser.parse_args()
-    if len({words.machine is None, words.readme is None, words.svg is None}) != 1:
-        parser.error("--machine, --readme and --svg go together")
     found = {}
     for path in words.tsv:
         for row in read_tsv(path):
@@ -381,8 +377,9 @@ def main():
     rows = list(found.values())
     print_verdicts(rows)
     if words.machine:
-        write_readme(words.readme, words.machine, words.svg, rows)
-        write_svg(words.svg, rows)
+        here, svg = pathlib.Path(__file__), f"peers-{words.machine}.svg"
+        write_readme(here.with_name("README.md"), words.machine, svg, rows)
+        write_svg(here.with_name(svg), rows)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ struct job {
     struct output_file logits_file, features_file, report_file;
     struct run_totals totals;
     struct progress progress;
-    uint64_t done; /* images of the calls before */
     /* Room for one call. */
     size_t image_elements;
     void *input;
@@ -128,32 +127,32 @@ static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
     return VMOE_OK;
 }
 
+/* The totals have the images of the calls before. */
 static void show_progress(void *context, uint64_t done, uint64_t total)
 {
     struct job *job = context;
 
     (void)total;
-    progress_show(&job->progress, job->done + done);
+    progress_show(&job->progress, job->totals.images + done);
 }
 
 /* Runs all calls.  An array of no images is one call with none, so that the report is filled. */
 static vmoe_status run_calls(struct job *job, vmoe_error *error)
 {
-    const uint64_t all = job->images.dims[0];
+    uint64_t rest = job->images.dims[0];
 
     job->dial.cancel = interrupt_flag();
     job->dial.progress = show_progress;
     job->dial.progress_context = job;
-    progress_begin(&job->progress, all, "images");
+    progress_begin(&job->progress, rest, "images");
     do {
-        const uint64_t rest = all - job->done;
         const size_t images =
             job->batch == 0 || job->batch > rest ? (size_t)rest : (size_t)job->batch;
 
         if (run_call(job, images, error) != VMOE_OK)
             break;
-        job->done += images;
-    } while (job->done < all);
+        rest -= images;
+    } while (rest > 0);
     progress_hide(&job->progress);
     return error->status;
 }

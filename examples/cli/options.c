@@ -96,8 +96,7 @@ int usage_error(const char *command, const char *format, ...)
 static void print_help(const struct command *command, const struct cli_option *options)
 {
     printf("Usage: vmoe %s [OPTIONS]%s%s\n\n%s.\n\nOptions:\n", command->name,
-           command->operands[0] == '\0' ? "" : " ", command->operands,
-           command->summary);
+           command->operands[0] == '\0' ? "" : " ", command->operands, command->summary);
     for (const struct cli_option *o = options; o->name != NULL; o++) {
         char left[64];
 

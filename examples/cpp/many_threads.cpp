@@ -18,9 +18,8 @@ static std::string line_of(const vmoe::model &model, const char *path)
     const std::vector<unsigned char> jpeg = read_file(path);
     auto top = model.classify(jpeg, vmoe::options().threads(1), 1);
 
-    if (!top)
-        return std::string(path) + ": " + top.error().text();
-    return std::string(path) + ": " + std::to_string((*top)[0].index) + " " + (*top)[0].label;
+    return std::string(path) + ": " +
+           (top ? std::to_string((*top)[0].index) + " " + (*top)[0].label : top.error().text());
 }
 
 int main(int count, char **arguments)

@@ -25,10 +25,15 @@ folders=$(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do echo d
 import numpy
 numpy.save('images.npy', numpy.zeros((40000, 28, 28, 3), numpy.uint8))" || exit 1
 
-# Who runs the tests in the background of a shell has made this and all children ignore SIGINT.
-heed="env --default-signal=INT,TERM,HUP"
-# Without --foreground it would send a second signal, by which a command ends at once.
-interrupt="timeout --foreground --preserve-status -k 30 -s"
+# The command, which gets a signal after some seconds.  Who runs the tests in the background of a shell
+# has made it ignore SIGINT.  Without --foreground timeout sends a second signal, which ends it at once.
+interrupted() { # SIGNAL SECONDS ARGUMENT...
+    after="$1 $2"
+    shift 2
+    # shellcheck disable=SC2086 # two words
+    timeout --foreground --preserve-status -k 30 -s $after \
+        env --default-signal=INT,TERM,HUP "$vmoe" "$@"
+}
 
 # A signal at eight moments.  A command that has not begun yet dies at once and says nothing.
 interrupts() { # NAME SIGNAL STATUS ARGUMENT...
@@ -37,7 +42,7 @@ interrupts() { # NAME SIGNAL STATUS ARGUMENT...
     said=0 wrong=
     for seconds in 0.01 0.02 0.04 0.08 0.15 0.3 0.5 0.7; do
         rm -rf product && mkdir product
-        $interrupt "$signal" $seconds $heed "$vmoe" "$@" >out 2>err
+        interrupted "$signal" $seconds "$@" >out 2>err
         status=$?
         if [ "$(cat err)" = "vmoe: interrupted" ]; then said=$((said + 1)); fi
         [ $status -eq "$expected" ] || wrong="$wrong status $status after $seconds s;"
@@ -63,8 +68,7 @@ interrupts "experts" TERM 143 experts "$model" --data data -o product/experts.sv
 interrupts "bench" INT 130 bench "$model" --images 64 --seconds 60 --isa ref
 
 "$vmoe" classify "$model" data/Bag/1.jpg data/Coat/1.jpg --json >expected || exit 1
-$interrupt INT 0.5 $heed "$vmoe" classify "$model" data/Bag data/Coat --isa ref --json \
-    --threads 1 >out 2>err
+interrupted INT 0.5 classify "$model" data/Bag data/Coat --isa ref --json --threads 1 >out 2>err
 check "lines before an interrupt are whole" "$python" -c "
 import json
 for line in open('out'):
@@ -75,8 +79,8 @@ cp "$model" product.vmoe
 "$vmoe" import "$golden/models/gap/model" -o whole.vmoe --dtype f32 || exit 1
 wrong=
 for i in 1 2 3 4 5 6 7 8 9 10; do
-    $interrupt INT 0.00$((i % 10)) $heed "$vmoe" import \
-        "$golden/models/gap/model" -o product.vmoe --dtype f32 2>err
+    interrupted INT 0.00$((i % 10)) import "$golden/models/gap/model" -o product.vmoe \
+        --dtype f32 2>err
     cmp -s product.vmoe whole.vmoe || cmp -s product.vmoe "$model" || wrong="$wrong a mixture;"
     [ -z "$(ls product.vmoe.* 2>/dev/null)" ] || wrong="$wrong a file is left;"
 done

@@ -16,7 +16,6 @@ import numpy as np
 VMOE, MODEL, sys.argv[1:] = *(str(pathlib.Path(path).resolve()) for path in sys.argv[1:3]), []
 PICTURE = pathlib.Path("examples/demo/pictures/bag.jpg").resolve()
 LINE = r"\r(\d+) of (\d+) {}, [\d.]+ a second, \d+:\d\d left\x1b\[K"
-
 SLOW = "--isa", "ref", "--threads", "1"  # some seconds: the line appears after the first
 
 
@@ -43,14 +42,13 @@ class Progress(unittest.TestCase):
         self.folder = pathlib.Path(place.name)
 
     def check(self, unit: str, *words: str) -> None:
-        text = shown(*words)
-        lines = re.findall(LINE.format(unit), text)
+        text, line = shown(*words), LINE.format(unit)
+        lines = [(int(now), int(total)) for now, total in re.findall(line, text)]
         self.assertTrue(lines, text)
-        done = [int(line[0]) for line in lines]
-        self.assertEqual(done, sorted(done))
-        self.assertTrue(all(0 < int(now) <= int(total) for now, total in lines), lines)
+        self.assertEqual(lines, sorted(lines))
+        self.assertTrue(all(0 < now <= total for now, total in lines), lines)
         self.assertTrue(text.endswith("\r\x1b[K"), text)
-        self.assertEqual(re.sub(LINE.format(unit), "", text).replace("\r\x1b[K", ""), "")
+        self.assertEqual(re.sub(line, "", text).replace("\r\x1b[K", ""), "")
 
     def pictures(self, count: int) -> str:
         for name in ("Bag", "Coat"):
