@@ -95,6 +95,14 @@ static void check_tile(const struct instruction *in, unsigned tile)
         broken(in, "tmm%u has no shape in the configuration", tile);
 }
 
+/* Machines with AMX refuse such rows, in loads and stores as in products. */
+static void check_row_bytes(const struct instruction *in, unsigned tile)
+{
+    if (unit.config.row_bytes[tile] % 4 != 0)
+        broken(in, "a row of tmm%u has %u bytes, no multiple of 4", tile,
+               unit.config.row_bytes[tile]);
+}
+
 static bool any_byte(const void *bytes, size_t n)
 {
     const uint8_t *p = bytes;
@@ -135,9 +143,9 @@ static void check_product(const struct instruction *in)
     check_tile(in, in->b);
     if (in->tile == in->a || in->tile == in->b || in->a == in->b)
         broken(in, "a tile is named twice");
-    if (config->row_bytes[in->tile] % 4 != 0 || config->row_bytes[in->a] % 4 != 0 ||
-        config->row_bytes[in->b] % 4 != 0)
-        broken(in, "the bytes of a row are not a multiple of 4");
+    check_row_bytes(in, in->tile);
+    check_row_bytes(in, in->a);
+    check_row_bytes(in, in->b);
     if (config->rows[in->tile] != config->rows[in->a])
         broken(in, "tmm%u and tmm%u differ in rows", in->tile, in->a);
     if (config->row_bytes[in->tile] != config->row_bytes[in->b])
@@ -274,6 +282,7 @@ static void load_tile(const struct instruction *in)
     const uint8_t *row = in->memory;
 
     check_tile(in, in->tile);
+    check_row_bytes(in, in->tile);
     for (unsigned r = 0; r < unit.config.rows[in->tile]; r++, row += in->stride)
         memcpy(tile->row[r], row, unit.config.row_bytes[in->tile]);
 }
@@ -284,6 +293,7 @@ static void store_tile(const struct instruction *in)
     uint8_t *row = in->memory;
 
     check_tile(in, in->tile);
+    check_row_bytes(in, in->tile);
     for (unsigned r = 0; r < unit.config.rows[in->tile]; r++, row += in->stride)
         memcpy(row, tile->row[r], unit.config.row_bytes[in->tile]);
 }

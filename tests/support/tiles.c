@@ -269,10 +269,25 @@ __attribute__((visibility("default"))) sighandler_t signal(int number, sighandle
     return before.sa_handler;
 }
 
+/*
+ * True on a machine with tiles whose system refuses them to this process.  LDTILECFG raises nothing
+ * there, so that tiles cannot be emulated.
+ */
+static bool is_refused(void)
+{
+    const uint32_t tiles = UINT32_C(3) << 17; /* of XCR0 */
+    uint32_t low, high;
+
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & tiles) == tiles;
+}
+
 void tiles_emulate(void)
 {
+    /* With AVX-512 there is XGETBV too. */
     if (__real_vmoe_cpu_has(VMOE_ISA_AMX) || !__real_vmoe_cpu_has(VMOE_ISA_AVX512) ||
-        !__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni"))
+        !__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni") ||
+        is_refused())
         return;
     if (!atomic_load(&emulating))
         can_change = sysconf(_SC_PAGESIZE) == (long)PAGE &&
