@@ -1,6 +1,6 @@
 /*
  * A call among others: it can be watched and cancelled, called from within another, and given its
- * images in three ways; signals of the host are the host's.
+ * images in three ways; its threads leave the host's signals and CPU alone.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "runtime/cpu.h"
 #include "runtime/team.h"
@@ -290,13 +291,14 @@ static void the_simple_calls_say_what_the_full_one_says(void **state)
     free(jpeg);
 }
 
-/* ---- Signals -------------------------------------------------------------------------------- */
+/* ---- Threads -------------------------------------------------------------------------------- */
 
 #define SECONDS 30.0
 
 struct meeting {
     atomic_uint arrived;
     sigset_t blocked[2]; /* by thread */
+    cpu_set_t cpus[2];
 };
 
 /* Two tasks that wait for each other, so that each has its thread. */
@@ -307,6 +309,7 @@ static void meet(void *context, size_t task, uint32_t thread)
 
     (void)task;
     pthread_sigmask(SIG_SETMASK, NULL, &meeting->blocked[thread]);
+    sched_getaffinity(0, sizeof meeting->cpus[thread], &meeting->cpus[thread]);
     atomic_fetch_add(&meeting->arrived, 1);
     while (atomic_load(&meeting->arrived) < 2 && vmoe_cpu_seconds() - start < SECONDS)
         sched_yield();
@@ -342,6 +345,36 @@ static void workers_block_all_signals_but_those_of_instructions(void **unused)
     }
 }
 
+/* Only a worker that sleeps is moved, and only the system knows when it has gone to sleep. */
+static void a_worker_is_kept_off_the_cpu_of_its_caller(void **unused)
+{
+    const struct timespec pause = { .tv_nsec = 20000000 };
+    const double start = vmoe_cpu_seconds();
+    struct vmoe_team *team;
+    cpu_set_t before, both;
+    vmoe_error error;
+    bool apart = false;
+
+    (void)unused;
+    if (vmoe_cpu_count() < 2 || vmoe_cpu_current() < 0)
+        skip_because("there is one CPU, or the system does not say which");
+    sched_getaffinity(0, sizeof before, &before);
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    assert_int_equal(vmoe_team_resize(team, 2, &error), VMOE_OK);
+    while (!apart && vmoe_cpu_seconds() - start < SECONDS) {
+        struct meeting meeting = { 0 };
+
+        nanosleep(&pause, NULL);
+        vmoe_team_run(team, 2, meet, &meeting);
+        assert_true(CPU_EQUAL(&meeting.cpus[0], &before));
+        CPU_AND(&both, &meeting.cpus[1], &before);
+        assert_true(CPU_EQUAL(&both, &meeting.cpus[1]));
+        apart = CPU_COUNT(&meeting.cpus[1]) == CPU_COUNT(&before) - 1;
+    }
+    vmoe_team_destroy(team);
+    assert_true(apart);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
@@ -356,6 +389,7 @@ int main(void)
         TEST(a_picture_of_the_right_size_is_its_pixels),
         TEST(the_simple_calls_say_what_the_full_one_says),
         TEST(workers_block_all_signals_but_those_of_instructions),
+        TEST(a_worker_is_kept_off_the_cpu_of_its_caller),
     };
 
     return cmocka_run_group_tests_name("calls", tests, make_many, free_many);

@@ -149,6 +149,15 @@ uint32_t vmoe_cpu_count(void)
     return count < 1 ? 1 : (uint32_t)count;
 }
 
+int vmoe_cpu_current(void)
+{
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
 double vmoe_cpu_seconds(void)
 {
     struct timespec now;

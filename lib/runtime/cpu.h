@@ -22,6 +22,9 @@ bool vmoe_cpu_gains_by_bf16(void);
 /* CPUs that this process may run on, at least 1. */
 uint32_t vmoe_cpu_count(void);
 
+/* The CPU that the calling thread is on, or -1 where the system does not say. */
+int vmoe_cpu_current(void);
+
 /* Seconds of a monotonic clock. */
 double vmoe_cpu_seconds(void);
 

@@ -29,6 +29,7 @@ struct worker {
     struct vmoe_team *team;
     pthread_t thread;
     uint32_t index; /* 1.., the caller being 0 */
+    int avoids;     /* a CPU, or -1 */
 };
 
 struct vmoe_team {
@@ -111,12 +112,39 @@ static void *worker_main(void *argument)
     }
 }
 
+/*
+ * Keeps the workers off the caller's CPU: Linux wakes a thread where it slept, even where whoever
+ * wakes it goes on working, and leaves the two of them there for milliseconds while another CPU is
+ * idle.  The mask is the caller's own without that CPU, so that a host decides about workers too.
+ */
+static void spread(struct vmoe_team *team)
+{
+#if defined(__linux__)
+    const int cpu = vmoe_cpu_current();
+    cpu_set_t set;
+
+    if (cpu < 0 || atomic_load(&team->rest) || sched_getaffinity(0, sizeof set, &set) != 0)
+        return;
+    CPU_CLR((size_t)cpu, &set);
+    for (uint32_t i = 0; i + 1 < team->threads; i++) {
+        struct worker *worker = &team->workers[i];
+
+        if (worker->avoids != cpu &&
+            pthread_setaffinity_np(worker->thread, sizeof set, &set) == 0)
+            worker->avoids = cpu;
+    }
+#else
+    (void)team;
+#endif
+}
+
 /* Publishes a new epoch and wakes whoever sleeps. */
 static void announce(struct vmoe_team *team)
 {
     atomic_fetch_add(&team->epoch, 1);
     if (atomic_load(&team->sleepers) == 0)
         return;
+    spread(team);
     pthread_mutex_lock(&team->lock);
     pthread_cond_broadcast(&team->wake);
     pthread_mutex_unlock(&team->lock);
@@ -196,6 +224,7 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
 
         worker->team = team;
         worker->index = team->started + 1;
+        worker->avoids = -1;
         if (start_worker(worker) != 0)
             return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
                              "thread %u of %u could not be started", team->started + 2, threads);
