@@ -27,6 +27,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "kernels/x86/amx.h"
 #endif
 
 #define COLD_BYTES ((uint64_t)320 << 20)
@@ -59,7 +61,7 @@ struct bench {
 
 /* What a core can do at most with rows of a type, in multiplications and additions a second. */
 struct peak {
-    void (*work)(void *context, size_t i);
+    void (*work)(void *context, size_t i); /* the context is memory that it may change */
     double operations; /* of one work */
 };
 
@@ -107,33 +109,46 @@ PEAK_DOT(peak_vnni, "avx512f,avx512vnni", _mm512_dpbusd_epi32)
 PEAK_DOT(peak_bf16, "avx512f,avx512bf16", DOT_BF16)
 
 /*
- * A product of 32 rows and one panel that both stay in the first-level cache: the tile unit with its
- * loads, on random data.  On zeros it is faster than on anything that is ever multiplied.
+ * The tile unit with its loads, of rows and panels that stay in the first-level cache, on random
+ * data: on zeros it is faster than on anything that is ever multiplied.
  */
-#define TILE_PEAK_STEPS 8u
-#define TILE_PEAK_CALLS 64u
+#define TILE_PEAK_STEPS 4u /* of 4 KiB each */
+#define TILE_PEAK_ROUNDS 1000u
+#define TILE_PEAK_PRODUCTS (2.0 * TILE_PEAK_STEPS * TILE_PEAK_ROUNDS * 32 * VMOE_PANEL)
 
-static void peak_tiles(void *context, size_t i)
-{
-    struct vmoe_product *product = context;
+#define PEAK_TILES(name, TILE_DOT)                                                                 \
+    static void name(void *context, size_t i)                                                      \
+    {                                                                                              \
+        uint8_t *data = context;                                                                   \
+                                                                                                   \
+        (void)i;                                                                                   \
+        tiles_begin();                                                                             \
+        for (size_t step = 0; step < TILE_PEAK_STEPS * TILE_PEAK_ROUNDS; step++) {                 \
+            const uint8_t *at = data + step % TILE_PEAK_STEPS * 4 * TILE_BYTES;                    \
+                                                                                                   \
+            TILE_LOAD(6, at, 64ul);                                                                \
+            TILE_LOAD(7, at + TILE_BYTES, 64ul);                                                   \
+            TILE_LOAD(4, at + 2 * TILE_BYTES, 64ul);                                               \
+            TILE_DOT(0, 4, 6);                                                                     \
+            TILE_DOT(1, 4, 7);                                                                     \
+            TILE_LOAD(5, at + 3 * TILE_BYTES, 64ul);                                               \
+            TILE_DOT(2, 5, 6);                                                                     \
+            TILE_DOT(3, 5, 7);                                                                     \
+        }                                                                                          \
+        tiles_end();                                                                               \
+    }
 
-    (void)i;
-    for (size_t call = 0; call < TILE_PEAK_CALLS; call++)
-        vmoe_kernels_amx.product[product->quants != NULL ? VMOE_PRECISION_INT8
-                                                         : VMOE_PRECISION_BF16]
-                                [product->quants != NULL ? VMOE_PRECISION_INT8
-                                                         : VMOE_PRECISION_BF16](product);
-}
+PEAK_TILES(peak_tiles_bf16, TILE_DOT_BF16)
+PEAK_TILES(peak_tiles_int8, TILE_DOT_INT8)
 
 static struct peak peak_of(uint32_t isa, uint32_t rows)
 {
     const double steps = 2.0 * PEAK_STEPS * PEAK_CHAINS;
-    const double tiles = 2.0 * TILE_PEAK_CALLS * 32 * VMOE_PANEL * TILE_PEAK_STEPS;
 
     if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_BF16)
-        return (struct peak){ peak_tiles, tiles * 32 };
+        return (struct peak){ peak_tiles_bf16, TILE_PEAK_PRODUCTS * 32 };
     if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_INT8)
-        return (struct peak){ peak_tiles, tiles * 64 };
+        return (struct peak){ peak_tiles_int8, TILE_PEAK_PRODUCTS * 64 };
     if (rows == VMOE_PRECISION_INT8)
         return (struct peak){ peak_vnni, steps * 64 };
     if (rows == VMOE_PRECISION_BF16)
@@ -149,24 +164,9 @@ static struct peak peak_of(uint32_t isa, uint32_t rows)
 static double measure_peak(const struct bench *bench, uint32_t isa, uint32_t rows)
 {
 #if defined(__x86_64__)
-    struct peak peak = peak_of(isa, rows);
-    struct vmoe_product product = { .rows = 32,
-                                    .columns = VMOE_PANEL,
-                                    .a = bench->a,
-                                    .panels = bench->source,
-                                    .out = bench->out,
-                                    .ldo = VMOE_PANEL * sizeof(float) };
-    bool tiles = peak.work == peak_tiles;
-    struct figure figure;
+    const struct peak peak = peak_of(isa, rows);
+    const struct figure figure = figure_measure(4 * bench->seconds, peak.work, bench->source);
 
-    product.k = TILE_PEAK_STEPS * (rows == VMOE_PRECISION_INT8 ? 64 : 32);
-    product.lda = TILE_PEAK_STEPS * 64;
-    if (rows == VMOE_PRECISION_INT8) {
-        product.quants = bench->quants;
-        product.scale = bench->bias;
-        product.sums = bench->sums;
-    }
-    figure = figure_measure(4 * bench->seconds, peak.work, tiles ? (void *)&product : bench->out);
     return peak.operations / figure.best;
 #else
     (void)bench;
