@@ -44,14 +44,12 @@ static size_t bytes_of(uint32_t type)
 }
 
 /*
- * Rows a multiple of 1 KiB apart share few sets of the first-level cache, and a matrix kernel reads
- * a dozen of them side by side.
+ * An odd number of lines, so that rows begin in all sets of the first-level cache: a matrix kernel
+ * reads a dozen of them side by side.
  */
 size_t vmoe_matrix_stride(uint32_t type, size_t n)
 {
-    const size_t bytes = divide_up(n * bytes_of(type), VMOE_ROW_BYTES) * VMOE_ROW_BYTES;
-
-    return bytes % 1024 == 0 ? bytes + VMOE_ROW_BYTES : bytes;
+    return (divide_up(n * bytes_of(type), VMOE_ROW_BYTES) | 1) * VMOE_ROW_BYTES;
 }
 
 struct vmoe_matrix vmoe_matrix_from(const struct vmoe_matrix *rows, size_t r)

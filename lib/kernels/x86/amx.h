@@ -58,6 +58,27 @@ static inline void tiles_end(void)
 #define TILE_DOT_INT8(sums, rows, panel)                                                           \
     __asm__ volatile("tdpbusd %%tmm" #panel ", %%tmm" #rows ", %%tmm" #sums : : : "memory")
 
+static inline void zero_sums(void)
+{
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+}
+
+/* What store_sums has stored. */
+static inline void load_sums(const void *from, size_t stride, int tall)
+{
+    const uint8_t *at = from;
+
+    TILE_LOAD(0, at, stride);
+    TILE_LOAD(1, at + 64, stride);
+    if (tall) {
+        TILE_LOAD(2, at + TILE_ROWS * stride, stride);
+        TILE_LOAD(3, at + TILE_ROWS * stride + 64, stride);
+    }
+}
+
 /* The sums of a square of tiles to 32 rows of 32 numbers, or the upper half of them. */
 static inline void store_sums(void *to, size_t stride, int tall)
 {

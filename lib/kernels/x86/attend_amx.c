@@ -9,10 +9,7 @@ static void multiply(size_t count, size_t k, const uint8_t *rows, size_t stride,
     const size_t steps = (k * sizeof(uint16_t) + STEP_BYTES - 1) / STEP_BYTES;
     const int tall = count > TILE_ROWS;
 
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
+    zero_sums();
     for (size_t s = 0; s < steps; s++, rows += STEP_BYTES, panel += 2 * TILE_BYTES) {
         TILE_LOAD(6, panel, 64ul);
         TILE_LOAD(4, rows, stride);

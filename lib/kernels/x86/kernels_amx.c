@@ -12,6 +12,19 @@
 
 #define BLOCK_ROWS (2 * TILE_ROWS)
 #define SUMS_STRIDE (VMOE_PANEL * sizeof(float))
+#define PANEL_STEPS 16u /* of a panel that stays in the first-level cache: 32 KiB */
+#define CHUNK_STEPS 12u /* of a part of a larger one */
+#define GROUP 8u        /* blocks that share a part */
+
+static inline size_t fewer(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
 
 /* A block whose sums have left the tile registers. */
 struct pending {
@@ -32,6 +45,16 @@ ALWAYS void finish_some(struct pending *pending, size_t rows, uint32_t activatio
     }
 }
 
+/* Sums that are whole, to be finished beside the next block. */
+static inline void leave_sums(struct pending *pending, const struct side *side, const float *sums,
+                              size_t row)
+{
+    pending->side = side;
+    pending->sums = sums;
+    pending->row = row;
+    pending->left = fewer(BLOCK_ROWS, pending->product->rows - row);
+}
+
 /* A panel on its way from memory to the second-level cache. */
 struct ahead {
     const uint8_t *line, *end;
@@ -46,7 +69,8 @@ ALWAYS void fetch_some(struct ahead *ahead)
 
 /*
  * The tiles of one step.  Of rows and panel, the one that is met again sooner may stay in the
- * first-level cache: the panel if there are more blocks than one, the rows otherwise.
+ * first-level cache: the panel if there are more blocks than one, the rows otherwise.  The one that
+ * comes from further away is loaded first.
  */
 ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bool tall,
                           bool one_block, bool integers)
@@ -55,10 +79,14 @@ ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bo
         TILE_STREAM(6, panel, 64ul);
         TILE_STREAM(7, panel + TILE_BYTES, 64ul);
         TILE_LOAD(4, a, lda);
+        if (tall)
+            TILE_LOAD(5, a + TILE_ROWS * lda, lda);
     } else {
+        TILE_STREAM(4, a, lda);
+        if (tall)
+            TILE_STREAM(5, a + TILE_ROWS * lda, lda);
         TILE_LOAD(6, panel, 64ul);
         TILE_LOAD(7, panel + TILE_BYTES, 64ul);
-        TILE_STREAM(4, a, lda);
     }
     if (integers) {
         TILE_DOT_INT8(0, 4, 6);
@@ -69,10 +97,6 @@ ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bo
     }
     if (!tall)
         return;
-    if (one_block)
-        TILE_LOAD(5, a + TILE_ROWS * lda, lda);
-    else
-        TILE_STREAM(5, a + TILE_ROWS * lda, lda);
     if (integers) {
         TILE_DOT_INT8(2, 5, 6);
         TILE_DOT_INT8(3, 5, 7);
@@ -82,55 +106,67 @@ ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bo
     }
 }
 
-ALWAYS void multiply_block(size_t steps, const uint8_t *a, size_t lda, const uint8_t *panel,
-                           bool tall, bool one_block, struct ahead *ahead, struct pending *pending,
-                           uint32_t activation, bool integers)
+/* Steps `from` to `to` of a block, whose sums so far are in `sums` unless these are the first. */
+ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8_t *panel,
+                           size_t from, size_t to, float *sums, struct ahead *ahead,
+                           struct pending *pending, uint32_t activation, bool integers)
 {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-    for (size_t s = 0; s < steps; s++, a += STEP_BYTES, panel += 2 * TILE_BYTES) {
-        multiply_step(a, lda, panel, tall, one_block, integers);
+    const bool tall = p->rows - row > TILE_ROWS, one_block = p->rows <= BLOCK_ROWS;
+    const uint8_t *a = (const uint8_t *)p->a + row * p->lda + from * STEP_BYTES;
+
+    panel += from * 2 * TILE_BYTES;
+    if (from == 0)
+        zero_sums();
+    else
+        load_sums(sums, SUMS_STRIDE, tall);
+    for (size_t s = from; s < to; s++, a += STEP_BYTES, panel += 2 * TILE_BYTES) {
+        multiply_step(a, p->lda, panel, tall, one_block, integers);
         fetch_some(ahead);
         finish_some(pending, pending->rows_a_step, activation, integers);
     }
+    finish_some(pending, BLOCK_ROWS, activation, integers);
+    store_sums(sums, SUMS_STRIDE, tall);
 }
 
+/*
+ * A panel stays in the first-level cache for a group of blocks.  One that is too large for that is
+ * cut over k, and the sums of the group wait in memory; they are added in the same order.
+ */
 ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool integers)
 {
     const size_t bytes = p->k * (integers ? sizeof(uint8_t) : sizeof(uint16_t));
     const size_t steps = (bytes + STEP_BYTES - 1) / STEP_BYTES;
     const size_t blocks = (p->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const size_t rows_a_step = (BLOCK_ROWS + steps - 1) / steps;
-    _Alignas(64) float sums[2][BLOCK_ROWS * VMOE_PANEL];
+    const bool whole = blocks == 1 || steps <= PANEL_STEPS;
+    const size_t chunks = whole ? 1 : (steps + CHUNK_STEPS - 1) / CHUNK_STEPS;
+    const size_t group_rows = whole ? BLOCK_ROWS : GROUP * BLOCK_ROWS;
+    _Alignas(64) float sums[GROUP][BLOCK_ROWS * VMOE_PANEL];
     _Alignas(64) struct side sides[2];
-    struct pending pending = { p, sides, sums[0], 0, 0, rows_a_step };
+    struct pending pending = { .product = p, .rows_a_step = divide_up(BLOCK_ROWS, steps / chunks) };
     const uint8_t *panel = p->panels;
-    size_t turn = 0;
 
     tiles_begin();
     for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
         const bool last = column + VMOE_PANEL >= p->columns;
         const uint8_t *next = last ? p->next : panel + p->panel_bytes;
         struct ahead ahead = { next, next != NULL ? next + p->panel_bytes : NULL,
-                               (2 * TILE_BYTES / 64 + blocks - 1) / blocks };
+                               divide_up(2 * TILE_BYTES / 64, blocks) };
         struct side *side = &sides[column / VMOE_PANEL % 2];
 
         side_of(p, column, side);
-        for (size_t row = 0; row < p->rows; row += BLOCK_ROWS, turn++) {
-            const size_t left = p->rows - row;
-            const bool tall = left > TILE_ROWS;
-            const uint8_t *a = (const uint8_t *)p->a + row * p->lda;
+        for (size_t first = 0; first < p->rows; first += group_rows) {
+            const size_t end = fewer(first + group_rows, p->rows);
 
-            multiply_block(steps, a, p->lda, panel, tall, blocks == 1, &ahead, &pending,
-                           activation, integers);
-            finish_some(&pending, BLOCK_ROWS, activation, integers);
-            store_sums(sums[turn % 2], SUMS_STRIDE, tall);
-            pending.side = side;
-            pending.sums = sums[turn % 2];
-            pending.row = row;
-            pending.left = left < BLOCK_ROWS ? left : BLOCK_ROWS;
+            for (size_t chunk = 0; chunk < chunks; chunk++)
+                for (size_t row = first; row < end; row += BLOCK_ROWS) {
+                    float *const to = sums[(row - first) / BLOCK_ROWS];
+
+                    multiply_block(p, row, panel, steps * chunk / chunks,
+                                   steps * (chunk + 1) / chunks, to, &ahead, &pending, activation,
+                                   integers);
+                    if (chunk + 1 == chunks)
+                        leave_sums(&pending, side, to, row);
+                }
         }
     }
     finish_some(&pending, BLOCK_ROWS, activation, integers);
