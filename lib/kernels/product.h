@@ -8,6 +8,7 @@
 #define VMOE_KERNELS_PRODUCT_H
 
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/vector.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
@@ -128,11 +129,42 @@ ALWAYS void finish_row(const struct vmoe_product *p, const struct side *side, ui
     store_row(p, side, row, y);
 }
 
+/* ---- The next panel ------------------------------------------------------------------------- */
+
+/*
+ * It is fetched from memory to the second-level cache while one is multiplied, a little with each
+ * tile of the panel and each tile of rows: the memory works all the time and nobody waits for it.
+ */
+struct ahead {
+    const uint8_t *line, *end;
+    size_t lines; /* with each tile of the panel */
+};
+
+static inline struct ahead ahead_of(const struct vmoe_product *p, const uint8_t *panel,
+                                    size_t column, size_t row_tiles)
+{
+    const bool last = column + VMOE_PANEL >= p->columns;
+    const uint8_t *next = last ? p->next : panel + p->panel_bytes;
+
+    return (struct ahead){ next, next != NULL ? next + p->panel_bytes : NULL,
+                           (LINES + row_tiles - 1) / row_tiles };
+}
+
+ALWAYS void fetch_ahead(struct ahead *ahead, size_t tiles)
+{
+    for (size_t i = 0; i < tiles * ahead->lines && ahead->line < ahead->end;
+         i++, ahead->line += LINE_BYTES)
+        __builtin_prefetch(ahead->line, 0, 2);
+}
+
 /* ---- Panels and tiles ----------------------------------------------------------------------- */
 
-/* The sums of up to tile_rows rows with one panel, of 4 bytes each. */
+/*
+ * The sums of up to tile_rows rows with one panel, of 4 bytes each.  What is `ahead` is fetched by
+ * the tables for x86; for others it was not measured.
+ */
 typedef void gemm_tile(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                       void *tile);
+                       void *tile, struct ahead *ahead);
 
 #define FINISH_ROWS(activation)                                                                    \
     for (size_t r = 0; r < rows; r++)                                                              \
@@ -167,12 +199,15 @@ ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t ti
     _Alignas(64) struct side side;
 
     for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+        struct ahead ahead = ahead_of(p, panel, column, tiles);
+
         side_of(p, column, &side);
         for (size_t t = 0; t < tiles; t++) {
             const size_t row = p->rows * t / tiles;
             const size_t rows = p->rows * (t + 1) / tiles - row;
 
-            gemm(rows, p->k, (const uint8_t *)p->a + row * p->lda, p->lda, panel, tile);
+            gemm(rows, p->k, (const uint8_t *)p->a + row * p->lda, p->lda, panel, tile,
+                 &ahead);
             finish_tile(p, &side, integers, tile, row, rows);
         }
     }

@@ -56,8 +56,9 @@ ALWAYS void gemm(size_t rows, size_t k, const uint8_t *a, size_t lda, const void
 }
 
 static void gemm_int8(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                      void *tile)
+                      void *tile, struct ahead *ahead)
 {
+    (void)ahead;
     SWITCH_ROWS(gemm(ROWS, k, a, lda, panel, tile))
 }
 

@@ -125,10 +125,11 @@ ALWAYS void gemm(bool integers, size_t pairs, size_t bytes, const void *a, size_
 /* Code for each number of pairs, which is that of rows in SWITCH_ROWS. */
 #define PRODUCT(name, type, integers)                                                              \
     static void gemm_##name(size_t count, size_t k, const void *a, size_t lda, const void *panel,  \
-                            void *tile)                                                            \
+                            void *tile, struct ahead *ahead)                                       \
     {                                                                                              \
         const size_t rows = (count + 1) / 2;                                                       \
                                                                                                    \
+        (void)ahead;                                                                               \
         SWITCH_ROWS(gemm(integers, ROWS, k * sizeof(type), a, lda, panel, tile))                   \
     }                                                                                              \
     void vmoe_i8mm_product_##name(const struct vmoe_product *p)                                    \

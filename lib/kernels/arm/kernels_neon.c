@@ -87,8 +87,9 @@ ALWAYS void gemm_strip(uint32_t precision, size_t group, size_t rows, size_t k, 
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const void *panel, float *tile)
+                 size_t lda, const void *panel, float *tile, struct ahead *ahead)
 {
+    (void)ahead;
     FOR_STRIPS(column)
         gemm_strip(precision, group, rows, k, a, lda, strip_at(panel, column), tile + column);
 }

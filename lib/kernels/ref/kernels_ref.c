@@ -104,8 +104,9 @@ static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
 
 #define PRODUCT(name, precision, group)                                                            \
     static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
-                            void *tile)                                                            \
+                            void *tile, struct ahead *ahead)                                       \
     {                                                                                              \
+        (void)ahead;                                                                               \
         gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile);                      \
     }                                                                                              \
     static void product_##name(const struct vmoe_product *p)                                       \

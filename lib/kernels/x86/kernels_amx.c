@@ -55,18 +55,6 @@ static inline void leave_sums(struct pending *pending, const struct side *side, 
     pending->left = fewer(BLOCK_ROWS, pending->product->rows - row);
 }
 
-/* A panel on its way from memory to the second-level cache. */
-struct ahead {
-    const uint8_t *line, *end;
-    size_t lines_a_step;
-};
-
-ALWAYS void fetch_some(struct ahead *ahead)
-{
-    for (size_t i = 0; i < ahead->lines_a_step && ahead->line < ahead->end; i++, ahead->line += 64)
-        _mm_prefetch((const char *)ahead->line, _MM_HINT_T1);
-}
-
 /*
  * The tiles of one step.  Of rows and panel, the one that is met again sooner may stay in the
  * first-level cache: the panel if there are more blocks than one, the rows otherwise.  The one that
@@ -121,7 +109,7 @@ ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8
         load_sums(sums, SUMS_STRIDE, tall);
     for (size_t s = from; s < to; s++, a += STEP_BYTES, panel += 2 * TILE_BYTES) {
         multiply_step(a, p->lda, panel, tall, one_block, integers);
-        fetch_some(ahead);
+        fetch_ahead(ahead, 2);
         finish_some(pending, pending->rows_a_step, activation, integers);
     }
     finish_some(pending, BLOCK_ROWS, activation, integers);
@@ -147,10 +135,7 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
 
     tiles_begin();
     for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
-        const bool last = column + VMOE_PANEL >= p->columns;
-        const uint8_t *next = last ? p->next : panel + p->panel_bytes;
-        struct ahead ahead = { next, next != NULL ? next + p->panel_bytes : NULL,
-                               divide_up(2 * TILE_BYTES / 64, blocks) };
+        struct ahead ahead = ahead_of(p, panel, column, blocks);
         struct side *side = &sides[column / VMOE_PANEL % 2];
 
         side_of(p, column, side);

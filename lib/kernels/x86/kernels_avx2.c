@@ -24,9 +24,8 @@ typedef __m256 vec;
 #define NARROW_ROWS 5u /* with narrow panels, whose widening takes registers too */
 #include "kernels/register_tile.h"
 
-/* Bytes ahead in the panel that are brought into the first and the second level. */
+/* Bytes ahead in the panel that are brought into the first-level cache. */
 #define NEAR (2 * TILE_BYTES)
-#define FAR (16 * TILE_BYTES)
 
 /*
  * a * b + sum.  With narrow weights the compiler runs short of registers: it takes forms of the
@@ -82,7 +81,7 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 }
 
 ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                      size_t lda, const uint8_t *line, float *tile)
+                      size_t lda, const uint8_t *line, float *tile, struct ahead *ahead)
 {
     __m256 sum[TILE_ROWS][2];
     size_t lines;
@@ -93,9 +92,9 @@ ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
         lines = k / group < LINES ? k / group : LINES;
         for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
             _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
-            _mm_prefetch((const char *)line + FAR, _MM_HINT_T1);
             add_group(precision, group, rows, a, lda, line, sum);
         }
+        fetch_ahead(ahead, 1);
         if (lines == LINES)
             line += TILE_BYTES;
     }
@@ -107,10 +106,11 @@ ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const uint8_t *panel, float *tile)
+                 size_t lda, const uint8_t *panel, float *tile, struct ahead *ahead)
 {
-    gemm_half(precision, group, rows, k, a, lda, panel, tile);
-    gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2);
+    gemm_half(precision, group, rows, k, a, lda, panel, tile, ahead);
+    gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2,
+              ahead);
 }
 
 FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)

@@ -61,7 +61,7 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const void *panel, float *tile)
+                 size_t lda, const void *panel, float *tile, struct ahead *ahead)
 {
     const uint8_t *line = panel;
     __m512 sum[TILE_ROWS][2];
@@ -75,6 +75,7 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
             PREFETCH_LINE(line);
             add_group(precision, group, rows, a, lda, line, sum);
         }
+        fetch_ahead(ahead, 2);
         if (lines == LINES)
             line += TILE_BYTES;
     }

@@ -1,7 +1,4 @@
-/*
- * Brings lines of the panel into the first and the second level.  A panel from memory needs both:
- * the first level alone cannot have enough lines under way.
- */
+/* Brings the lines of the panel that come soon into the first-level cache. */
 #ifndef VMOE_KERNELS_X86_PREFETCH_H
 #define VMOE_KERNELS_X86_PREFETCH_H
 
@@ -9,12 +6,10 @@
 
 #define PREFETCH_LINE(line)                                                                        \
     do {                                                                                           \
-        const char *const ahead = (const char *)(line);                                            \
+        const char *const from = (const char *)(line);                                             \
                                                                                                    \
-        _mm_prefetch(ahead + TILE_BYTES, _MM_HINT_T0);                                             \
-        _mm_prefetch(ahead + 2 * TILE_BYTES, _MM_HINT_T0);                                         \
-        _mm_prefetch(ahead + 8 * TILE_BYTES, _MM_HINT_T1);                                         \
-        _mm_prefetch(ahead + 9 * TILE_BYTES, _MM_HINT_T1);                                         \
+        _mm_prefetch(from + TILE_BYTES, _MM_HINT_T0);                                              \
+        _mm_prefetch(from + 2 * TILE_BYTES, _MM_HINT_T0);                                          \
     } while (0)
 
 #endif
