@@ -13,7 +13,7 @@
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
-#define TASKS_OF_A_THREAD 4u             /* enough for threads that are unequally fast */
+#define TASKS_OF_A_THREAD 4u    /* enough for threads that are unequally fast */
 
 struct job {
     const struct vmoe_linear_call *call;
@@ -176,7 +176,6 @@ static void run_range(void *context, size_t range, uint32_t thread)
 {
     const struct job *job = context;
     const struct vmoe_linear_part *part = job->call->parts;
-    const size_t following = range + job->threads;
 
     for (size_t i = 0; i < job->call->count; i++)
         for (size_t block = 0, blocks = blocks_of(job, &part[i]); block < blocks; block++) {
@@ -187,28 +186,28 @@ static void run_range(void *context, size_t range, uint32_t thread)
             else if (i + 1 < job->call->count)
                 next = first_panel(job, part[i + 1].layer, range);
             else
-                next = following < job->ranges ? first_panel(job, part[0].layer, following) : NULL;
+                next = range + 1 < job->ranges ? first_panel(job, part[0].layer, range + 1) : NULL;
             run_block(job, &part[i], block, range, next, thread);
         }
 }
 
 /*
- * One block with one range of panels.  Threads take tasks in turn, so the next one of this thread is
- * as many tasks away as there are threads, more or less; only its weights are fetched by that guess.
+ * One block with one range of panels.  The next task is mostly the next one of this thread too; only
+ * its weights are fetched by that guess.
  */
 static void run_task(void *context, size_t task, uint32_t thread)
 {
     const struct job *job = context;
     const struct vmoe_linear_part *part = job->call->parts;
     const struct vmoe_linear_part *end = part + job->call->count;
-    const size_t range = task % job->ranges, following = range + job->threads;
+    const size_t range = task % job->ranges;
     size_t block = task / job->ranges, blocks;
     const void *next;
 
     for (; block >= (blocks = blocks_of(job, part)); part++)
         block -= blocks;
-    if (following < job->ranges)
-        next = first_panel(job, part->layer, following);
+    if (range + 1 < job->ranges)
+        next = first_panel(job, part->layer, range + 1);
     else if (block + 1 < blocks)
         next = part->layer->panels;
     else

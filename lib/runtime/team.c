@@ -32,6 +32,12 @@ struct worker {
     int avoids;     /* a CPU, or -1 */
 };
 
+/* The tasks that a thread takes first, in order; whoever has none left takes from the others'. */
+struct share {
+    _Alignas(VMOE_ALIGNMENT) atomic_size_t next;
+    size_t end;
+};
+
 struct vmoe_team {
     /* What the workers poll, apart from what the caller writes for each task. */
     _Alignas(VMOE_ALIGNMENT) atomic_uint epoch; /* grows by one with every run */
@@ -39,12 +45,11 @@ struct vmoe_team {
     atomic_bool rest;
     atomic_bool stop;
     _Alignas(VMOE_ALIGNMENT) atomic_uint inside; /* workers that may look at the run */
-    _Alignas(VMOE_ALIGNMENT) atomic_size_t next; /* task to claim */
     /* The run; written only while it is closed and nobody is inside. */
     _Alignas(VMOE_ALIGNMENT) vmoe_team_task task;
     void *context;
-    size_t tasks;
     uint32_t threads;
+    struct share shares[VMOE_LIMIT_THREADS];
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -67,10 +72,13 @@ static inline void pause_briefly(void)
 
 static void work(struct vmoe_team *team, uint32_t thread)
 {
-    size_t task;
+    for (uint32_t i = 0; i < team->threads; i++) {
+        struct share *share = &team->shares[(thread + i) % team->threads];
+        size_t task;
 
-    while ((task = atomic_fetch_add(&team->next, 1)) < team->tasks)
-        team->task(team->context, task, thread);
+        while ((task = atomic_fetch_add(&share->next, 1)) < share->end)
+            team->task(team->context, task, thread);
+    }
 }
 
 /* Waits for an epoch other than `seen`, first awake, then asleep. */
@@ -251,8 +259,10 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
     }
     team->task = task;
     team->context = context;
-    team->tasks = tasks;
-    atomic_store(&team->next, 0);
+    for (uint32_t i = 0; i < team->threads; i++) {
+        atomic_store(&team->shares[i].next, tasks * i / team->threads);
+        team->shares[i].end = tasks * (i + 1) / team->threads;
+    }
     atomic_store(&team->open, true);
     announce(team);
     work(team, 0);
