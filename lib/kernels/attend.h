@@ -1,7 +1,7 @@
 /*
- * Attention of one head in float32, put together from the table's own product and softmax.  The file
- * of a table includes this text after it has defined ATTEND_ROWS, the queries that see all keys at
- * once, so that the softmax is exact, and pack_keys.
+ * Attention of one head in float32, put together from the table's own products and softmax.  The
+ * file of a table includes this text after it has defined ATTEND_ROWS, the queries that see all keys
+ * at once, so that the softmax is exact, gemm_f32 for so many rows, product_f32 and pack_keys.
  */
 #ifndef VMOE_KERNELS_ATTEND_H
 #define VMOE_KERNELS_ATTEND_H
@@ -9,6 +9,20 @@
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 #include "runtime/memory.h"
+
+/* The products of some queries with all keys. */
+static void score(const struct vmoe_attend *call, size_t first, size_t rows, const float *keys,
+                  uint8_t *scores, size_t stride)
+{
+    const size_t panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, VMOE_PANEL);
+    const size_t panels = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL;
+    struct ahead nothing = { 0 };
+
+    for (size_t p = 0; p < panels; p++)
+        gemm_f32(rows, call->width, (const uint8_t *)call->q + first * call->ldq, call->ldq,
+                 (const uint8_t *)keys + p * panel_bytes, scores + p * VMOE_PANEL * sizeof(float),
+                 stride, &nothing);
+}
 
 static void attend_f32(const struct vmoe_attend *call)
 {
@@ -24,15 +38,6 @@ static void attend_f32(const struct vmoe_attend *call)
         vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, call->width));
     uint8_t *scores = vmoe_arena_take(&arena, ATTEND_ROWS, stride);
     float inverse[ATTEND_ROWS];
-    struct vmoe_product score = {
-        .k = call->width,
-        .columns = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL * VMOE_PANEL,
-        .lda = call->ldq,
-        .panels = keys,
-        .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, VMOE_PANEL),
-        .out = scores,
-        .ldo = stride
-    };
     struct vmoe_product mix = {
         .k = call->tokens,
         .columns = call->width,
@@ -51,11 +56,10 @@ static void attend_f32(const struct vmoe_attend *call)
     for (size_t i = 0; i < blocks; i++) {
         const size_t done = call->queries * i / blocks;
 
-        score.rows = mix.rows = call->queries * (i + 1) / blocks - done;
-        score.a = (const uint8_t *)call->q + done * call->ldq;
+        mix.rows = call->queries * (i + 1) / blocks - done;
         mix.out = (uint8_t *)call->out + done * call->ldo;
-        product_f32(&score);
-        for (size_t r = 0; r < score.rows; r++)
+        score(call, done, mix.rows, keys, scores, stride);
+        for (size_t r = 0; r < mix.rows; r++)
             inverse[r] = 1.0f / softmax(call->tokens, call->factor,
                                         (float *)(void *)(scores + r * stride));
         product_f32(&mix);

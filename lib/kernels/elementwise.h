@@ -83,20 +83,29 @@ static inline void larger_lanes(const float *x, vec max[PARTS])
 /* The largest value that is not a NaN, and at least -FLT_MAX, so that -inf is like any other. */
 static float max_of(size_t n, const float *x)
 {
-    vec max[PARTS];
-    float lane[LANES], most = -FLT_MAX;
+    vec max[PARTS], other[PARTS];
+    float lane[LANES];
     size_t i;
 
     FOR_PARTS(p)
-        max[p] = all(-FLT_MAX);
-    for (i = 0; i + LANES <= n; i += LANES)
+        max[p] = other[p] = all(-FLT_MAX);
+    for (i = 0; i + 2 * LANES <= n; i += 2 * LANES) {
         larger_lanes(x + i, max);
+        larger_lanes(x + i + LANES, other);
+    }
+    if (i + LANES <= n) {
+        larger_lanes(x + i, max);
+        i += LANES;
+    }
     if (i < n)
-        larger_lanes(pad(lane, n - i, x + i, -FLT_MAX), max);
+        larger_lanes(pad(lane, n - i, x + i, -FLT_MAX), other);
+    FOR_PARTS(p)
+        max[p] = larger(max[p], other[p]);
     memcpy(lane, max, sizeof lane);
-    for (size_t l = 0; l < LANES; l++)
-        most = lane[l] > most ? lane[l] : most;
-    return most;
+    for (size_t width = LANES / 2; width > 0; width /= 2)
+        for (size_t l = 0; l < width; l++)
+            lane[l] = lane[l] > lane[l + width] ? lane[l] : lane[l + width];
+    return lane[0];
 }
 
 static inline void exp_lanes(float *x, float max, float factor, vec sum[PARTS])

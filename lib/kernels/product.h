@@ -160,11 +160,11 @@ ALWAYS void fetch_ahead(struct ahead *ahead, size_t tiles)
 /* ---- Panels and tiles ----------------------------------------------------------------------- */
 
 /*
- * The sums of up to tile_rows rows with one panel, of 4 bytes each.  What is `ahead` is fetched by
- * the tables for x86; for others it was not measured.
+ * The sums of up to tile_rows rows with one panel, of 4 bytes each, to rows `stride` bytes apart.
+ * What is `ahead` is fetched by the tables for x86; for others it was not measured.
  */
 typedef void gemm_tile(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                       void *tile, struct ahead *ahead);
+                       void *tile, size_t stride, struct ahead *ahead);
 
 #define FINISH_ROWS(activation)                                                                    \
     for (size_t r = 0; r < rows; r++)                                                              \
@@ -207,7 +207,7 @@ ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t ti
             const size_t rows = p->rows * (t + 1) / tiles - row;
 
             gemm(rows, p->k, (const uint8_t *)p->a + row * p->lda, p->lda, panel, tile,
-                 &ahead);
+                 VMOE_PANEL * sizeof *tile, &ahead);
             finish_tile(p, &side, integers, tile, row, rows);
         }
     }

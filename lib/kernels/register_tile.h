@@ -57,13 +57,15 @@
  * `function`, the product of float32 rows with panels of one type, whose groups have so many rows,
  * with code for each number of rows up to `most`.  The table has run_product and
  *
- *     gemm(precision, group, rows, k, a, lda, panel, tile, ahead)
+ *     gemm(precision, group, rows, k, a, lda, panel, tile, stride, ahead)
  */
 #define FLOAT_PRODUCT(linkage, function, precision, group, most)                                   \
     static void gemm_of_##function(size_t rows, size_t k, const void *a, size_t lda,               \
-                                   const void *panel, void *tile, struct ahead *ahead)             \
+                                   const void *panel, void *tile, size_t stride,                   \
+                                   struct ahead *ahead)                                            \
     {                                                                                              \
-        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile, ahead))   \
+        SWITCH_ROWS(gemm(precision, group, ROWS, k, a, lda / sizeof(float), panel, tile,           \
+                         stride / sizeof(float), ahead))                                           \
     }                                                                                              \
     linkage void function(const struct vmoe_product *p)                                            \
     {                                                                                              \

@@ -26,7 +26,7 @@
 
 /* Rows are padded, so steps may be read whole; the weights beyond k are zero. */
 ALWAYS void gemm_strip(size_t rows, size_t k, const uint8_t *a, size_t lda, const uint8_t *strip,
-                       int32_t *tile)
+                       int32_t *tile, size_t stride)
 {
     int32x4_t sum[TILE_ROWS][2];
     int8x16_t values[TILE_ROWS];
@@ -43,23 +43,23 @@ ALWAYS void gemm_strip(size_t rows, size_t k, const uint8_t *a, size_t lda, cons
         ADD_GROUP(3);
     }
     FOR_ROWS(r, rows) {
-        vst1q_s32(tile + r * VMOE_PANEL, sum[r][0]);
-        vst1q_s32(tile + r * VMOE_PANEL + WIDTH, sum[r][1]);
+        vst1q_s32(tile + r * stride, sum[r][0]);
+        vst1q_s32(tile + r * stride + WIDTH, sum[r][1]);
     }
 }
 
 ALWAYS void gemm(size_t rows, size_t k, const uint8_t *a, size_t lda, const void *panel,
-                 int32_t *tile)
+                 int32_t *tile, size_t stride)
 {
     FOR_STRIPS(column)
-        gemm_strip(rows, k, a, lda, strip_at(panel, column), tile + column);
+        gemm_strip(rows, k, a, lda, strip_at(panel, column), tile + column, stride);
 }
 
 static void gemm_int8(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                      void *tile, struct ahead *ahead)
+                      void *tile, size_t stride, struct ahead *ahead)
 {
     (void)ahead;
-    SWITCH_ROWS(gemm(ROWS, k, a, lda, panel, tile))
+    SWITCH_ROWS(gemm(ROWS, k, a, lda, panel, tile, stride / sizeof(int32_t)))
 }
 
 void vmoe_dot_product_int8(const struct vmoe_product *p)

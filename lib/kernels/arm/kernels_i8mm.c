@@ -85,7 +85,7 @@ ALWAYS vec lower(vec left, vec right)
 
 /* Rows are padded, so steps may be read whole; the weights beyond them are zero. */
 ALWAYS void gemm_strip(bool integers, size_t pairs, size_t bytes, const uint8_t *a, size_t lda,
-                       const uint8_t *strip, float *tile)
+                       const uint8_t *strip, float *tile, size_t stride)
 {
     vec sum[TILE_ROWS][4] = { { { 0 } } };
 
@@ -104,33 +104,35 @@ ALWAYS void gemm_strip(bool integers, size_t pairs, size_t bytes, const uint8_t 
         add_lines(integers, pairs, end, line + 2 * LINE_BYTES, sum);
     }
     FOR_ROWS(p, pairs) {
-        float *const row = tile + 2 * p * VMOE_PANEL;
+        float *const row = tile + 2 * p * stride;
 
         for (size_t half = 0; half < 2; half++) {
             const vec left = sum[p][2 * half], right = sum[p][2 * half + 1];
 
             store(row + half * WIDTH, upper(left, right));
-            store(row + VMOE_PANEL + half * WIDTH, lower(left, right));
+            store(row + stride + half * WIDTH, lower(left, right));
         }
     }
 }
 
 ALWAYS void gemm(bool integers, size_t pairs, size_t bytes, const void *a, size_t lda,
-                 const void *panel, float *tile)
+                 const void *panel, float *tile, size_t stride)
 {
     FOR_STRIPS(column)
-        gemm_strip(integers, pairs, bytes, a, lda, strip_at(panel, column), tile + column);
+        gemm_strip(integers, pairs, bytes, a, lda, strip_at(panel, column), tile + column,
+                   stride);
 }
 
 /* Code for each number of pairs, which is that of rows in SWITCH_ROWS. */
 #define PRODUCT(name, type, integers)                                                              \
     static void gemm_##name(size_t count, size_t k, const void *a, size_t lda, const void *panel,  \
-                            void *tile, struct ahead *ahead)                                       \
+                            void *tile, size_t stride, struct ahead *ahead)                        \
     {                                                                                              \
         const size_t rows = (count + 1) / 2;                                                       \
                                                                                                    \
         (void)ahead;                                                                               \
-        SWITCH_ROWS(gemm(integers, ROWS, k * sizeof(type), a, lda, panel, tile))                   \
+        SWITCH_ROWS(gemm(integers, ROWS, k * sizeof(type), a, lda, panel, tile,                    \
+                         stride / sizeof(float)))                                                  \
     }                                                                                              \
     void vmoe_i8mm_product_##name(const struct vmoe_product *p)                                    \
     {                                                                                              \

@@ -61,7 +61,7 @@ ALWAYS void add_step(uint32_t precision, size_t group, size_t rows, const vec va
 }
 
 ALWAYS void gemm_strip(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                       size_t lda, const uint8_t *strip, float *tile)
+                       size_t lda, const uint8_t *strip, float *tile, size_t stride)
 {
     vec sum[TILE_ROWS][2], values[TILE_ROWS];
     size_t i;
@@ -81,17 +81,19 @@ ALWAYS void gemm_strip(uint32_t precision, size_t group, size_t rows, size_t k, 
         add_step(precision, group, rows, values, strip, i / group, sum);
     }
     FOR_ROWS(r, rows) {
-        store(tile + r * VMOE_PANEL, sum[r][0]);
-        store(tile + r * VMOE_PANEL + WIDTH, sum[r][1]);
+        store(tile + r * stride, sum[r][0]);
+        store(tile + r * stride + WIDTH, sum[r][1]);
     }
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const void *panel, float *tile, struct ahead *ahead)
+                 size_t lda, const void *panel, float *tile, size_t stride,
+                 struct ahead *ahead)
 {
     (void)ahead;
     FOR_STRIPS(column)
-        gemm_strip(precision, group, rows, k, a, lda, strip_at(panel, column), tile + column);
+        gemm_strip(precision, group, rows, k, a, lda, strip_at(panel, column), tile + column,
+                   stride);
 }
 
 FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)
@@ -101,6 +103,7 @@ FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
 /* ---- Attention ------------------------------------------------------------------------------ */
 
 #define ATTEND_ROWS TILE_ROWS
+#define gemm_f32 gemm_of_product_f32
 
 static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
 {

@@ -63,30 +63,31 @@ static void widen_int8(const uint8_t *packed, float *tile)
     }
 }
 
-/* sums[r][c] += a[r][i] * tile[i][c] for i = 0, 1, ... k-1.  Rows of sums are a panel apart. */
+/* sums[r][c] += a[r][i] * tile[i][c] for i = 0, 1, ... k-1.  */
 static void multiply(size_t rows, size_t k, const float *a, size_t lda, const float *tile,
-                     float *sums)
+                     float *sums, size_t stride)
 {
     for (size_t r = 0; r < rows; r++) {
         vec sum[PARTS];
 
         FOR_PARTS(p)
-            sum[p] = load(sums + r * VMOE_PANEL + p * WIDTH);
+            sum[p] = load(sums + r * stride + p * WIDTH);
         for (size_t i = 0; i < k; i++)
             FOR_PARTS(p)
                 sum[p] += load(tile + i * COLUMNS + p * WIDTH) * a[r * lda + i];
         FOR_PARTS(p)
-            store(sums + r * VMOE_PANEL + p * WIDTH, sum[p]);
+            store(sums + r * stride + p * WIDTH, sum[p]);
     }
 }
 
 static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const uint8_t *packed, float *sums)
+                 size_t lda, const uint8_t *packed, float *sums, size_t stride)
 {
     float wide[4 * LINES * COLUMNS];
     const float *tile = wide;
 
-    memset(sums, 0, rows * VMOE_PANEL * sizeof *sums);
+    for (size_t r = 0; r < rows; r++)
+        memset(sums + r * stride, 0, VMOE_PANEL * sizeof *sums);
     for (size_t i = 0; i < k; i += group * LINES) {
         const size_t left = k - i < group * LINES ? k - i : group * LINES;
 
@@ -97,17 +98,18 @@ static void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
                 widen_bf16(packed, wide);
             else
                 tile = (const float *)(const void *)packed;
-            multiply(rows, left, a + i, lda, tile, sums + half * COLUMNS);
+            multiply(rows, left, a + i, lda, tile, sums + half * COLUMNS, stride);
         }
     }
 }
 
 #define PRODUCT(name, precision, group)                                                            \
     static void gemm_##name(size_t rows, size_t k, const void *a, size_t lda, const void *panel,   \
-                            void *tile, struct ahead *ahead)                                       \
+                            void *tile, size_t stride, struct ahead *ahead)                        \
     {                                                                                              \
         (void)ahead;                                                                               \
-        gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile);                      \
+        gemm(precision, group, rows, k, a, lda / sizeof(float), panel, tile,                       \
+             stride / sizeof(float));                                                              \
     }                                                                                              \
     static void product_##name(const struct vmoe_product *p)                                       \
     {                                                                                              \

@@ -40,7 +40,7 @@ ALWAYS void add_line(dot *add, size_t rows, const uint8_t *a, size_t lda, const 
 
 /* Rows are padded, so the last group may be read whole; its weights are zero beyond k. */
 ALWAYS void gemm(dot *add, size_t rows, size_t groups, const uint8_t *a, size_t lda,
-                 const uint8_t *line, void *tile, size_t tile_stride, struct ahead *ahead)
+                 const uint8_t *line, void *tile, size_t stride, struct ahead *ahead)
 {
     __m512i sum[TILE_ROWS][2];
     uint8_t *out = tile;
@@ -58,8 +58,8 @@ ALWAYS void gemm(dot *add, size_t rows, size_t groups, const uint8_t *a, size_t 
         groups -= lines;
     }
     FOR_ROWS(r, rows) {
-        _mm512_storeu_si512(out + r * tile_stride, sum[r][0]);
-        _mm512_storeu_si512(out + r * tile_stride + LINE_BYTES, sum[r][1]);
+        _mm512_storeu_si512(out + r * stride, sum[r][0]);
+        _mm512_storeu_si512(out + r * stride + LINE_BYTES, sum[r][1]);
     }
 }
 
@@ -69,12 +69,11 @@ ALWAYS __m512i dot_int8(__m512i sums, __m512i row, __m512i line)
 }
 
 static void gemm_int8(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                      void *tile, struct ahead *ahead)
+                      void *tile, size_t stride, struct ahead *ahead)
 {
     const size_t groups = (k + GROUP_BYTES - 1) / GROUP_BYTES;
 
-    SWITCH_ROWS(gemm(dot_int8, ROWS, groups, a, lda, panel, tile, VMOE_PANEL * sizeof(int32_t),
-                     ahead))
+    SWITCH_ROWS(gemm(dot_int8, ROWS, groups, a, lda, panel, tile, stride, ahead))
 }
 
 static void product_int8(const struct vmoe_product *p)

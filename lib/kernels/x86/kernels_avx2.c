@@ -81,7 +81,8 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 }
 
 ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                      size_t lda, const uint8_t *line, float *tile, struct ahead *ahead)
+                      size_t lda, const uint8_t *line, float *tile, size_t stride,
+                      struct ahead *ahead)
 {
     __m256 sum[TILE_ROWS][2];
     size_t lines;
@@ -100,17 +101,18 @@ ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
     }
     add_group(precision, k, rows, a, lda, line, sum);
     FOR_ROWS(r, rows) {
-        _mm256_storeu_ps(tile + r * VMOE_PANEL, sum[r][0]);
-        _mm256_storeu_ps(tile + r * VMOE_PANEL + 8, sum[r][1]);
+        _mm256_storeu_ps(tile + r * stride, sum[r][0]);
+        _mm256_storeu_ps(tile + r * stride + 8, sum[r][1]);
     }
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const uint8_t *panel, float *tile, struct ahead *ahead)
+                 size_t lda, const uint8_t *panel, float *tile, size_t stride,
+                 struct ahead *ahead)
 {
-    gemm_half(precision, group, rows, k, a, lda, panel, tile, ahead);
+    gemm_half(precision, group, rows, k, a, lda, panel, tile, stride, ahead);
     gemm_half(precision, group, rows, k, a, lda, panel + TILE_BYTES, tile + VMOE_PANEL / 2,
-              ahead);
+              stride, ahead);
 }
 
 FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)
@@ -120,6 +122,7 @@ FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, NARROW_ROWS)
 /* ---- Attention ------------------------------------------------------------------------------ */
 
 #define ATTEND_ROWS TILE_ROWS
+#define gemm_f32 gemm_of_product_f32
 
 static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
 {

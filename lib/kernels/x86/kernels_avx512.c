@@ -61,7 +61,8 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
-                 size_t lda, const void *panel, float *tile, struct ahead *ahead)
+                 size_t lda, const void *panel, float *tile, size_t stride,
+                 struct ahead *ahead)
 {
     const uint8_t *line = panel;
     __m512 sum[TILE_ROWS][2];
@@ -81,8 +82,8 @@ ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const 
     }
     add_group(precision, k, rows, a, lda, line, sum);
     FOR_ROWS(r, rows) {
-        _mm512_storeu_ps(tile + r * VMOE_PANEL, sum[r][0]);
-        _mm512_storeu_ps(tile + r * VMOE_PANEL + 16, sum[r][1]);
+        _mm512_storeu_ps(tile + r * stride, sum[r][0]);
+        _mm512_storeu_ps(tile + r * stride + 16, sum[r][1]);
     }
 }
 
@@ -94,6 +95,7 @@ FLOAT_PRODUCT(, vmoe_avx512_product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
 
 #define ATTEND_ROWS TILE_ROWS
 #define product_f32 vmoe_avx512_product_f32
+#define gemm_f32 gemm_of_vmoe_avx512_product_f32
 
 /* 16 dimensions of 16 keys at a time; what is beyond the keys and their width is zero. */
 static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)

@@ -13,18 +13,12 @@ ALWAYS __m512i dot_bf16(__m512i sums, __m512i row, __m512i line)
     return (__m512i)_mm512_dpbf16_ps((__m512)sums, (__m512bh)row, (__m512bh)line);
 }
 
-static void gemm_rows(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
+static void gemm_bf16(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
                       void *tile, size_t stride, struct ahead *ahead)
 {
     const size_t groups = (k + 1) / 2;
 
     SWITCH_ROWS(gemm(dot_bf16, ROWS, groups, a, lda, panel, tile, stride, ahead))
-}
-
-static void gemm_bf16(size_t rows, size_t k, const void *a, size_t lda, const void *panel,
-                      void *tile, struct ahead *ahead)
-{
-    gemm_rows(rows, k, a, lda, panel, tile, VMOE_PANEL * sizeof(float), ahead);
 }
 
 static void product_bf16(const struct vmoe_product *p)
@@ -41,7 +35,7 @@ static void multiply(size_t count, size_t k, const uint8_t *rows, size_t stride,
     for (size_t t = 0; t < tiles; t++) {
         const size_t first = count * t / tiles;
 
-        gemm_rows(count * (t + 1) / tiles - first, k, rows + first * stride, stride, panel,
+        gemm_bf16(count * (t + 1) / tiles - first, k, rows + first * stride, stride, panel,
                   (uint8_t *)sums + first * sums_stride, sums_stride, &nothing);
     }
 }
