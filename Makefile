@@ -224,7 +224,7 @@ check-layers: ## every include goes to the same room or to a lower rank
 check-symbols: lib ## the library exports what the map lists and nothing else
 	@sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map
 
-.PHONY: check-asan check-tsan check-asan-run check-tsan-run
+.PHONY: check-asan check-tsan check-asan-run check-tsan-run check-valgrind
 check-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer (6 minutes)
 	$(MAKE) CONFIG=asan check-asan-run
 check-asan-run: deps
@@ -239,6 +239,12 @@ check-tsan: ## the tests and examples with threads under ThreadSanitizer (5 minu
 check-tsan-run: deps
 	$(Q)$(MAKE) --no-print-directory $(STATIC) $(TSAN_TESTS) $(TSAN_EXAMPLES)
 	@sh tests/run.sh $(TSAN_TESTS:%="%") "sh tests/examples/check_examples.sh $(BUILD) $(DEMO_MODEL)"
+
+VALGRIND_TESTS := $(addprefix $(BUILD)/tests/test_,results)
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite
+check-valgrind: deps $(VALGRIND_TESTS) ## some of the tests under valgrind, which shows them AVX2 and nothing above
+	@$(INSTALL_PACKAGES) valgrind
+	@sh tests/run.sh $(VALGRIND_TESTS:%="$(VALGRIND) %")
 
 # ---- What the build needs ---------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ $(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o $(FAULT_OBJECTS) $(
 
 # ---- The long suites --------------------------------------------------------------------------------
 
-$(BUILD)/tests/faults/soak $(BUILD)/tests/faults/long: %: %.o $(FAULT_OBJECTS) $(SUPPORT_OBJECTS) $(STATIC)
+$(addprefix $(BUILD)/tests/faults/,soak long large): %: %.o $(FAULT_OBJECTS) $(SUPPORT_OBJECTS) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TEST_LDFLAGS) $(SHIM_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_LIB)
 
@@ -42,6 +42,11 @@ check-long: check-long-faults
 check-long-faults: deps $(FAULT_TESTS) $(BUILD)/tests/faults/long ## every system call fails, KILLS (1000) writers are killed, LONG_CALLS (1000000)
 	@sh tests/run.sh "$(BUILD)/tests/faults/test_files --all" "$(BUILD)/tests/faults/test_kill $(KILLS)" \
 		"$(BUILD)/tests/faults/long $(LONG_CALLS) $(DEMO_MODEL)"
+
+.PHONY: check-long-large
+check-long: check-long-large
+check-long-large: deps $(BUILD)/tests/faults/large ## a model of 9.0 GB, most of it a hole in its file
+	@sh tests/run.sh "$(BUILD)/tests/faults/large"
 
 SOAK_SECONDS ?= 1800
 
