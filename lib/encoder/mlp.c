@@ -115,16 +115,32 @@ static void run_wave(struct wave *wave)
     vmoe_linear_run(encoder->kernels, encoder->team, &second);
 }
 
+/*
+ * Where a wave ends: with the last MLP that fits, so that weights are fetched once.  The rows of one
+ * that does not fit are cut into nearly equal parts, so that the last is not a poor use of them.
+ */
+static size_t end_of_wave(const struct vmoe_mlp_call *call, size_t begin)
+{
+    size_t i = 0, rows, waves;
+
+    while (call->offsets[i + 1] <= begin)
+        i++;
+    rows = call->offsets[i + 1] - begin;
+    waves = (rows + VMOE_MLP_ROWS - 1) / VMOE_MLP_ROWS;
+    if (waves > 1)
+        return begin + (rows + waves - 1) / waves;
+    while (i + 1 < call->count && call->offsets[i + 2] - begin <= VMOE_MLP_ROWS)
+        i++;
+    return call->offsets[i + 1];
+}
+
 void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call)
 {
+    struct wave wave = { .encoder = encoder, .call = call };
     const size_t rows = call->offsets[call->count];
-    const size_t waves = (rows + VMOE_MLP_ROWS - 1) / VMOE_MLP_ROWS;
 
-    /* Waves of nearly equal size, so that the last one is not a poor use of the weights. */
-    for (size_t i = 0; i < waves; i++) {
-        struct wave wave = { encoder, call, rows * i / waves, 0 };
-
-        wave.rows = rows * (i + 1) / waves - wave.begin;
+    for (; wave.begin < rows; wave.begin += wave.rows) {
+        wave.rows = end_of_wave(call, wave.begin) - wave.begin;
         run_wave(&wave);
     }
 }
