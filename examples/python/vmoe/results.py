@@ -174,11 +174,15 @@ class Report(NamedTuple):
     routes: "np.ndarray[Any, np.dtype[np.int16]]"
 
 
+# Once: Ctrl-C while NumPy 1.24 makes a type of a structure leaves its memory damaged.
+_LAYERS = np.dtype(c.LayerReport)
+
+
 def raw_report(info: Info, images: int, picks: int) -> Any:
     """A c.RawReport with arrays for the library to fill; `picks` is K."""
     raw = c.sized(c.RawReport)
     raw.arrays = {
-        "layers": np.zeros(info.moe_layers, np.dtype(c.LayerReport)),
+        "layers": np.zeros(info.moe_layers, _LAYERS),
         "load": np.zeros((info.moe_layers, info.experts), np.uint64),
         "routes": np.zeros((info.moe_layers, images, info.tokens, picks), np.int16),
     }
