@@ -240,9 +240,9 @@ check-tsan-run: deps
 	$(Q)$(MAKE) --no-print-directory $(STATIC) $(TSAN_TESTS) $(TSAN_EXAMPLES)
 	@sh tests/run.sh $(TSAN_TESTS:%="%") "sh tests/examples/check_examples.sh $(BUILD) $(DEMO_MODEL)"
 
-VALGRIND_TESTS := $(addprefix $(BUILD)/tests/test_,results)
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite
-check-valgrind: deps $(VALGRIND_TESTS) ## some of the tests under valgrind, which shows them AVX2 and nothing above
+VALGRIND_TESTS := $(addprefix $(BUILD)/tests/test_,calls golden_dense image jpeg lies npz pictures routing shards smoothing writer)
+check-valgrind: deps $(VALGRIND_TESTS) ## the quicker tests under valgrind, which shows them AVX2 and nothing above
 	@$(INSTALL_PACKAGES) valgrind
 	@sh tests/run.sh $(VALGRIND_TESTS:%="$(VALGRIND) %")
 

@@ -61,8 +61,9 @@ struct bench {
 
 /* What a core can do at most with rows of a type, in multiplications and additions a second. */
 struct peak {
-    void (*work)(void *context, size_t i); /* the context is memory that it may change */
+    void (*work)(void *context, size_t i);
     double operations; /* of one work */
+    bool reads;        /* random numbers; the others write */
 };
 
 #if defined(__x86_64__)
@@ -119,7 +120,7 @@ PEAK_DOT(peak_bf16, "avx512f,avx512bf16", DOT_BF16)
 #define PEAK_TILES(name, TILE_DOT)                                                                 \
     static void name(void *context, size_t i)                                                      \
     {                                                                                              \
-        uint8_t *data = context;                                                                   \
+        const uint8_t *data = context;                                                             \
                                                                                                    \
         (void)i;                                                                                   \
         tiles_begin();                                                                             \
@@ -146,17 +147,17 @@ static struct peak peak_of(uint32_t isa, uint32_t rows)
     const double steps = 2.0 * PEAK_STEPS * PEAK_CHAINS;
 
     if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_BF16)
-        return (struct peak){ peak_tiles_bf16, TILE_PEAK_PRODUCTS * 32 };
+        return (struct peak){ peak_tiles_bf16, TILE_PEAK_PRODUCTS * 32, true };
     if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_INT8)
-        return (struct peak){ peak_tiles_int8, TILE_PEAK_PRODUCTS * 64 };
+        return (struct peak){ peak_tiles_int8, TILE_PEAK_PRODUCTS * 64, true };
     if (rows == VMOE_PRECISION_INT8)
-        return (struct peak){ peak_vnni, steps * 64 };
+        return (struct peak){ peak_vnni, steps * 64, false };
     if (rows == VMOE_PRECISION_BF16)
-        return (struct peak){ peak_bf16, steps * 32 };
+        return (struct peak){ peak_bf16, steps * 32, false };
     if (isa == VMOE_ISA_REF)
-        return (struct peak){ peak_ref, steps * 4 };
-    return isa == VMOE_ISA_AVX2 ? (struct peak){ peak_avx2, steps * 8 }
-                                : (struct peak){ peak_avx512, steps * 16 };
+        return (struct peak){ peak_ref, steps * 4, false };
+    return isa == VMOE_ISA_AVX2 ? (struct peak){ peak_avx2, steps * 8, false }
+                                : (struct peak){ peak_avx512, steps * 16, false };
 }
 #endif
 
@@ -165,7 +166,8 @@ static double measure_peak(const struct bench *bench, uint32_t isa, uint32_t row
 {
 #if defined(__x86_64__)
     const struct peak peak = peak_of(isa, rows);
-    const struct figure figure = figure_measure(4 * bench->seconds, peak.work, bench->source);
+    const struct figure figure = figure_measure(4 * bench->seconds, peak.work,
+                                                peak.reads ? bench->source : bench->out);
 
     return peak.operations / figure.best;
 #else

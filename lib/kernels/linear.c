@@ -23,7 +23,6 @@ struct job {
     size_t block_rows;
     size_t blocks; /* of all parts together */
     bool ordered;  /* a task works through all blocks, because their results meet */
-    uint32_t threads;
 };
 
 static size_t smaller(size_t a, size_t b)
@@ -216,9 +215,8 @@ static void run_task(void *context, size_t task, uint32_t thread)
 }
 
 /* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */
-static void cut(struct job *job)
+static void cut(struct job *job, uint32_t threads)
 {
-    const uint32_t threads = job->threads;
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = call->parts[0].layer;
     const size_t row_bytes = layer->k * bytes_of(call->a.type);
@@ -250,7 +248,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
                      const struct vmoe_linear_call *call)
 {
     const struct vmoe_linear *layer = call->count != 0 ? call->parts[0].layer : NULL;
-    struct job job = { .call = call, .threads = vmoe_team_threads(team) };
+    struct job job = { .call = call };
     size_t rows = 0;
 
     for (size_t i = 0; i < call->count; i++)
@@ -260,7 +258,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
     job.product = kernels->product[call->a.type][layer->precision];
     job.panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL);
     job.panels = divide_up(layer->n, VMOE_PANEL);
-    cut(&job);
+    cut(&job, vmoe_team_threads(team));
     if (job.ordered)
         vmoe_team_run(team, job.ranges, run_range, &job);
     else

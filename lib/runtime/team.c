@@ -120,30 +120,37 @@ static void *worker_main(void *argument)
     }
 }
 
+/* The mask is the caller's own without that CPU, so that a host decides about workers too. */
+static void keep_off(struct worker *worker, int cpu)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return;
+    CPU_CLR((size_t)cpu, &set);
+    if (pthread_setaffinity_np(worker->thread, sizeof set, &set) == 0)
+        worker->avoids = cpu;
+#else
+    (void)worker;
+    (void)cpu;
+#endif
+}
+
 /*
  * Keeps the workers off the caller's CPU: Linux wakes a thread where it slept, even where whoever
  * wakes it goes on working, and leaves the two of them there for milliseconds while another CPU is
- * idle.  The mask is the caller's own without that CPU, so that a host decides about workers too.
+ * idle.
  */
 static void spread(struct vmoe_team *team)
 {
-#if defined(__linux__)
     const int cpu = vmoe_cpu_current();
-    cpu_set_t set;
 
-    if (cpu < 0 || atomic_load(&team->rest) || sched_getaffinity(0, sizeof set, &set) != 0)
+    if (cpu < 0 || atomic_load(&team->rest))
         return;
-    CPU_CLR((size_t)cpu, &set);
-    for (uint32_t i = 0; i + 1 < team->threads; i++) {
-        struct worker *worker = &team->workers[i];
-
-        if (worker->avoids != cpu &&
-            pthread_setaffinity_np(worker->thread, sizeof set, &set) == 0)
-            worker->avoids = cpu;
-    }
-#else
-    (void)team;
-#endif
+    for (uint32_t i = 0; i + 1 < team->threads; i++)
+        if (team->workers[i].avoids != cpu)
+            keep_off(&team->workers[i], cpu);
 }
 
 /* Publishes a new epoch and wakes whoever sleeps. */

@@ -25,7 +25,7 @@
 #define WIDTH 4160u
 #define MLP 262144u
 #define CLASSES 2u
-#define CHUNK ((size_t)1 << 20)
+#define CHUNK ((size_t)1 << 20) /* 1 MiB */
 #define GIB ((uint64_t)1 << 30)
 #define MEMORY (12 * GIB) /* that must be free to read the file */
 
@@ -57,42 +57,46 @@ static float position_at(size_t d)
     return (float)((int)(d * 7919 % 2003) - 1001) / 512.0f;
 }
 
+static void normalize(const double x[WIDTH], double y[WIDTH])
+{
+    double mean = 0.0, variance = 0.0;
+
+    for (size_t d = 0; d < WIDTH; d++)
+        mean += x[d] / WIDTH;
+    for (size_t d = 0; d < WIDTH; d++)
+        variance += (x[d] - mean) * (x[d] - mean) / WIDTH;
+    for (size_t d = 0; d < WIDTH; d++)
+        y[d] = (x[d] - mean) / sqrt(variance + 1e-6);
+}
+
+static double gelu(double h)
+{
+    return 0.5 * h * (1.0 + tanh(0.7978845608028654 * (h + 0.044715 * h * h * h)));
+}
+
+/* The activation of a hidden unit. */
+static double hidden_of(uint32_t unit, const double y[WIDTH], const struct weight *left_out)
+{
+    double sum = 0.0;
+
+    for (size_t i = 0; i < COUNT(fc1); i++)
+        if (fc1[i].column == unit && &fc1[i] != left_out)
+            sum += y[fc1[i].row] * (double)fc1[i].value;
+    return gelu(sum);
+}
+
 /* One token: the picture has one pixel, and the weights of its patch are zero. */
 static void compute(const struct weight *left_out, double logits[CLASSES])
 {
     static double x[WIDTH], y[WIDTH];
-    double hidden[COUNT(fc1)] = { 0 };
 
-    for (unsigned turn = 0; turn < 2; turn++) {
-        double mean = 0.0, variance = 0.0;
-
-        for (size_t d = 0; turn == 0 && d < WIDTH; d++)
-            x[d] = (double)position_at(d);
-        for (size_t d = 0; d < WIDTH; d++)
-            mean += x[d] / WIDTH;
-        for (size_t d = 0; d < WIDTH; d++)
-            variance += (x[d] - mean) * (x[d] - mean) / WIDTH;
-        for (size_t d = 0; d < WIDTH; d++)
-            y[d] = (x[d] - mean) / sqrt(variance + 1e-6);
-        if (turn == 1)
-            break;
-        /* The sum of a hidden unit stands at its first weight. */
-        for (size_t i = 0, at = 0; i < COUNT(fc1); i++) {
-            for (at = 0; fc1[at].column != fc1[i].column; at++)
-                continue;
-            if (&fc1[i] != left_out)
-                hidden[at] += y[fc1[i].row] * (double)fc1[i].value;
-        }
-        for (size_t i = 0; i < COUNT(fc2); i++)
-            for (size_t at = 0; at < COUNT(fc1); at++)
-                if (fc1[at].column == fc2[i].row && &fc2[i] != left_out) {
-                    const double h = hidden[at], c = 0.7978845608028654;
-
-                    x[fc2[i].column] += 0.5 * h * (1.0 + tanh(c * (h + 0.044715 * h * h * h))) *
-                                        (double)fc2[i].value;
-                    break;
-                }
-    }
+    for (size_t d = 0; d < WIDTH; d++)
+        x[d] = (double)position_at(d);
+    normalize(x, y);
+    for (size_t i = 0; i < COUNT(fc2); i++)
+        if (&fc2[i] != left_out)
+            x[fc2[i].column] += hidden_of(fc2[i].row, y, left_out) * (double)fc2[i].value;
+    normalize(x, y);
     for (size_t c = 0; c < CLASSES; c++)
         logits[c] = 0.0;
     for (size_t i = 0; i < COUNT(head); i++)
@@ -397,7 +401,7 @@ static void a_model_in_memory_answers(void **state)
     vmoe_free(model);
     print_message("  read: %.2f GB more memory\n",
                   1e-9 * (double)(after.resident - before.resident));
-    assert_true(after.resident - before.resident < file_bytes() + 16 * (GIB >> 10));
+    assert_true(after.resident - before.resident < file_bytes() + 16 * CHUNK);
 }
 
 static void the_limit_counts_beyond_four_gibibytes(void **state)

@@ -63,7 +63,7 @@ static void widen_int8(const uint8_t *packed, float *tile)
     }
 }
 
-/* sums[r][c] += a[r][i] * tile[i][c] for i = 0, 1, ... k-1.  */
+/* sums[r][c] += a[r][i] * tile[i][c] for i = 0, 1, ... k-1. */
 static void multiply(size_t rows, size_t k, const float *a, size_t lda, const float *tile,
                      float *sums, size_t stride)
 {

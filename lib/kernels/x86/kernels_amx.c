@@ -1,8 +1,9 @@
 /*
  * The AMX table: products of bfloat16 and int8 rows, and attention in bfloat16.  A block of 32 rows
  * and one panel is a square of two by two tiles, whose sums stay in the tile registers over all of
- * k.  The tile unit and the vector unit work side by side: while one block is multiplied, the sums
- * of the block before are finished, a few rows in each step.
+ * k, or over a part of it that fits the first-level cache.  The tile unit and the vector unit work
+ * side by side: while one block is multiplied, the sums of the block before are finished, a few
+ * rows in each step.
  */
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
@@ -19,11 +20,6 @@
 static inline size_t fewer(size_t a, size_t b)
 {
     return a < b ? a : b;
-}
-
-static inline size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
 }
 
 /* A block whose sums have left the tile registers. */
@@ -130,7 +126,8 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
     const size_t group_rows = whole ? BLOCK_ROWS : GROUP * BLOCK_ROWS;
     _Alignas(64) float sums[GROUP][BLOCK_ROWS * VMOE_PANEL];
     _Alignas(64) struct side sides[2];
-    struct pending pending = { .product = p, .rows_a_step = divide_up(BLOCK_ROWS, steps / chunks) };
+    struct pending pending = { .product = p,
+                               .rows_a_step = (BLOCK_ROWS * chunks + steps - 1) / steps };
     const uint8_t *panel = p->panels;
 
     tiles_begin();
