@@ -2,12 +2,14 @@
  * What narrow numbers cost.  Upstream's models are imported as f32, bf16 and int8 and run in every
  * arithmetic of every instruction set, and their logits compared with upstream's: once with the
  * routing of the f32 model forced, so that only rounding is seen, and once free, to count the
- * decisions that rounding turns.
+ * decisions that rounding turns.  The shipped model, which is trained, shows the same on many
+ * pictures, beside its own answers in portable C.
  *
  *     test_precision [--all]
  *
  * prints a table, in Markdown.  --all: every case of all models, the large geometries included,
- * rather than every eighth of some; where AMX is emulated that takes a while.
+ * rather than every eighth of some, and 1,000 pictures rather than 100; where AMX is emulated that
+ * takes a while.
  */
 #include <math.h>
 #include <stdio.h>
@@ -161,20 +163,126 @@ static void check_model(void **state)
         vmoe_model *model = golden_model(&s.golden, weights);
 
         for (uint32_t type = VMOE_PRECISION_F32; type <= weights; type++) {
-            uint32_t isas[16];
-            size_t count = 0;
+            const uint32_t *isa = tiers_with(type, weights);
 
-            for (const uint32_t *isa = tiers_with(type, weights); *isa != VMOE_ISA_DEFAULT; isa++)
-                isas[count++] = *isa;
-            for (size_t i = 0; i < count; i++) {
-                const struct measured measured = measure(&s, model, isas[i], type);
+            for (; *isa != VMOE_ISA_DEFAULT; isa++) {
+                const struct measured measured = measure(&s, model, *isa, type);
 
-                check_measured(&s, isas[i], weights, type, &measured);
+                check_measured(&s, *isa, weights, type, &measured);
             }
         }
         vmoe_free(model);
     }
     close_subject(&s);
+}
+
+/* ---- Many pictures -------------------------------------------------------------------------- */
+
+#define SIDE 28u
+#define SHIPPED (sizeof shipped / sizeof shipped[0])
+
+static const char *const shipped[] = {
+    "ankle-boot", "bag",   "coat",    "dress",       "pullover",
+    "sandal",     "shirt", "sneaker", "t-shirt-top", "trouser",
+};
+
+static void read_shipped(const char *name, float tensor[SIDE * SIDE * 3])
+{
+    const vmoe_preprocessing resize = { VMOE_PREPROCESS_RESIZE, SIDE, 0 };
+    vmoe_picture picture = { .kind = VMOE_PICTURE_JPEG };
+    vmoe_error error = VMOE_ERROR_INIT;
+    uint8_t pixels[SIDE * SIDE * 3];
+    char path[64];
+    void *data;
+
+    snprintf(path, sizeof path, "examples/demo/pictures/%s.jpg", name);
+    picture.data = data = read_file(path, &picture.bytes);
+    assert_ok(vmoe_preprocess(&resize, &picture, pixels, sizeof pixels, &error), error);
+    for (size_t i = 0; i < sizeof pixels; i++)
+        tensor[i] = (float)pixels[i] / 127.5f - 1.0f;
+    free(data);
+}
+
+/* The `variant`-th of 100: moved by up to two pixels, mirrored or not, fainter or not. */
+static void vary(const float *picture, size_t variant, float *varied)
+{
+    const size_t dx = SIDE - 2 + variant % 5, dy = SIDE - 2 + variant / 5 % 5;
+    const bool mirrored = variant / 25 % 2;
+    const float contrast = variant / 50 ? 0.75f : 1.0f;
+
+    for (size_t y = 0; y < SIDE; y++)
+        for (size_t x = 0; x < SIDE; x++)
+            for (size_t c = 0; c < 3; c++) {
+                const size_t from_x = ((mirrored ? SIDE - 1 - x : x) + dx) % SIDE;
+                const size_t from = (y + dy) % SIDE * SIDE + from_x;
+
+                *varied++ = contrast * (1.0f + picture[from * 3 + c]) - 1.0f;
+            }
+}
+
+static float *many_pictures(size_t variants)
+{
+    float *tensor = malloc(SHIPPED * variants * SIDE * SIDE * 3 * sizeof *tensor);
+    float picture[SIDE * SIDE * 3];
+
+    assert_non_null(tensor);
+    for (size_t i = 0; i < SHIPPED; i++) {
+        read_shipped(shipped[i], picture);
+        for (size_t v = 0; v < variants; v++)
+            vary(picture, v, tensor + (i * variants + v) * SIDE * SIDE * 3);
+    }
+    return tensor;
+}
+
+/* Decisions and classes that are others than those of portable C. */
+static void check_shipped(const vmoe_model *model, const float *tensor, const struct answer *exact,
+                          uint32_t isa, uint32_t activations)
+{
+    const size_t classes = exact->info.classes;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct answer answer;
+    size_t turned = 0, others = 0;
+
+    options.isa = isa;
+    options.precision = activations;
+    answer = must_answer(model, tensor, exact->images, &options);
+    assert_int_equal(answer.report.precision, activations);
+    for (size_t i = 0; i < exact->report.routes_length; i++)
+        turned += exact->routes[i] != answer.routes[i];
+    for (size_t i = 0; i < exact->images; i++)
+        others += exact->top[i * classes].index != answer.top[i * classes].index;
+    print_message("| %s | %s | %zu of %zu | %zu of %zu |\n", names[activations],
+                  vmoe_isa_name(isa), turned, exact->report.routes_length, others, exact->images);
+    assert_true(turned <= (activations == VMOE_PRECISION_F32
+                               ? exact->report.routes_length / 10000
+                               : exact->report.routes_length / 50));
+    assert_true(others <= (activations == VMOE_PRECISION_F32 ? 0 : exact->images / 50));
+    answer_free(&answer);
+}
+
+static void the_shipped_model_decides_alike_everywhere(void **state)
+{
+    const size_t variants = all_cases ? 100 : 10;
+    float *tensor = many_pictures(variants);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model = NULL;
+    struct answer exact;
+
+    (void)state;
+    assert_ok(vmoe_load_file("examples/demo/fashion-mnist.vmoe", NULL, &model, &error), error);
+    options.isa = VMOE_ISA_REF;
+    exact = must_answer(model, tensor, SHIPPED * variants, &options);
+    print_message("| activations | on | pairs turned | other classes |\n|---|---|---|---|\n");
+    for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_BF16; type++) {
+        const uint32_t *isa = tiers_with(type, VMOE_PRECISION_BF16);
+
+        for (; *isa != VMOE_ISA_DEFAULT; isa++)
+            check_shipped(model, tensor, &exact, *isa, type);
+    }
+    answer_free(&exact);
+    vmoe_free(model);
+    free(tensor);
 }
 
 int main(int count, char **words)
@@ -185,11 +293,13 @@ int main(int count, char **words)
         "geometry/b16_224", "geometry/b16_384", "geometry/h14_slice", "geometry/15b_slice",
     };
     enum { PATHS = sizeof paths / sizeof paths[0], SMALL = 6 };
-    struct CMUnitTest tests[PATHS];
+    struct CMUnitTest tests[1 + PATHS] = {
+        cmocka_unit_test(the_shipped_model_decides_alike_everywhere),
+    };
 
     all_cases = count == 2 && strcmp(words[1], "--all") == 0;
     for (size_t i = 0; i < PATHS; i++)
-        tests[i] = (struct CMUnitTest){ .name = paths[i], .test_func = check_model,
-                                        .initial_state = (void *)(uintptr_t)paths[i] };
-    return _cmocka_run_group_tests("precision", tests, all_cases ? PATHS : SMALL, NULL, NULL);
+        tests[1 + i] = (struct CMUnitTest){ .name = paths[i], .test_func = check_model,
+                                            .initial_state = (void *)(uintptr_t)paths[i] };
+    return _cmocka_run_group_tests("precision", tests, 1 + (all_cases ? PATHS : SMALL), NULL, NULL);
 }
