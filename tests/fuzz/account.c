@@ -1,14 +1,12 @@
-/* Each block has its size in front of it, in as many bytes as the alignment asks for. */
+/* Failures by mask, and a balance that must come out even. */
 #define _GNU_SOURCE
 #include "fuzz/account.h"
 
 #include <malloc.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fuzz/fuzz.h"
-
-#define FRONT 64u
+#include "support/block.h"
 
 /*
  * Garbage at the begin of a block is enough to show a use of what was never written, which
@@ -23,40 +21,29 @@
 static void *account_alloc(void *context, size_t bytes, size_t alignment)
 {
     struct account *account = context;
-    const size_t front = alignment > FRONT ? alignment : FRONT;
     const uint64_t call = account->calls++;
-    uint8_t *block;
+    void *block;
 
     MUST(alignment > 0 && (alignment & (alignment - 1)) == 0);
     if (call >= account->last || (call < 64 && (account->mask >> call & 1) != 0)) {
         account->failures++;
         return NULL;
     }
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
-    block = aligned_alloc(front, front + (bytes + front - 1) / front * front);
+    block = block_take(bytes, alignment, GARBAGE);
     if (block == NULL)
         return NULL;
-    memset(block + front, 0xA5, bytes < GARBAGE ? bytes : GARBAGE);
-    memcpy(block + front - FRONT, &bytes, sizeof bytes);
-    memcpy(block + front - FRONT + sizeof bytes, &front, sizeof front);
     account->live += bytes;
     account->peak = account->live > account->peak ? account->live : account->peak;
-    return block + front;
+    return block;
 }
 
 static void account_release(void *context, void *memory)
 {
     struct account *account = context;
-    uint8_t *block = memory;
-    size_t bytes, front;
+    const size_t bytes = block_release(memory, GARBAGE);
 
-    memcpy(&bytes, block - FRONT, sizeof bytes);
-    memcpy(&front, block - FRONT + sizeof bytes, sizeof front);
-    memset(block, 0x5A, bytes < GARBAGE ? bytes : GARBAGE);
     MUST(account->live >= bytes);
     account->live -= bytes;
-    free(block - front);
 }
 
 void account_open(struct account *account)

@@ -20,7 +20,7 @@ $(BUILD)/lib/%.o: CFLAGS += $(FUZZ_GUIDE_$(CONFIG))
 # Everything but the three files with a main; memory_file.o replaces the library's file.o.
 FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/replay.c %/seeds.c %/mutants.c \
 	$(if $(filter fuzz-msan,$(CONFIG)),,%/msan.c),$(wildcard tests/fuzz/*.c))) \
-	$(BUILD)/tests/support/formula.o $(BUILD)/tests/support/showable.o
+	$(patsubst %,$(BUILD)/tests/support/%.o,block formula showable)
 FUZZ_WRAP_fuzz-msan := inflate deflate jpeg_std_error jpeg_CreateDecompress jpeg_read_header \
 	jpeg_read_scanlines LLVMFuzzerMutate
 FUZZ_WRAP_fuzz-release := __sanitizer_weak_hook_memcmp __sanitizer_weak_hook_strcmp
@@ -66,6 +66,7 @@ FUZZ_CONFIG ?= fuzz
 .PHONY: fuzz fuzz-afl fuzz-build
 fuzz: $(FUZZ_OWN)/made ## fuzz every parser, the router and the calls for FUZZ_SECONDS each (tests/fuzz/README.md)
 	@$(INSTALL_PACKAGES) clang llvm
+	@$(INSTALL_PACKAGES) libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev
 	$(Q)$(MAKE) --no-print-directory CC=clang CONFIG=$(FUZZ_CONFIG) fuzz-build
 	@sh tests/fuzz/run.sh build/$(FUZZ_CONFIG) $(FUZZ_OWN) $(FUZZ_SECONDS) $(FUZZ_RUNS) $(FUZZ_ONLY)
 fuzz-afl: $(FUZZ_OWN)/made ## the same targets with AFL++

@@ -1,46 +1,35 @@
-/* Each block has its size in front of it, in as many bytes as the alignment asks for. */
+/* The counting allocator and a count of open files. */
 #define _GNU_SOURCE
 #include "support/fault.h"
 
 #include <dirent.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define FRONT 64u
+#include "support/block.h"
 
 static void *fault_alloc(void *context, size_t bytes, size_t alignment)
 {
     struct fault *fault = context;
-    size_t front = alignment > FRONT ? alignment : FRONT;
-    uint8_t *block;
+    void *block;
 
     fault->calls++;
     if (fault->fail_at != 0 &&
         (fault->persistent ? fault->calls >= fault->fail_at : fault->calls == fault->fail_at))
         return NULL;
-    block = aligned_alloc(front, front + (bytes + front - 1) / front * front);
+    block = block_take(bytes, alignment, SIZE_MAX);
     if (block == NULL)
         return NULL;
-    memset(block, 0xA5, front + bytes);
-    memcpy(block + front - FRONT, &bytes, sizeof bytes);
-    memcpy(block + front - FRONT + sizeof bytes, &front, sizeof front);
     fault->live += bytes;
     fault->peak = fault->live > fault->peak ? fault->live : fault->peak;
-    return block + front;
+    return block;
 }
 
 static void fault_release(void *context, void *memory)
 {
     struct fault *fault = context;
-    uint8_t *block = memory;
-    size_t bytes, front;
 
-    memcpy(&bytes, block - FRONT, sizeof bytes);
-    memcpy(&front, block - FRONT + sizeof bytes, sizeof front);
-    memset(block, 0x5A, bytes);
-    fault->live -= bytes;
-    free(block - front);
+    fault->live -= block_release(memory, SIZE_MAX);
 }
 
 void fault_init(struct fault *fault, size_t fail_at, bool persistent)
