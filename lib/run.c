@@ -263,8 +263,11 @@ static vmoe_status take_workspace(struct run *run, vmoe_error *error)
     uint64_t bytes = 0;
     vmoe_status status = measure(run, run->input->images, &bytes, error);
 
-    if (status == VMOE_OK)
-        status = vmoe_pool_take(run->model->pool, bytes, run->threads, &run->workspace, error);
+    if (status != VMOE_OK)
+        return status;
+    vmoe_cpu_leave_float(run->host_float);
+    status = vmoe_pool_take(run->model->pool, bytes, run->threads, &run->workspace, error);
+    vmoe_cpu_enter_float();
     if (status != VMOE_OK)
         return status;
     arena = (struct vmoe_arena){ .base = run->workspace->memory, .size = run->workspace->bytes };
@@ -523,20 +526,6 @@ static vmoe_status run_slices(struct run *run, vmoe_error *error)
     return VMOE_OK;
 }
 
-static vmoe_status run_in_workspace(struct run *run, vmoe_error *error)
-{
-    vmoe_status status;
-
-    vmoe_cpu_leave_float(run->host_float);
-    status = take_workspace(run, error);
-    vmoe_cpu_enter_float();
-    if (status != VMOE_OK)
-        return status;
-    status = run_slices(run, error);
-    vmoe_pool_give(run->model->pool, run->workspace);
-    return status;
-}
-
 vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *input,
                           const vmoe_options *options, const vmoe_output *output,
                           vmoe_report *report, vmoe_error *error)
@@ -554,9 +543,14 @@ vmoe_status vmoe_run_call(const struct vmoe_model *model, const vmoe_input *inpu
     if (status == VMOE_OK)
         begin_report(&run);
     if (status == VMOE_OK && input->images != 0)
-        status = run_in_workspace(&run, error);
+        status = take_workspace(&run, error);
+    if (status == VMOE_OK)
+        status = run_slices(&run, error);
     if (status == VMOE_OK)
         end_report(&run, begin);
+    /* The report reads the workspace, which is the next caller's from here on. */
+    if (run.workspace != NULL)
+        vmoe_pool_give(model->pool, run.workspace);
     vmoe_cpu_leave_float(run.host_float);
     return status;
 }
