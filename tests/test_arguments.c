@@ -350,8 +350,11 @@ static void every_choice_in_range_is_accepted(void **state)
         assert_ok(call_run(&error), error);
     }
     call.options.threads = 256;
+    call.options.capacity = 64.0;
+    call.options.capacity_multiple = 4096;
     assert_ok(call_run(&error), error);
     assert_int_equal(call.report.threads, 256);
+    assert_int_equal(call.report.capacity % 4096, 0);
 }
 
 static void instruction_sets_have_names_and_are_there_or_not(void **state)

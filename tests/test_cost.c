@@ -342,6 +342,98 @@ static void wrong_geometries_are_refused(void **state)
     }
 }
 
+/* A dense model with nothing large, so that each number can grow up to its limit alone. */
+static vmoe_info modest(void)
+{
+    vmoe_info info = geometry(S32, 224, 10, 0, 0, 0);
+
+    info.classifier = VMOE_CLASSIFIER_GAP;
+    info.width = 256;
+    info.heads = 1;
+    return info;
+}
+
+static vmoe_status ask_cost(const vmoe_info *info, vmoe_error *error)
+{
+    vmoe_cost cost = VMOE_COST_INIT;
+
+    return vmoe_get_cost(info, NULL, 1, &cost, error);
+}
+
+static void a_geometry_may_be_as_large_as_the_limits(void **state)
+{
+    static const struct {
+        const char *where;
+        size_t offset;
+        uint32_t limit;
+    } cases[] = {
+        { "width", offsetof(vmoe_info, width), 65536 },
+        { "heads", offsetof(vmoe_info, heads), 256 },
+        { "mlp", offsetof(vmoe_info, mlp), 262144 },
+        { "layers", offsetof(vmoe_info, layers), 256 },
+        { "classes", offsetof(vmoe_info, classes), 1048576 },
+        { "pre_logits", offsetof(vmoe_info, pre_logits), 65536 },
+    };
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        vmoe_info info = modest();
+        uint32_t *const field = (uint32_t *)(void *)((uint8_t *)&info + cases[i].offset);
+
+        *field = cases[i].limit;
+        assert_ok(ask_cost(&info, &error), error);
+        *field = cases[i].limit + 1;
+        assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, cases[i].where);
+    }
+}
+
+/* 256 * 256 patches, and then a class token before them. */
+static void an_image_has_a_limit_of_tokens(void **state)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_info info = modest();
+
+    (void)state;
+    info.image_size = info.preprocessing.side = 4096;
+    info.patch_size = 16;
+    assert_ok(ask_cost(&info, &error), error);
+    info.classifier = VMOE_CLASSIFIER_TOKEN;
+    assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "patch_size");
+    info.patch_size = 32;
+    assert_ok(ask_cost(&info, &error), error);
+    info.image_size = info.preprocessing.side = 4128;
+    assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "image_size");
+}
+
+/*
+ * Four tensors an expert, nine more in a block of them, twelve in another block, and seven around:
+ * 65,536.  A class token is one more.
+ */
+static void a_model_has_a_limit_of_tensors(void **state)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_info info = modest();
+
+    (void)state;
+    info.layers = 7;
+    memset(info.moe, 1, 5);
+    info.experts = 3273;
+    info.experts_per_token = 16;
+    info.group_images = 1;
+    info.capacity = 64.0;
+    info.capacity_rule = VMOE_CAPACITY_CEIL;
+    info.capacity_multiple = 4096;
+    assert_ok(ask_cost(&info, &error), error);
+    info.classifier = VMOE_CLASSIFIER_TOKEN;
+    assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "experts");
+    memset(info.moe, 0, 4);
+    info.experts = 4096;
+    assert_ok(ask_cost(&info, &error), error);
+    info.experts_per_token = 17;
+    assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "experts_per_token");
+}
+
 /* ---- Presets -------------------------------------------------------------------------------- */
 
 static void the_presets_are_the_released_checkpoints(void **state)
@@ -454,6 +546,9 @@ int main(void)
         cmocka_unit_test(a_dense_model_costs_the_same_whatever_the_dial),
         cmocka_unit_test(costs_that_cannot_be_counted_are_refused),
         cmocka_unit_test(wrong_geometries_are_refused),
+        cmocka_unit_test(a_geometry_may_be_as_large_as_the_limits),
+        cmocka_unit_test(an_image_has_a_limit_of_tokens),
+        cmocka_unit_test(a_model_has_a_limit_of_tensors),
         cmocka_unit_test(the_presets_are_the_released_checkpoints),
         cmocka_unit_test(ensembles_and_unknown_names_are_refused),
         cmocka_unit_test(the_limits_are_what_they_are),

@@ -590,6 +590,24 @@ static void the_callers_limit_counts_the_weights(void **state)
     }
 }
 
+/* A file of 2^40 bytes takes no room, but not every file system has a place for it. */
+static void a_file_has_a_limit_of_bytes(void **state)
+{
+    const char *path = scratch_path("huge.vmoe");
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    write_file(path, "", 0);
+    if (truncate(path, ((off_t)1 << 40) + 1) != 0)
+        skip_because("the file system has no room for a hole of 2^40 bytes");
+    assert_refused(vmoe_load_file(path, NULL, &model, &error), error, VMOE_ERR_LIMIT, path);
+    assert_non_null(strstr(error.text, "1099511627777 bytes"));
+    assert_int_equal(truncate(path, (off_t)1 << 40), 0);
+    assert_refused(vmoe_load_file(path, NULL, &model, &error), error, VMOE_ERR_FORMAT, path);
+    assert_int_equal(truncate(path, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -608,6 +626,7 @@ int main(void)
         cmocka_unit_test(other_kinds_of_files_are_refused_by_name),
         cmocka_unit_test(data_used_in_place_must_be_aligned),
         cmocka_unit_test(the_callers_limit_counts_the_weights),
+        cmocka_unit_test(a_file_has_a_limit_of_bytes),
     };
 
 #ifdef M_MMAP_THRESHOLD
