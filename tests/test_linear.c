@@ -1,7 +1,8 @@
 /*
  * The cut of linear layers into tasks.  What a call has to give is what one product of each part
- * gives, part by part, to the bit: for every table and every type of rows, for one layer and for
- * several that meet in the same rows of the output, for every team.  (test_kernels tests products.)
+ * gives, part by part, to the bit, or with long float32 rows to the rounding: for every table and
+ * every type of rows, for one layer and for several that meet in the same rows of the output, for
+ * every team.  (test_kernels tests products.)
  */
 #include <math.h>
 #include <stdlib.h>
@@ -166,6 +167,7 @@ static void run_products(const struct vmoe_kernels *kernels, const struct proble
             .lda = a.stride,
             .quants = a.quants,
             .panels = layer->panels,
+            .panel_stride = vmoe_pack_bytes(p->precision, p->k, VMOE_PANEL),
             .panel_bytes = vmoe_pack_bytes(p->precision, p->k, VMOE_PANEL),
             .scale = p->precision == VMOE_PRECISION_INT8 ? layer->scale : NULL,
             .sums = layer->sum,
@@ -204,6 +206,25 @@ static void run_linear(const struct vmoe_kernels *kernels, const struct problem 
     vmoe_linear_run(kernels, team, &call);
 }
 
+/* Long float32 rows are added in sections, whose sums round otherwise than that of one product. */
+static bool in_sections(const struct problem *p, uint32_t store)
+{
+    return p->a.type == VMOE_PRECISION_F32 && store == VMOE_ADD_F32 &&
+           p->activation == VMOE_IDENTITY && p->out_rows == NULL && p->k > 1536;
+}
+
+static void check_near(const void *found, const void *expected, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float a, b;
+
+        memcpy(&a, (const uint8_t *)found + i * sizeof a, sizeof a);
+        memcpy(&b, (const uint8_t *)expected + i * sizeof b, sizeof b);
+        if (!(fabs((double)a - (double)b) < 1e-3))
+            fail_msg("sum %zu of %zu is %g, but %g of one product", i, count, (double)a, (double)b);
+    }
+}
+
 /* Everything that was stored, and everything that was not. */
 static void check_teams(const struct vmoe_kernels *kernels, const struct problem *p, uint32_t store)
 {
@@ -221,6 +242,10 @@ static void check_teams(const struct vmoe_kernels *kernels, const struct problem
         assert_int_equal(vmoe_team_resize(team, threads[t], &error), VMOE_OK);
         memcpy(out, before, p->out_bytes);
         run_linear(kernels, p, store, team, out);
+        if (t == 0 && in_sections(p, store)) {
+            check_near(out, expected, floats);
+            memcpy(expected, out, p->out_bytes);
+        }
         if (memcmp(out, expected, p->out_bytes) != 0)
             fail_msg("%s, rows %u, panels %u, store %u: %zu parts of %zu rows, %zu x %zu, %u "
                      "threads: not what one product of each part gives",
@@ -284,6 +309,54 @@ static void rows_of_more_than_one_block_are_cut(void **state)
     check_shape(3, 500, 3072, 33);
 }
 
+/* The last of `rows` rows alone gives what it gives among the others. */
+static void check_last_row(const struct vmoe_kernels *kernels, struct problem *p)
+{
+    const struct vmoe_linear_part whole = p->parts[0];
+    const size_t last = whole.first + whole.rows - 1;
+    float *all = random_floats(p->out_bytes / sizeof(float));
+    uint8_t *alone = malloc(p->out_bytes);
+    struct vmoe_team *team;
+    vmoe_error error;
+
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    memcpy(alone, all, p->out_bytes);
+    run_linear(kernels, p, VMOE_ADD_F32, team, all);
+    p->parts[0] = (struct vmoe_linear_part){ whole.layer, last, 1 };
+    run_linear(kernels, p, VMOE_ADD_F32, team, alone);
+    p->parts[0] = whole;
+    assert_memory_equal(alone + last * p->ldo, (uint8_t *)all + last * p->ldo,
+                        p->n * sizeof(float));
+    vmoe_team_destroy(team);
+    free(all);
+    free(alone);
+}
+
+static void long_rows_are_added_in_sections(void **state)
+{
+    static const size_t k[] = { 1537, 3072, 3100, 6400 };
+
+    (void)state;
+    random_seed(4);
+    for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++)
+        for (size_t i = 0; i < sizeof k / sizeof k[0]; i++) {
+            struct problem p;
+
+            draw_problem(&p, precision, 1, 197, k[i], 70);
+            free(p.out_rows);
+            p.out_rows = NULL;
+            p.activation = VMOE_IDENTITY;
+            p.store = VMOE_ADD_F32;
+            check_problem(&p);
+            for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
+                set_rows(&p, vmoe_kernels_for(*isa), VMOE_PRECISION_F32);
+                check_last_row(vmoe_kernels_for(*isa), &p);
+                free_rows(&p);
+            }
+            free_problem(&p);
+        }
+}
+
 static void parts_are_added_in_order(void **state)
 {
     (void)state;
@@ -330,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_layer_gives_what_one_product_gives),
         cmocka_unit_test(rows_of_more_than_one_block_are_cut),
+        cmocka_unit_test(long_rows_are_added_in_sections),
         cmocka_unit_test(parts_are_added_in_order),
         cmocka_unit_test(columns_of_a_layer_are_those_of_the_whole),
     };

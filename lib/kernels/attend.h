@@ -28,6 +28,7 @@ static void attend_f32(const struct vmoe_attend *call)
 {
     const size_t stride = vmoe_attend_stride(call->tokens);
     const size_t blocks = (call->queries + ATTEND_ROWS - 1) / ATTEND_ROWS;
+    const size_t values_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL);
     struct vmoe_arena arena = {
         .base = call->scratch,
         .size = vmoe_attend_bytes(VMOE_PRECISION_F32, call->tokens, call->width)
@@ -44,7 +45,8 @@ static void attend_f32(const struct vmoe_attend *call)
         .a = scores,
         .lda = stride,
         .panels = values,
-        .panel_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL),
+        .panel_stride = values_bytes,
+        .panel_bytes = values_bytes,
         .ldo = call->ldo,
         .factors = inverse
     };

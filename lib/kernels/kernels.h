@@ -78,7 +78,8 @@ struct vmoe_product {
     size_t lda;
     const struct vmoe_quant *quants; /* of the rows, if they are int8 */
     const void *panels;
-    size_t panel_bytes;
+    size_t panel_stride; /* from panel to panel */
+    size_t panel_bytes;  /* of a panel, k rows of it */
     const float *scale;  /* (columns) of int8 weights, else NULL */
     const int32_t *sums; /* (columns) of the int8 weights of a column; for int8 rows */
     const float *bias;   /* (columns), or NULL */

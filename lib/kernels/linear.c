@@ -14,11 +14,13 @@
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
 #define TASKS_OF_A_THREAD 4u    /* enough for threads that are unequally fast */
+#define LONG_ROW_BYTES ((size_t)6 << 10)
+#define LONG_ROW_STEP 64u /* where panels of every type can be cut */
 
 struct job {
     const struct vmoe_linear_call *call;
     void (*product)(const struct vmoe_product *product);
-    size_t panel_bytes;
+    size_t from, k; /* the section of the inner dimension that is multiplied */
     size_t panels, ranges; /* panels are cut into ranges */
     size_t block_rows;
     size_t blocks; /* of all parts together */
@@ -121,9 +123,15 @@ static size_t blocks_of(const struct job *job, const struct vmoe_linear_part *pa
     return divide_up(part->rows, job->block_rows);
 }
 
+static size_t panel_bytes(const struct vmoe_linear *layer, size_t k)
+{
+    return (size_t)vmoe_pack_bytes(layer->precision, k, VMOE_PANEL);
+}
+
 static const uint8_t *panel_at(const struct job *job, const struct vmoe_linear *layer, size_t panel)
 {
-    return (const uint8_t *)layer->panels + panel * job->panel_bytes;
+    return (const uint8_t *)layer->panels + panel * panel_bytes(layer, layer->k) +
+           panel_bytes(layer, job->from);
 }
 
 static const uint8_t *first_panel(const struct job *job, const struct vmoe_linear *layer,
@@ -147,16 +155,17 @@ static void run_block(const struct job *job, const struct vmoe_linear_part *part
     const size_t out_first = call->out_rows != NULL ? 0 : first;
     const struct vmoe_product product = {
         .rows = smaller(job->block_rows, part->first + part->rows - first),
-        .k = layer->k,
+        .k = job->k,
         .columns = smaller(layer->n, end) - column,
-        .a = a.data,
+        .a = (const uint8_t *)a.data + job->from * bytes_of(a.type),
         .lda = a.stride,
         .quants = a.quants,
         .panels = panel_at(job, layer, panel),
-        .panel_bytes = job->panel_bytes,
+        .panel_stride = panel_bytes(layer, layer->k),
+        .panel_bytes = panel_bytes(layer, job->k),
         .scale = layer->precision == VMOE_PRECISION_INT8 ? layer->scale + column : NULL,
         .sums = layer->sum != NULL ? layer->sum + column : NULL,
-        .bias = layer->bias + column,
+        .bias = job->from == 0 ? layer->bias + column : NULL,
         .activation = call->activation,
         .store = call->store,
         .out = (uint8_t *)call->out + out_first * call->ldo + column * width,
@@ -208,9 +217,9 @@ static void run_task(void *context, size_t task, uint32_t thread)
     if (range + 1 < job->ranges)
         next = first_panel(job, part->layer, range + 1);
     else if (block + 1 < blocks)
-        next = part->layer->panels;
+        next = first_panel(job, part->layer, 0);
     else
-        next = part + 1 < end ? part[1].layer->panels : NULL;
+        next = part + 1 < end ? first_panel(job, part[1].layer, 0) : NULL;
     run_block(job, part, block, range, next, thread);
 }
 
@@ -219,7 +228,7 @@ static void cut(struct job *job, uint32_t threads)
 {
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = call->parts[0].layer;
-    const size_t row_bytes = layer->k * bytes_of(call->a.type);
+    const size_t row_bytes = job->k * bytes_of(call->a.type);
     const size_t fitting = (BLOCK_BYTES / row_bytes / BLOCK_STEP + 1) * BLOCK_STEP;
     size_t rows = 0, most = 0, worthwhile, tasks;
 
@@ -227,7 +236,7 @@ static void cut(struct job *job, uint32_t threads)
         rows += call->parts[i].rows;
         most = call->parts[i].rows > most ? call->parts[i].rows : most;
     }
-    worthwhile = rows * layer->k * layer->n / TASK_WORK + 1;
+    worthwhile = rows * job->k * layer->n / TASK_WORK + 1;
     tasks = threads == 1 ? 1 : smaller(worthwhile, threads * TASKS_OF_A_THREAD);
     /* Blocks of the longest part are of nearly equal size. */
     job->block_rows = divide_up(divide_up(most, divide_up(most, fitting)), BLOCK_STEP) * BLOCK_STEP;
@@ -240,8 +249,22 @@ static void cut(struct job *job, uint32_t threads)
 
         job->block_rows = smaller(job->block_rows, divide_up(wanted, BLOCK_STEP) * BLOCK_STEP);
     }
+    job->blocks = 0;
     for (size_t i = 0; i < call->count; i++)
         job->blocks += blocks_of(job, &call->parts[i]);
+}
+
+/*
+ * Sums that are added to `out` may be made in sections of the inner dimension.  Those of long float32
+ * rows are: sections of many more rows fit the cache together.  Their number follows from the layer
+ * alone, as the result does.
+ */
+static size_t sections_of(const struct vmoe_linear_call *call, const struct vmoe_linear *layer)
+{
+    if (call->a.type != VMOE_PRECISION_F32 || call->store != VMOE_ADD_F32 ||
+        call->activation != VMOE_IDENTITY || call->out_rows != NULL)
+        return 1;
+    return divide_up(layer->k * sizeof(float), LONG_ROW_BYTES);
 }
 
 void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
@@ -249,18 +272,23 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
 {
     const struct vmoe_linear *layer = call->count != 0 ? call->parts[0].layer : NULL;
     struct job job = { .call = call };
-    size_t rows = 0;
+    size_t rows = 0, sections;
 
     for (size_t i = 0; i < call->count; i++)
         rows += call->parts[i].rows;
     if (rows == 0)
         return;
     job.product = kernels->product[call->a.type][layer->precision];
-    job.panel_bytes = (size_t)vmoe_pack_bytes(layer->precision, layer->k, VMOE_PANEL);
     job.panels = divide_up(layer->n, VMOE_PANEL);
-    cut(&job, vmoe_team_threads(team));
-    if (job.ordered)
-        vmoe_team_run(team, job.ranges, run_range, &job);
-    else
-        vmoe_team_run(team, job.blocks * job.ranges, run_task, &job);
+    sections = sections_of(call, layer);
+    for (size_t i = 1; i <= sections; i++, job.from += job.k) {
+        const size_t end = layer->k * i / sections / LONG_ROW_STEP * LONG_ROW_STEP;
+
+        job.k = (i < sections ? end : layer->k) - job.from;
+        cut(&job, vmoe_team_threads(team));
+        if (job.ordered)
+            vmoe_team_run(team, job.ranges, run_range, &job);
+        else
+            vmoe_team_run(team, job.blocks * job.ranges, run_task, &job);
+    }
 }

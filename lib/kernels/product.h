@@ -144,7 +144,7 @@ static inline struct ahead ahead_of(const struct vmoe_product *p, const uint8_t 
                                     size_t column, size_t row_tiles)
 {
     const bool last = column + VMOE_PANEL >= p->columns;
-    const uint8_t *next = last ? p->next : panel + p->panel_bytes;
+    const uint8_t *next = last ? p->next : panel + p->panel_stride;
 
     return (struct ahead){ next, next != NULL ? next + p->panel_bytes : NULL,
                            (LINES + row_tiles - 1) / row_tiles };
@@ -198,7 +198,7 @@ ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t ti
     _Alignas(64) float tile[16 * VMOE_PANEL];
     _Alignas(64) struct side side;
 
-    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_stride) {
         struct ahead ahead = ahead_of(p, panel, column, tiles);
 
         side_of(p, column, &side);

@@ -329,6 +329,7 @@ static struct vmoe_product lay(const struct problem *p, const struct part *part,
     struct vmoe_product call = { .rows = part->rows,
                                  .k = p->k,
                                  .columns = part->columns,
+                                 .panel_stride = panel_bytes(p),
                                  .panel_bytes = panel_bytes(p),
                                  .activation = p->finish.activation,
                                  .store = store,
@@ -639,7 +640,7 @@ static void activate_chunk(const struct vmoe_kernels *kernels, const struct entr
     const struct vmoe_product call = {
         .rows = 1, .k = 1, .columns = CHUNK, .a = zeros, .lda = VMOE_ROW_BYTES,
         .quants = entry->type == VMOE_PRECISION_INT8 ? &quant : NULL,
-        .panels = panels, .panel_bytes = sizeof panels[0],
+        .panels = panels, .panel_stride = sizeof panels[0], .panel_bytes = sizeof panels[0],
         .scale = int8 ? scale : NULL, .sums = int8 ? sums : NULL, .bias = x,
         .activation = activation, .out = y, .ldo = CHUNK * sizeof *y, .scratch = scratch
     };

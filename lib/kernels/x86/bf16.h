@@ -116,8 +116,7 @@ static void product_widened(const struct vmoe_product *p)
     const uint8_t *panel = p->panels;
 
     one.panels = p->scratch;
-    one.panel_bytes = p->panel_bytes;
-    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_stride) {
         const size_t left = p->columns - column;
         const size_t width = p->store == VMOE_STORE_BF16 ? sizeof(uint16_t) : sizeof(float);
         uint8_t *wide = p->scratch;
@@ -130,7 +129,7 @@ static void product_widened(const struct vmoe_product *p)
         one.scale = p->scale + column;
         one.bias = p->bias != NULL ? p->bias + column : NULL;
         one.out = (uint8_t *)p->out + column * width;
-        one.next = left > VMOE_PANEL ? panel + p->panel_bytes : p->next;
+        one.next = left > VMOE_PANEL ? panel + p->panel_stride : p->next;
         product_bf16(&one);
     }
 }

@@ -131,7 +131,7 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
     const uint8_t *panel = p->panels;
 
     tiles_begin();
-    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_bytes) {
+    for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_stride) {
         struct ahead ahead = ahead_of(p, panel, column, blocks);
         struct side *side = &sides[column / VMOE_PANEL % 2];
 
