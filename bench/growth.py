@@ -135,7 +135,10 @@ def table(axis, points):
 
 # ---- The drawing ---------------------------------------------------------------------------------
 
-SIDE, GAP, INK = 190, 60, {"best ms": "#1f77b4", "GMAC": "#999999", "workspace MB": "#d62728"}
+SIDE, GAP, TICK = 190, 60, 24
+# The ink of each quantity and its dashes, for those who see no difference between colours.
+CURVES = {"best ms": ("#0072b2", "none"), "GMAC": ("#777777", "6 4"), "workspace MB": ("#d55e00", "2 3")}
+NOTE = "each divided by its first value; both scales are logarithmic"
 
 
 def scale(values, low, high):
@@ -157,16 +160,20 @@ def panel(axis, points, left):
     y = scale([v for ys in curves.values() for v in ys], GAP + SIDE, GAP)
     out = [f'<rect x="{left}" y="{GAP}" width="{SIDE}" height="{SIDE}" class="frame"/>',
            f'<text x="{left + SIDE / 2}" y="{GAP - 12}" class="title">{axis.name}</text>']
+    free = left
     for v in axis.values:
-        out.append(f'<text x="{x(v):.1f}" y="{GAP + SIDE + 16}" class="tick">{v}</text>')
+        if x(v) >= free:
+            out.append(f'<text x="{x(v):.1f}" y="{GAP + SIDE + 16}" class="tick">{v}</text>')
+            free = x(v) + TICK
     top = max(v for ys in curves.values() for v in ys)
     for v in sorted({1, round(top, 1)}):
         out.append(f'<text x="{left - 6}" y="{y(v) + 4:.1f}" class="side">{v:g}x</text>')
     for name, ys in curves.items():
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(axis.values, ys))
-        out.append(f'<polyline points="{path}" stroke="{INK[name]}"/>')
+        ink, dashes = CURVES[name]
+        out.append(f'<polyline points="{path}" stroke="{ink}" stroke-dasharray="{dashes}"/>')
         for a, b in zip(axis.values, ys):
-            out.append(f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" fill="{INK[name]}"/>')
+            out.append(f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3" fill="{ink}"/>')
     return out
 
 
@@ -180,8 +187,12 @@ def drawing(results):
            '<rect width="100%" height="100%" fill="white"/>']
     for i, (axis, points) in enumerate(results):
         out += panel(axis, points, GAP + i * (SIDE + GAP))
-    for i, (name, ink) in enumerate(INK.items()):
-        out.append(f'<text x="{GAP + 130 * i}" y="{SIDE + 2 * GAP}" fill="{ink}">{name}</text>')
+    y = SIDE + 2 * GAP
+    for i, (name, (ink, dashes)) in enumerate(CURVES.items()):
+        x = GAP + 150 * i
+        out.append(f'<polyline points="{x},{y - 4} {x + 30},{y - 4}" stroke="{ink}" '
+                   f'stroke-dasharray="{dashes}"/><text x="{x + 38}" y="{y}">{name}</text>')
+    out.append(f'<text x="{GAP + 150 * len(CURVES)}" y="{y}">{NOTE}</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
 
 

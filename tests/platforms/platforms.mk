@@ -26,5 +26,6 @@ check-arm: build/sysroot/arm64/complete ## as a 64-bit ARM under qemu: kernels, 
 	@sh tests/run.sh $(foreach cpu,cortex-a53 cortex-a76 max,"$(ARM_QEMU) -cpu $(cpu) build/arm64/tests/test_kernels") \
 		$(ARM_TESTS:%="$(ARM_QEMU) -cpu max build/arm64/tests/%")
 check-platforms: deps ## compilers, levels of optimisation, musl, no JPEG, and what is refused
-	@$(INSTALL_PACKAGES) clang musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-i686-linux-gnu gcc-s390x-linux-gnu
+	@$(INSTALL_PACKAGES) clang musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+		gcc-i686-linux-gnu libc6-dev-i386-cross gcc-s390x-linux-gnu libc6-dev-s390x-cross
 	@sh tests/run.sh "sh tests/platforms/check_builds.sh $(PYTHON)"
