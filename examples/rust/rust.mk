@@ -9,7 +9,8 @@ RUST_VALGRIND := valgrind -q --fair-sched=yes --leak-check=full --show-leak-kind
 RUST_RUNNER = CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER
 
 .PHONY: check-rust check-rust-leaks
-check-rust: ## the Rust crates: fmt, clippy, documentation, tests (needs cargo and crates.io)
+check-rust: deps ## the Rust crates: fmt, clippy, documentation, tests (from crates.io)
+	@if ! command -v cargo >/dev/null; then $(INSTALL_PACKAGES) cargo rustfmt rust-clippy; fi
 	$(MAKE) install PREFIX=$(RUST_TREE)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings

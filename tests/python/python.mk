@@ -3,7 +3,8 @@ PYTHON_TESTS := $(patsubst tests/python/%.py,%,$(wildcard tests/python/test_*.py
 CHECK_COMMANDS += $(PYTHON_TESTS:%="$(PYTHON) -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")
 
 .PHONY: check-python
-check-python: all ## the Python package, installed by pip with all that it can use (from PyPI)
+check-python: deps all ## the Python package, installed by pip with all that it can use (from PyPI)
+	@if ! python3 -c 'import ensurepip' 2>/dev/null; then $(INSTALL_PACKAGES) python3-venv; fi
 	python3 -m venv --clear $(BUILD)/venv
 	$(BUILD)/venv/bin/pip install -q './examples/python[plots,batch,dask]' mypy
 	cd $(BUILD) && venv/bin/mypy --strict -p vmoe

@@ -9,23 +9,23 @@ use vmoe_sys::*;
 macro_rules! layout {
     ($($name:ident { $($field:ident),* })*) => {{
         let mut lines = Vec::new();
-        let mut c = String::from("#include <stddef.h>\n#include <stdio.h>\n#include <vmoe.h>\n\
-                                  int main(void) {\n");
+        let mut c = vec![String::from("#include <stddef.h>\n#include <stdio.h>\n\
+                                       #include <vmoe.h>\nint main(void) {\n")];
         $(
             let made = std::mem::MaybeUninit::<$name>::zeroed();
             let base = made.as_ptr();
             lines.push(format!("{} {}", stringify!($name), size_of::<$name>()));
-            c += &format!("printf(\"{0} %zu\\n\", sizeof({0}));\n", stringify!($name));
+            c.push(format!("printf(\"{0} %zu\\n\", sizeof({0}));\n", stringify!($name)));
             $(
                 // SAFETY: the place lies in `made`; nothing is read.
                 let place = unsafe { std::ptr::addr_of!((*base).$field) } as usize;
                 let name = concat!(stringify!($name), ".", stringify!($field));
                 lines.push(format!("{} {}", name, place - base as usize));
-                c += &format!("printf(\"{} %zu\\n\", offsetof({}, {}));\n", name,
-                              stringify!($name), stringify!($field));
+                c.push(format!("printf(\"{} %zu\\n\", offsetof({}, {}));\n", name,
+                               stringify!($name), stringify!($field)));
             )*
         )*
-        (lines, c + "return 0; }\n")
+        (lines, c.concat() + "return 0; }\n")
     }};
 }
 

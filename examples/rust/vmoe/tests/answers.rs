@@ -4,19 +4,29 @@ mod common;
 
 use std::process::Command;
 
-use vmoe::{Input, Options, Priority, Want};
+use vmoe::{Input, Isa, Model, Options, Priority, Want};
 
 use common::{demo, demo_path, noise, picture, repository, IMAGE};
+
+/// What calls of this process run on, which may lack the tiles that the command has.
+fn isa_of(model: &Model) -> Isa {
+    let pixels = noise(IMAGE);
+    let answer = model.run(Input::Pixels(&pixels), &Want::new().report(), &Options::new());
+
+    answer.unwrap().report.unwrap().isa
+}
 
 #[test]
 fn classes_are_those_of_the_command() {
     let model = demo();
+    let isa = isa_of(&model);
     let options = Options::new().capacity(0.5).priority(Priority::BprMax);
 
     for name in ["bag.jpg", "coat.jpg", "ankle-boot.jpg"] {
         let top = model.classify_jpeg(&picture(name), 3, &options).unwrap();
         let output = Command::new(std::env::var("VMOE_COMMAND").unwrap_or_else(|_| "vmoe".into()))
             .args(["classify", "--json", "--top", "3", "-C", "0.5", "--priority", "bpr-max"])
+            .args(["--isa", isa.name().unwrap()])
             .arg(demo_path())
             .arg(repository().join("examples/demo/pictures").join(name))
             .output()

@@ -136,8 +136,11 @@ fn the_last_owner_frees_the_model() {
 
     start.wait();
     drop(model); // while the others work
-    let results: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
-    assert!(results.windows(2).all(|pair| bits(&pair[0]) == bits(&pair[1])));
+    let mut results = Vec::new();
+    for worker in workers {
+        results.push(bits(&worker.join().unwrap()));
+    }
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
     assert!(weak.upgrade().is_none());
 }
 
