@@ -13,9 +13,9 @@
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
-#define TASKS_OF_A_THREAD 4u    /* enough for threads that are unequally fast */
-#define LONG_ROW_BYTES ((size_t)6 << 10)
-#define LONG_ROW_STEP 64u /* where panels of every type can be cut */
+#define TASKS_OF_A_THREAD 4u             /* enough for threads that are unequally fast */
+#define SECTION_BYTES ((size_t)6 << 10)  /* of a row, at most, where sections can be added */
+#define SECTION_STEP 64u                 /* panels of every type can be cut there */
 
 struct job {
     const struct vmoe_linear_call *call;
@@ -264,7 +264,7 @@ static size_t sections_of(const struct vmoe_linear_call *call, const struct vmoe
     if (call->a.type != VMOE_PRECISION_F32 || call->store != VMOE_ADD_F32 ||
         call->activation != VMOE_IDENTITY || call->out_rows != NULL)
         return 1;
-    return divide_up(layer->k * sizeof(float), LONG_ROW_BYTES);
+    return divide_up(layer->k * sizeof(float), SECTION_BYTES);
 }
 
 void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
@@ -282,7 +282,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
     job.panels = divide_up(layer->n, VMOE_PANEL);
     sections = sections_of(call, layer);
     for (size_t i = 1; i <= sections; i++, job.from += job.k) {
-        const size_t end = layer->k * i / sections / LONG_ROW_STEP * LONG_ROW_STEP;
+        const size_t end = layer->k * i / sections / SECTION_STEP * SECTION_STEP;
 
         job.k = (i < sections ? end : layer->k) - job.from;
         cut(&job, vmoe_team_threads(team));
