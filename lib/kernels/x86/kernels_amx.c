@@ -1,21 +1,69 @@
 /*
  * The AMX table: products of bfloat16 and int8 rows, and attention in bfloat16.  A block of 32 rows
  * and one panel is a square of two by two tiles, whose sums stay in the tile registers over all of
- * k, or over a part of it that fits the first-level cache.  The tile unit and the vector unit work
- * side by side: while one block is multiplied, the sums of the block before are finished, a few
- * rows in each step.
+ * k, or over a large part of it.  The tile unit and the vector unit work side by side: while one
+ * block is multiplied, the sums of the block before are finished, a few rows in each step.
  */
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/bf16.h"
 
+/* ---- The next panel ------------------------------------------------------------------------- */
+
+/*
+ * What `ahead` is for the other tables, for a unit that is done before the memory is: the lines of
+ * several pages are taken in turn.  The processor sees a stream in each page and goes ahead in all
+ * of them, so that more lines are on their way than one thread can ask for.
+ */
+#define PAGE_BYTES 4096u
+#define STREAMS 24u /* at most; the processor follows 32 */
+
+struct spread {
+    const uint8_t *panel;
+    size_t bytes;
+    size_t lines;             /* with each tile of the panel */
+    size_t span;              /* of the pages that are taken in turn */
+    size_t pages, turn, line; /* where they begin, where the turn began, what is next */
+};
+
+static inline struct spread spread_of(struct ahead ahead, size_t panel_bytes)
+{
+    const size_t bytes = ahead.line != NULL ? panel_bytes : 0;
+    const size_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+    const size_t spans = pages > STREAMS ? (pages + STREAMS - 1) / STREAMS : 1;
+
+    return (struct spread){ .panel = ahead.line,
+                            .bytes = bytes,
+                            .lines = ahead.lines,
+                            .span = (pages + spans - 1) / spans * PAGE_BYTES };
+}
+
+/* The turn goes on with the next line of the first page, or with other pages. */
+static inline void next_turn(struct spread *next)
+{
+    next->turn += LINE_BYTES;
+    if (next->turn == next->pages + PAGE_BYTES || next->turn >= next->bytes)
+        next->turn = next->pages += next->span;
+    next->line = next->turn;
+}
+
+ALWAYS void fetch_spread(struct spread *next, size_t tiles)
+{
+    for (size_t i = 0; i < tiles * next->lines && next->line < next->bytes; i++) {
+        __builtin_prefetch(next->panel + next->line, 0, 2);
+        next->line += PAGE_BYTES;
+        if (next->line >= next->bytes || next->line >= next->pages + next->span)
+            next_turn(next);
+    }
+}
+
 /* ---- Products ------------------------------------------------------------------------------- */
 
 #define BLOCK_ROWS (2 * TILE_ROWS)
 #define SUMS_STRIDE (VMOE_PANEL * sizeof(float))
-#define PANEL_STEPS 16u /* of a panel that stays in the first-level cache: 32 KiB */
-#define CHUNK_STEPS 12u /* of a part of a larger one */
-#define GROUP 8u        /* blocks that share a part */
+#define RESIDENT_STEPS 16u /* of a panel that stay in the first-level cache: 32 KiB */
+#define CHUNK_STEPS 24u    /* between a load and a store of sums, which cost two steps */
+#define GROUP 8u           /* blocks that share a chunk */
 
 static inline size_t fewer(size_t a, size_t b)
 {
@@ -51,13 +99,9 @@ static inline void leave_sums(struct pending *pending, const struct side *side, 
     pending->left = fewer(BLOCK_ROWS, pending->product->rows - row);
 }
 
-/*
- * The tiles of one step.  Of rows and panel, the one that is met again sooner may stay in the
- * first-level cache: the panel if there are more blocks than one, the rows otherwise.  The one that
- * comes from further away is loaded first.
- */
+/* The tiles of one step.  The ones that come from further away are loaded first. */
 ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bool tall,
-                          bool one_block, bool integers)
+                          bool one_block, bool resident, bool integers)
 {
     if (one_block) {
         TILE_STREAM(6, panel, 64ul);
@@ -69,8 +113,13 @@ ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bo
         TILE_STREAM(4, a, lda);
         if (tall)
             TILE_STREAM(5, a + TILE_ROWS * lda, lda);
-        TILE_LOAD(6, panel, 64ul);
-        TILE_LOAD(7, panel + TILE_BYTES, 64ul);
+        if (resident) {
+            TILE_LOAD(6, panel, 64ul);
+            TILE_LOAD(7, panel + TILE_BYTES, 64ul);
+        } else {
+            TILE_STREAM(6, panel, 64ul);
+            TILE_STREAM(7, panel + TILE_BYTES, 64ul);
+        }
     }
     if (integers) {
         TILE_DOT_INT8(0, 4, 6);
@@ -92,7 +141,7 @@ ALWAYS void multiply_step(const uint8_t *a, size_t lda, const uint8_t *panel, bo
 
 /* Steps `from` to `to` of a block, whose sums so far are in `sums` unless these are the first. */
 ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8_t *panel,
-                           size_t from, size_t to, float *sums, struct ahead *ahead,
+                           size_t from, size_t to, float *sums, struct spread *next,
                            struct pending *pending, uint32_t activation, bool integers)
 {
     const bool tall = p->rows - row > TILE_ROWS, one_block = p->rows <= BLOCK_ROWS;
@@ -104,8 +153,8 @@ ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8
     else
         load_sums(sums, SUMS_STRIDE, tall);
     for (size_t s = from; s < to; s++, a += STEP_BYTES, panel += 2 * TILE_BYTES) {
-        multiply_step(a, p->lda, panel, tall, one_block, integers);
-        fetch_ahead(ahead, 2);
+        multiply_step(a, p->lda, panel, tall, one_block, s - from < RESIDENT_STEPS, integers);
+        fetch_spread(next, 2);
         finish_some(pending, pending->rows_a_step, activation, integers);
     }
     finish_some(pending, BLOCK_ROWS, activation, integers);
@@ -113,15 +162,17 @@ ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8
 }
 
 /*
- * A panel stays in the first-level cache for a group of blocks.  One that is too large for that is
- * cut over k, and the sums of the group wait in memory; they are added in the same order.
+ * Of rows and panel, the one that is met again sooner stays in the first-level cache: the panel if
+ * there are more blocks than one, the rows otherwise.  Of a panel it is as much as leaves room for
+ * the rest; that and the rows pass by.  A panel much larger than this is cut over k into chunks, each
+ * for a group of blocks whose sums wait in memory; they are added in the same order.
  */
 ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool integers)
 {
     const size_t bytes = p->k * (integers ? sizeof(uint8_t) : sizeof(uint16_t));
     const size_t steps = (bytes + STEP_BYTES - 1) / STEP_BYTES;
     const size_t blocks = (p->rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const bool whole = blocks == 1 || steps <= PANEL_STEPS;
+    const bool whole = blocks == 1 || steps <= CHUNK_STEPS;
     const size_t chunks = whole ? 1 : (steps + CHUNK_STEPS - 1) / CHUNK_STEPS;
     const size_t group_rows = whole ? BLOCK_ROWS : GROUP * BLOCK_ROWS;
     _Alignas(64) float sums[GROUP][BLOCK_ROWS * VMOE_PANEL];
@@ -132,7 +183,7 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
 
     tiles_begin();
     for (size_t column = 0; column < p->columns; column += VMOE_PANEL, panel += p->panel_stride) {
-        struct ahead ahead = ahead_of(p, panel, column, blocks);
+        struct spread next = spread_of(ahead_of(p, panel, column, blocks), p->panel_bytes);
         struct side *side = &sides[column / VMOE_PANEL % 2];
 
         side_of(p, column, side);
@@ -144,7 +195,7 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
                     float *const to = sums[(row - first) / BLOCK_ROWS];
 
                     multiply_block(p, row, panel, steps * chunk / chunks,
-                                   steps * (chunk + 1) / chunks, to, &ahead, &pending, activation,
+                                   steps * (chunk + 1) / chunks, to, &next, &pending, activation,
                                    integers);
                     if (chunk + 1 == chunks)
                         leave_sums(&pending, side, to, row);
