@@ -80,11 +80,15 @@ ALWAYS vec sums_of(const struct side *side, bool integers, struct vmoe_quant qua
     return __builtin_convertvector((vec_int)bits, vec) * quant.scale;
 }
 
+static inline uint8_t *out_row(const struct vmoe_product *p, size_t row)
+{
+    return (uint8_t *)p->out + (p->out_rows != NULL ? (size_t)p->out_rows[row] : row) * p->ldo;
+}
+
 ALWAYS void store_row(const struct vmoe_product *p, const struct side *side, size_t row,
                       const vec y[PANEL_PARTS])
 {
-    const size_t to = p->out_rows != NULL ? (size_t)p->out_rows[row] : row;
-    uint8_t *line = (uint8_t *)p->out + to * p->ldo;
+    uint8_t *line = out_row(p, row);
     float *out = (float *)(void *)line + side->column;
     float rest[VMOE_PANEL];
 
@@ -189,6 +193,20 @@ static inline void finish_tile(const struct vmoe_product *p, const struct side *
     }
 }
 
+/* What a tile will be stored to comes near while it is multiplied. */
+static inline void fetch_out(const struct vmoe_product *p, const struct side *side, size_t row,
+                             size_t rows)
+{
+    const size_t width = p->store == VMOE_STORE_BF16 ? sizeof(uint16_t) : sizeof(float);
+
+    for (size_t r = row; r < row + rows; r++) {
+        const uint8_t *const line = out_row(p, r) + side->column * width;
+
+        for (size_t i = 0; i < side->columns * width; i += LINE_BYTES)
+            __builtin_prefetch(line + i, 1);
+    }
+}
+
 /* Each panel meets all rows, in tiles of nearly equal size. */
 ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t tile_rows,
                         const bool integers)
@@ -206,6 +224,7 @@ ALWAYS void run_product(const struct vmoe_product *p, gemm_tile *gemm, size_t ti
             const size_t row = p->rows * t / tiles;
             const size_t rows = p->rows * (t + 1) / tiles - row;
 
+            fetch_out(p, &side, row, rows);
             gemm(rows, p->k, (const uint8_t *)p->a + row * p->lda, p->lda, panel, tile,
                  VMOE_PANEL * sizeof *tile, &ahead);
             finish_tile(p, &side, integers, tile, row, rows);
