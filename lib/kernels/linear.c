@@ -13,7 +13,9 @@
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
-#define TASKS_OF_A_THREAD 4u             /* enough for threads that are unequally fast */
+#define LONG_WORK ((size_t)1 << 24)      /* those of a task that is long enough for any purpose */
+#define FEW_TASKS 4u                     /* of a thread: enough for threads that are unequally fast */
+#define MANY_TASKS 16u                   /* of a thread: nobody waits long for the last one */
 #define SECTION_BYTES ((size_t)6 << 10)  /* of a row, at most, where sections can be added */
 #define SECTION_STEP 64u                 /* panels of every type can be cut there */
 
@@ -30,6 +32,11 @@ struct job {
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 static size_t divide_up(size_t a, size_t b)
@@ -223,21 +230,33 @@ static void run_task(void *context, size_t task, uint32_t thread)
     run_block(job, part, block, range, next, thread);
 }
 
-/* Blocks that fit the cache; then more ranges, and only then smaller blocks, for enough tasks. */
+/* Cuts panels into a few more ranges, until threads that are equally fast end together. */
+static void share_equally(struct job *job, uint32_t threads)
+{
+    const size_t blocks = job->ordered ? 1 : job->blocks;
+
+    while (blocks * job->ranges % threads != 0 && job->ranges < job->panels)
+        job->ranges++;
+}
+
+/* Blocks that fit the cache; then more ranges, and only then smaller blocks, for a few tasks. */
 static void cut(struct job *job, uint32_t threads)
 {
     const struct vmoe_linear_call *call = job->call;
     const struct vmoe_linear *layer = call->parts[0].layer;
     const size_t row_bytes = job->k * bytes_of(call->a.type);
     const size_t fitting = (BLOCK_BYTES / row_bytes / BLOCK_STEP + 1) * BLOCK_STEP;
-    size_t rows = 0, most = 0, worthwhile, tasks;
+    size_t rows = 0, most = 0, work, few = 1, tasks = 1;
 
     for (size_t i = 0; i < call->count; i++) {
         rows += call->parts[i].rows;
-        most = call->parts[i].rows > most ? call->parts[i].rows : most;
+        most = larger(most, call->parts[i].rows);
     }
-    worthwhile = rows * job->k * layer->n / TASK_WORK + 1;
-    tasks = threads == 1 ? 1 : smaller(worthwhile, threads * TASKS_OF_A_THREAD);
+    work = rows * job->k * layer->n;
+    if (threads > 1) {
+        few = smaller(work / TASK_WORK + 1, threads * FEW_TASKS);
+        tasks = larger(few, smaller(work / LONG_WORK, threads * MANY_TASKS));
+    }
     /* Blocks of the longest part are of nearly equal size. */
     job->block_rows = divide_up(divide_up(most, divide_up(most, fitting)), BLOCK_STEP) * BLOCK_STEP;
     job->ordered = call->out_rows != NULL && call->count > 1;
@@ -245,13 +264,15 @@ static void cut(struct job *job, uint32_t threads)
                                            ? tasks
                                            : divide_up(tasks, divide_up(rows, job->block_rows)));
     if (!job->ordered && job->ranges == job->panels) {
-        const size_t wanted = divide_up(rows, divide_up(tasks, job->ranges));
+        const size_t wanted = divide_up(rows, divide_up(few, job->ranges));
 
         job->block_rows = smaller(job->block_rows, divide_up(wanted, BLOCK_STEP) * BLOCK_STEP);
     }
     job->blocks = 0;
     for (size_t i = 0; i < call->count; i++)
         job->blocks += blocks_of(job, &call->parts[i]);
+    if (tasks > 1)
+        share_equally(job, threads);
 }
 
 /*
