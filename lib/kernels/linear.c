@@ -13,7 +13,7 @@
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
-#define LONG_WORK ((size_t)1 << 24)      /* those of a task that is long enough for any purpose */
+#define LONG_WORK ((size_t)1 << 24)      /* those of a task that need not be longer */
 #define FEW_TASKS 4u                     /* of a thread: enough for threads that are unequally fast */
 #define MANY_TASKS 16u                   /* of a thread: nobody waits long for the last one */
 #define SECTION_BYTES ((size_t)6 << 10)  /* of a row, at most, where sections can be added */
@@ -271,7 +271,7 @@ static void cut(struct job *job, uint32_t threads)
     job->blocks = 0;
     for (size_t i = 0; i < call->count; i++)
         job->blocks += blocks_of(job, &call->parts[i]);
-    if (tasks > 1)
+    if (tasks >= threads)
         share_equally(job, threads);
 }
 
