@@ -68,9 +68,10 @@ enum vmoe_store {
 /*
  * A product of some rows with some neighbouring panels of one matrix, and what becomes of it:
  *
- *     y[r][c] = factors[r] * activation(scale[c] * sum over k of a[r][k] * w[k][c] + bias[c])
+ *     y[r][c] = activation(scale[c] * sum over k of a[r][k] * w[k][c] + bias[c])
  *
- * goes to row out_rows[r] (NULL: r) of `out`.  Strides are in bytes.
+ * goes to row out_rows[r] (NULL: r) of `out`.  Without an activation, y may be multiplied by
+ * factors[r].  Strides are in bytes.
  */
 struct vmoe_product {
     size_t rows, k, columns;
@@ -88,7 +89,7 @@ struct vmoe_product {
     void *out;
     size_t ldo;
     const int32_t *out_rows; /* or NULL */
-    const float *factors;    /* or NULL: 1 */
+    const float *factors;    /* or NULL: 1; only with VMOE_IDENTITY */
     const void *next;        /* the panel that will be wanted after these, or NULL */
     void *scratch;           /* vmoe_product_scratch_bytes, aligned to a cache line, or NULL if 0 */
 };

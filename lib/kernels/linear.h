@@ -74,7 +74,7 @@ struct vmoe_linear_call {
     uint32_t activation;     /* vmoe_finish */
     uint32_t store;          /* vmoe_store */
     const int32_t *out_rows; /* row r goes to row out_rows[r] of `out`; NULL: to row r */
-    const float *factors;    /* row r is multiplied by factors[r] in the end; NULL: by 1 */
+    const float *factors;    /* as in struct vmoe_product */
     uint8_t *scratch;        /* of thread t: scratch + t * scratch_bytes; see kernels.h */
     uint64_t scratch_bytes;
 };

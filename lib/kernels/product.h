@@ -41,9 +41,11 @@ static inline void side_of(const struct vmoe_product *p, size_t column, struct s
 
 /* ---- One row of sums ------------------------------------------------------------------------ */
 
+/* Tables for narrow rows have faster forms of these (x86/fast.h). */
 #ifndef GELU_TANH
 #define GELU_TANH gelu_tanh_of
 #define GELU_ERF gelu_erf_of
+#define SCALED(sum, scale, bias) ((sum) * (scale) + (bias))
 #endif
 
 ALWAYS vec activated(uint32_t activation, vec x)
@@ -127,8 +129,11 @@ ALWAYS void finish_row(const struct vmoe_product *p, const struct side *side, ui
     FOR_PANEL(i) {
         const vec sum = sums_of(side, integers, quant, tile, i);
 
-        y[i] = sum * load(side->scale + i * WIDTH) + load(side->bias + i * WIDTH);
-        y[i] = activated(activation, y[i]) * factor;
+        y[i] = SCALED(sum, load(side->scale + i * WIDTH), load(side->bias + i * WIDTH));
+        if (activation == VMOE_IDENTITY)
+            y[i] *= factor;
+        else
+            y[i] = activated(activation, y[i]);
     }
     store_row(p, side, row, y);
 }

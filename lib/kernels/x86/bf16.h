@@ -9,8 +9,6 @@
 #include "kernels/x86/fast.h"
 #include "kernels/x86/float32x16.h"
 
-#define GELU_TANH fast_gelu_tanh
-#define GELU_ERF fast_gelu_erf
 #define STORE_BF16(to, vector)                                                                     \
     _mm256_storeu_si256((__m256i *)(void *)(to), (__m256i)_mm512_cvtneps_pbh(vector))
 
@@ -63,23 +61,35 @@ static struct vmoe_quant quant_of_bf16(size_t n, const uint16_t *x)
     return quant_of(&span);
 }
 
+/* The numbers of 32 values in 16 bits each, which may be off their range by one. */
+static inline __m512i words_of(__m512i x, __m512 inverse, __m512 zero)
+{
+    const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+    const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(-65536)));
+    const __m512i low = _mm512_castps_si512(_mm512_fmadd_ps(even, inverse, zero));
+    const __m512i high = _mm512_castps_si512(_mm512_fmadd_ps(odd, inverse, zero));
+
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(high, 16));
+}
+
 static struct vmoe_quant bf16_to_int8(size_t n, const uint16_t *x, uint8_t *y)
 {
+    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer in the low bits */
     const struct vmoe_quant quant = quant_of_bf16(n, x);
     const __m512 inverse = _mm512_set1_ps(1.0f / quant.scale);
-    const __m512 zero = _mm512_set1_ps((float)quant.zero);
-    size_t i;
+    const __m512 zero = _mm512_set1_ps((float)quant.zero + round);
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
 
-    for (i = 0; i < n; i += 16) {
-        const __mmask16 mask = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1u : 0xffffu);
-        const __m512 value = widen_bf16(_mm256_maskz_loadu_epi16(mask, x + i));
-        const __m512 q = _mm512_max_ps(_mm512_fmadd_ps(value, inverse, zero), _mm512_setzero_ps());
+    for (size_t i = 0; i < n; i += VMOE_ROW_BYTES) {
+        const size_t left = n - i;
+        const __mmask64 mask = left < 64 ? ((__mmask64)1 << left) - 1 : ~(__mmask64)0;
+        const __m512i first = _mm512_maskz_loadu_epi16((__mmask32)mask, x + i);
+        const __m512i second = _mm512_maskz_loadu_epi16((__mmask32)(mask >> 32), x + i + 32);
+        const __m512i numbers = _mm512_packus_epi16(words_of(first, inverse, zero),
+                                                    words_of(second, inverse, zero));
 
-        _mm_storeu_si128((__m128i *)(void *)(y + i),
-                         _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(q)));
+        _mm512_storeu_si512(y + i, _mm512_permutexvar_epi64(order, numbers));
     }
-    for (; i % VMOE_ROW_BYTES != 0; i += 16)
-        memset(y + i, 0, 16);
     return quant;
 }
 

@@ -7,10 +7,6 @@
 #include "kernels/x86/fast.h"
 #include "kernels/x86/float32x16.h"
 
-/* What int8 rows lead to is not exact to more than these are. */
-#define GELU_TANH fast_gelu_tanh
-#define GELU_ERF fast_gelu_erf
-
 #include "kernels/narrow.h"
 #include "kernels/x86/dot_tile.h"
 
