@@ -49,25 +49,28 @@ static inline struct vmoe_quant quant_of(const struct span *span)
     return (struct vmoe_quant){ scale + sum, zero < 256.0f ? (int32_t)zero : 0 };
 }
 
-/* 16 values to their numbers. */
-static inline void store_int8(const float *x, float inverse, float zero, uint8_t *y)
+/* As many values as a row is padded to, to their numbers.  Some tables have a faster form. */
+#ifndef STORE_NUMBERS
+#define STORE_NUMBERS store_numbers
+static inline void store_numbers(const float *x, float inverse, float zero, uint8_t *y)
 {
     const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer in the low bits */
 
-    FOR_PARTS(p) {
-        const vec q = at_most(255.0f, at_least(0.0f, load(x + p * WIDTH) * inverse + zero));
+    for (size_t i = 0; i < VMOE_ROW_BYTES; i += WIDTH) {
+        const vec q = at_most(255.0f, at_least(0.0f, load(x + i) * inverse + zero));
         const vec_bits bits = (vec_bits)(q + round) & 0xffu;
         typedef uint8_t bytes __attribute__((vector_size(WIDTH)));
         const bytes narrow = __builtin_convertvector(bits, bytes);
 
-        memcpy(y + p * WIDTH, &narrow, sizeof narrow);
+        memcpy(y + i, &narrow, sizeof narrow);
     }
 }
+#endif
 
 static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
 {
     struct span span = { { 0 }, { 0 }, { 0 } }, other = span;
-    float rest[LANES];
+    float rest[VMOE_ROW_BYTES] = { 0.0f };
     struct vmoe_quant quant;
     float inverse;
     size_t i;
@@ -84,14 +87,12 @@ static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
         widen_span(&span, load(pad(rest, n - i, x + i, 0.0f)));
     quant = quant_of(&span);
     inverse = 1.0f / quant.scale;
-    for (i = 0; i + LANES <= n; i += LANES)
-        store_int8(x + i, inverse, (float)quant.zero, y + i);
+    for (i = 0; i + VMOE_ROW_BYTES <= n; i += VMOE_ROW_BYTES)
+        STORE_NUMBERS(x + i, inverse, (float)quant.zero, y + i);
     if (i < n) {
-        store_int8(pad(rest, n - i, x + i, 0.0f), inverse, (float)quant.zero, y + i);
-        i += LANES;
+        memcpy(rest, x + i, (n - i) * sizeof *x);
+        STORE_NUMBERS(rest, inverse, (float)quant.zero, y + i);
     }
-    for (; i % VMOE_ROW_BYTES != 0; i += LANES)
-        memset(y + i, 0, LANES);
     return quant;
 }
 
