@@ -383,7 +383,7 @@ static void threads_that_cannot_start_are_reported(void **state)
 
 /* ---- What fresh memory holds ---------------------------------------------------------------- */
 
-/* The allocator of the tests fills memory with 0xA5 and what is released with 0x5A. */
+/* The allocator of the tests fills memory with NaN and what is released with 0x5A. */
 static void nobody_relies_on_fresh_memory(void **state)
 {
     (void)state;

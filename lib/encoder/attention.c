@@ -41,6 +41,7 @@ static void run_head(void *context, size_t task, uint32_t thread)
         .out = vmoe_matrix_row(&out, image * queries),
         .ldo = out.stride,
         .scratch = buffers->scratch + thread * buffers->scratch_bytes,
+        .scratch_bytes = buffers->scratch_bytes,
     };
 
     encoder->kernels->attend[q.type](&attend);
@@ -130,6 +131,8 @@ static void attend_class(struct vmoe_encoder *encoder, uint32_t index, const str
 
     project(encoder, &key_value, &chunk->y, chunk->rows, &wide);
     keep_class_tokens(encoder, chunk);
+    /* What a kernel may read behind the last head. */
+    memset(buffers->class_query.data, 0, chunk->images * buffers->class_query.stride);
     project(encoder, &query, &y, chunk->images, &buffers->class_query);
     vmoe_heads_run(encoder, &heads);
 }

@@ -30,7 +30,10 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
 
     types.patches = vmoe_matrix_type(kernels, least, vmoe_tensor_end_precision(info));
     types.block = vmoe_matrix_type(kernels, least, info->precision);
-    types.attention = types.block == VMOE_PRECISION_F32 ? VMOE_PRECISION_F32 : narrow;
+    /* Narrow kernels read a panel of each query, which the keys behind it have to fill. */
+    types.attention = types.block == VMOE_PRECISION_F32 || info->width < VMOE_PANEL
+                          ? VMOE_PRECISION_F32
+                          : narrow;
     types.hidden = types.block == VMOE_PRECISION_INT8 ? narrow : types.block;
     return types;
 }
@@ -110,13 +113,16 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
                               VMOE_NORM_TOKENS * d * sizeof(float));
 
+    if (info->classifier == VMOE_CLASSIFIER_MAP) /* whose attention is always in float32 */
+        scratch = larger(scratch,
+                         vmoe_attend_bytes(VMOE_PRECISION_F32, info->tokens, d / info->heads));
     scratch = larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
                                                          larger(d, info->mlp)));
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
     buffers->class_y = take_rows(arena, types->block, images, d);
-    buffers->class_query = take_rows(arena, types->attention, chunk, d);
+    buffers->class_query = take_rows(arena, types->attention, chunk, d + VMOE_PANEL);
     buffers->mixed = (struct vmoe_matrix){ 0 };
     if (types->attention != types->block)
         buffers->mixed = take_rows(arena, types->attention, chunk * info->tokens, d);
@@ -129,6 +135,7 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     buffers->pooled = vmoe_arena_take(arena, images * d, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP) {
         buffers->pooled_2 = vmoe_arena_take(arena, images * d, sizeof(float));
+        buffers->map_query = vmoe_arena_take(arena, d, sizeof(float));
         buffers->map_hidden = take_rows(arena, VMOE_PRECISION_F32, images, info->mlp);
     }
     buffers->features = vmoe_arena_take(arena, images * info->features, sizeof(float));

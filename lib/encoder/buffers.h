@@ -49,12 +49,13 @@ struct vmoe_buffers {
     struct vmoe_matrix y;      /* (N, T, D) what enters a layer */
     struct vmoe_matrix mixed;  /* (chunk, T, D) what leaves attention, unless y has its type */
     struct vmoe_matrix class_y;     /* (N, D) y of class tokens alone */
-    struct vmoe_matrix class_query; /* (chunk, D) */
+    struct vmoe_matrix class_query; /* (chunk, D and a panel of zeros) */
     struct vmoe_matrix hidden; /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
     struct vmoe_matrix hidden_wide;   /* before it is made narrow; hidden if the types are equal */
     struct vmoe_matrix gathered;      /* (VMOE_MLP_ROWS, D) */
     float *pooled;     /* (N, D) */
     float *pooled_2;   /* (N, D) of the map head */
+    float *map_query;  /* (D) of the map head, the same for all images */
     struct vmoe_matrix map_hidden;    /* (N, F) of the map head */
     float *features;   /* (N, features) */
     float *logits;     /* (N, classes) */

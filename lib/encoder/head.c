@@ -75,7 +75,7 @@ static void pool_map(struct vmoe_encoder *encoder)
     const struct vmoe_map_head *map = &encoder->weights->map;
     const size_t d = info->width, images = encoder->images;
     const struct vmoe_matrix probe = vmoe_float_matrix(map->probe, d);
-    const struct vmoe_matrix query = vmoe_float_matrix(vmoe_matrix_row(&buffers->map_hidden, 0), d);
+    const struct vmoe_matrix query = vmoe_float_matrix(buffers->map_query, d);
     const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
     const struct vmoe_matrix key_value = vmoe_float_matrix(buffers->key_value, 2 * d);
     const struct vmoe_matrix value = vmoe_matrix_columns(&key_value, d);

@@ -29,10 +29,7 @@ static void attend_f32(const struct vmoe_attend *call)
     const size_t stride = vmoe_attend_stride(call->tokens);
     const size_t blocks = (call->queries + ATTEND_ROWS - 1) / ATTEND_ROWS;
     const size_t values_bytes = vmoe_pack_bytes(VMOE_PRECISION_F32, call->tokens, VMOE_PANEL);
-    struct vmoe_arena arena = {
-        .base = call->scratch,
-        .size = vmoe_attend_bytes(VMOE_PRECISION_F32, call->tokens, call->width)
-    };
+    struct vmoe_arena arena = { .base = call->scratch, .size = call->scratch_bytes };
     float *keys =
         vmoe_arena_take(&arena, 1, vmoe_pack_bytes(VMOE_PRECISION_F32, call->width, call->tokens));
     float *values =

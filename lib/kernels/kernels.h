@@ -96,8 +96,9 @@ struct vmoe_product {
 
 /*
  * Attention of one head: out = softmax(q k' * factor) v over all tokens.  q, k, v and out are of one
- * type, F32 or BF16, with strides in bytes; narrow q, k and v are padded like rows, and the columns
- * up to the padding may be those of other heads.  `out` receives exactly `width` columns.
+ * type, F32 or BF16, with strides in bytes.  Narrow q, k and v are padded like rows, counted from the
+ * head's own first column: what follows may be another head, but has to be there, and of q it has to
+ * be finite.  `out` receives exactly `width` columns.
  */
 struct vmoe_attend {
     size_t queries, tokens, width;
@@ -106,7 +107,8 @@ struct vmoe_attend {
     size_t ldq, ldkv;
     void *out;
     size_t ldo;
-    void *scratch; /* vmoe_attend_bytes, aligned to a cache line */
+    void *scratch;          /* aligned to a cache line */
+    uint64_t scratch_bytes; /* vmoe_attend_bytes or more */
 };
 
 struct vmoe_kernels {

@@ -220,7 +220,8 @@ static struct vmoe_attend lay(const struct head *head, size_t first, size_t quer
         .ldkv = stride,
         .out = fenced_place(&memory[OUT], (queries - 1) * ldo + head->width * item, side),
         .ldo = ldo,
-        .scratch = fenced_place(&memory[SCRATCH], scratch, side)
+        .scratch = fenced_place(&memory[SCRATCH], scratch, side),
+        .scratch_bytes = scratch
     };
 }
 

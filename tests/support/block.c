@@ -1,4 +1,7 @@
-/* Each block has its size in front of it, in as many bytes as the alignment asks for. */
+/*
+ * Each block has its size in front of it, in as many bytes as the alignment asks for.  Fresh memory
+ * holds nothing but NaN, whatever the type of its numbers.
+ */
 #include "support/block.h"
 
 #include <stdint.h>
@@ -23,7 +26,7 @@ void *block_take(size_t bytes, size_t alignment, size_t garbage)
     if (block == NULL)
         return NULL;
     memcpy(block + length - FRONT, &front, sizeof front);
-    memset(block + length, 0xA5, bytes < garbage ? bytes : garbage);
+    memset(block + length, 0xFF, bytes < garbage ? bytes : garbage);
     return block + length;
 }
 

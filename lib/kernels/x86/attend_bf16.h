@@ -234,10 +234,7 @@ static void run_blocks(const struct head *head, struct block blocks[BLOCKS])
 
 static void attend_bf16(const struct vmoe_attend *call)
 {
-    struct vmoe_arena arena = {
-        .base = call->scratch,
-        .size = vmoe_attend_bytes(VMOE_PRECISION_BF16, call->tokens, call->width)
-    };
+    struct vmoe_arena arena = { .base = call->scratch, .size = call->scratch_bytes };
     struct head head = {
         .call = call,
         .key_panels = (call->tokens + VMOE_PANEL - 1) / VMOE_PANEL,
