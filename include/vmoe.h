@@ -365,8 +365,8 @@ struct vmoe_options {
     uint32_t reserved;
     /*
      * If not NULL, the call ends with VMOE_ERR_CANCELLED soon after `*cancel` becomes non-zero (it
-     * is looked at between the stages of every layer).  Any thread or signal handler may store to
-     * it; the library reads it atomically.
+     * is looked at between the stages of every layer, and before each picture).  Any thread or
+     * signal handler may store to it; the library reads it atomically.
      */
     const int32_t *cancel;
     /* If not NULL, called by the calling thread with the images done so far. */
@@ -459,8 +459,8 @@ typedef enum vmoe_stage {
     VMOE_STAGE_EMBED = 1,
     VMOE_STAGE_ATTENTION = 2, /* with its layer norm and projections */
     VMOE_STAGE_MLP = 3,       /* dense MLPs with their layer norm */
-    VMOE_STAGE_ROUTING = 4,   /* layer norm before the router, gates, plan, gather */
-    VMOE_STAGE_EXPERTS = 5,
+    VMOE_STAGE_ROUTING = 4,   /* layer norm before the router, gates, plan */
+    VMOE_STAGE_EXPERTS = 5,   /* gather, experts, combine */
     VMOE_STAGE_HEAD = 6,
     VMOE_STAGE_COUNT = 7
 } vmoe_stage;

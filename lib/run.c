@@ -308,7 +308,7 @@ static void load_image(void *context, size_t task, uint32_t thread)
         return;
     }
     /* Of several bad pictures, the first is reported, whatever thread finds it. */
-    if (index > failure->image)
+    if (index > failure->image || vmoe_encoder_check_cancel(&run->encoder, NULL) != VMOE_OK)
         return;
     snprintf(where, sizeof where, "input.pictures[%llu]", (unsigned long long)index);
     if (vmoe_preprocess_picture(&info->preprocessing, &input->pictures[index], where,
@@ -475,7 +475,7 @@ static void end_report(struct run *run, double begin)
         idle += tally->used == NULL || !tally->used[i];
     report->isa = run->isa;
     report->precision = encoder->types.block;
-    report->threads = run->threads;
+    report->threads = run->workspace != NULL ? vmoe_team_threads(encoder->team) : run->threads;
     report->experts_per_token = encoder->dial.picks;
     report->group_images = encoder->dial.group_images;
     report->groups = encoder->dial.groups;
@@ -516,6 +516,8 @@ static vmoe_status run_slices(struct run *run, vmoe_error *error)
         encoder->first_image = first;
         encoder->images = images - first < run->slice ? images - first : run->slice;
         status = load_slice(run, error);
+        if (status == VMOE_OK)
+            status = vmoe_encoder_check_cancel(encoder, error);
         if (status == VMOE_OK)
             status = vmoe_encoder_run(encoder, error);
         if (status != VMOE_OK)

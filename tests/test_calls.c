@@ -114,6 +114,27 @@ static void a_flag_that_is_set_cancels_before_anything_is_done(void **state)
     free(logits);
 }
 
+/* Pictures may take longer than the model, so none of them is looked at, not even a bad one. */
+static void a_flag_that_is_set_cancels_before_a_picture(void **state)
+{
+    static const int32_t set = 1;
+    static const uint8_t garbage[4] = { 0 };
+    const vmoe_picture picture = { VMOE_PICTURE_JPEG, 0, 0, garbage, sizeof garbage, 0 };
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_input input = VMOE_INPUT_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    input.images = 1;
+    input.pictures = &picture;
+    assert_refused(vmoe_run(call.model, &input, &options, &output, &error), error, VMOE_ERR_IMAGE,
+                   "input.pictures[0]");
+    options.cancel = &set;
+    assert_refused(vmoe_run(call.model, &input, &options, &output, &error), error,
+                   VMOE_ERR_CANCELLED, "options.cancel");
+}
+
 static void the_callback_can_cancel(void **state)
 {
     float *logits = malloc(MANY * 5 * sizeof *logits);
@@ -375,12 +396,50 @@ static void a_worker_is_kept_off_the_cpu_of_its_caller(void **unused)
     assert_true(apart);
 }
 
+/* With no other CPU, it shares that one; where its caller goes, it follows. */
+static void a_worker_goes_where_its_caller_may(void **unused)
+{
+    const struct timespec pause = { .tv_nsec = 20000000 };
+    struct vmoe_team *team;
+    cpu_set_t before, one;
+    vmoe_error error;
+
+    (void)unused;
+    if (vmoe_cpu_count() < 2 || vmoe_cpu_current() < 0)
+        skip_because("there is one CPU, or the system does not say which");
+    sched_getaffinity(0, sizeof before, &before);
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        const double start = vmoe_cpu_seconds();
+        bool there = false;
+
+        if (!CPU_ISSET(cpu, &before))
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        while (!there && vmoe_cpu_seconds() - start < SECONDS) {
+            struct meeting meeting = { 0 };
+
+            assert_int_equal(vmoe_team_resize(team, 2, &error), VMOE_OK);
+            vmoe_team_rest(team);
+            nanosleep(&pause, NULL);
+            vmoe_team_run(team, 2, meet, &meeting);
+            there = CPU_EQUAL(&meeting.cpus[1], &one);
+        }
+        sched_setaffinity(0, sizeof before, &before);
+        assert_true(there);
+    }
+    vmoe_team_destroy(team);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
     const struct CMUnitTest tests[] = {
         TEST(progress_is_told_slice_by_slice),
         TEST(a_flag_that_is_set_cancels_before_anything_is_done),
+        TEST(a_flag_that_is_set_cancels_before_a_picture),
         TEST(the_callback_can_cancel),
         TEST(cancelling_what_is_done_changes_nothing),
         TEST(another_thread_can_cancel),
@@ -390,6 +449,7 @@ int main(void)
         TEST(the_simple_calls_say_what_the_full_one_says),
         TEST(workers_block_all_signals_but_those_of_instructions),
         TEST(a_worker_is_kept_off_the_cpu_of_its_caller),
+        TEST(a_worker_goes_where_its_caller_may),
     };
 
     return cmocka_run_group_tests_name("calls", tests, make_many, free_many);

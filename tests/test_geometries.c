@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "support/answer.h"
 #include "support/fault.h"
 #include "support/random.h"
@@ -341,12 +342,41 @@ static void lopsided_geometries_give_the_same_bits(void **state)
         }
 }
 
+/* Sums of so many products of bytes need more than 32 bits. */
+static void int8_sums_that_may_overflow_are_not_made(void **state)
+{
+    (void)state;
+    for (uint32_t mlp = VMOE_INT8_INPUTS; mlp <= VMOE_INT8_INPUTS + 1; mlp++) {
+        vmoe_info geometry = smallest_info();
+        float *images = make_images(&geometry, 1);
+        vmoe_model *model;
+
+        geometry.mlp = mlp;
+        model = make_model(&geometry, VMOE_PRECISION_INT8);
+        for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
+            const bool multiplies = vmoe_kernels_for(*isa)->product[VMOE_PRECISION_INT8]
+                                                                   [VMOE_PRECISION_INT8] != NULL;
+            vmoe_options options = VMOE_OPTIONS_INIT;
+            struct answer answer;
+
+            options.isa = *isa;
+            answer = must_answer(model, images, 1, &options);
+            assert_int_equal(answer.report.precision == VMOE_PRECISION_INT8,
+                             multiplies && mlp == VMOE_INT8_INPUTS);
+            answer_free(&answer);
+        }
+        vmoe_free(model);
+        free(images);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_geometry_gives_what_a_plain_forward_pass_gives),
         cmocka_unit_test(any_geometry_gives_the_same_bits_in_narrow_arithmetic),
         cmocka_unit_test(lopsided_geometries_give_the_same_bits),
+        cmocka_unit_test(int8_sums_that_may_overflow_are_not_made),
     };
 
     return cmocka_run_group_tests_name("geometries", tests, NULL, NULL);

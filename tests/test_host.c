@@ -19,6 +19,7 @@
 #include "support/answer.h"
 #include "support/child.h"
 #include "support/fault.h"
+#include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -232,6 +233,43 @@ static void a_child_gets_the_answer_of_its_parent(void **state)
     free(images);
 }
 
+/* Answers with two threads, if `expected` says so. */
+static int count_threads_as_child(void *context)
+{
+    const struct parent *parent = context;
+    struct answer answer;
+
+    if (answer_run(parent->model, parent->images, IMAGES, &parent->options, &answer, NULL) !=
+        VMOE_OK)
+        return 1;
+    return answer.report.threads != parent->expected.report.threads ||
+           figures_now().threads != parent->expected.report.threads;
+}
+
+/* A parent that started no threads leaves its child free to start some; others leave it one. */
+static void a_child_says_how_many_threads_it_has(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+
+    (void)state;
+    if (SANITIZED)
+        skip_because("not under a sanitizer");
+    for (uint32_t threads = 1; threads <= 2; threads++) {
+        struct parent parent = { .images = images, .options = VMOE_OPTIONS_INIT };
+
+        parent.model = make_model(&geometry, VMOE_PRECISION_F32);
+        parent.options.threads = threads;
+        parent.expected = must_answer(parent.model, images, IMAGES, &parent.options);
+        parent.expected.report.threads = 3 - threads;
+        parent.options.threads = 2;
+        assert_int_equal(run_in_child(count_threads_as_child, &parent), 0);
+        answer_free(&parent.expected);
+        vmoe_free(parent.model);
+    }
+    free(images);
+}
+
 /* ---- Signals -------------------------------------------------------------------------------- */
 
 static atomic_uint interruptions;
@@ -329,6 +367,7 @@ int main(void)
         cmocka_unit_test(nothing_of_the_host_is_changed),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
+        cmocka_unit_test(a_child_says_how_many_threads_it_has),
         cmocka_unit_test(a_thousand_signals_a_second_change_nothing),
         cmocka_unit_test(a_handler_can_cancel),
     };

@@ -23,7 +23,8 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const vmoe_info *info,
                                      uint32_t precision)
 {
-    const uint32_t least = precision == VMOE_PRECISION_AUTO ? VMOE_PRECISION_INT8 : precision;
+    const uint32_t most = info->mlp > VMOE_INT8_INPUTS ? VMOE_PRECISION_BF16 : VMOE_PRECISION_INT8;
+    const uint32_t least = precision == VMOE_PRECISION_AUTO || precision > most ? most : precision;
     const uint32_t narrow = kernels->attend[VMOE_PRECISION_BF16] != NULL ? VMOE_PRECISION_BF16
                                                                          : VMOE_PRECISION_F32;
     struct vmoe_types types;

@@ -83,7 +83,7 @@ static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
     vmoe_mlp_run(encoder, &call);
 }
 
-static vmoe_status check_cancel(const struct vmoe_encoder *encoder, vmoe_error *error)
+vmoe_status vmoe_encoder_check_cancel(const struct vmoe_encoder *encoder, vmoe_error *error)
 {
     if (encoder->cancel != NULL && vmoe_team_read_flag(encoder->cancel) != 0)
         return vmoe_fail(error, VMOE_ERR_CANCELLED, "options.cancel",
@@ -111,13 +111,13 @@ vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error)
     vmoe_embed(encoder);
     stop_watch(encoder, VMOE_STAGE_EMBED, &mark);
     for (uint32_t i = 0; i < info->layers; i++) {
-        vmoe_status status = check_cancel(encoder, error);
+        vmoe_status status = vmoe_encoder_check_cancel(encoder, error);
 
         if (status != VMOE_OK)
             return status;
         vmoe_attention(encoder, i);
         stop_watch(encoder, VMOE_STAGE_ATTENTION, &mark);
-        status = check_cancel(encoder, error);
+        status = vmoe_encoder_check_cancel(encoder, error);
         if (status != VMOE_OK)
             return status;
         if (info->moe[i]) {
@@ -131,5 +131,5 @@ vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error)
     }
     vmoe_head(encoder);
     stop_watch(encoder, VMOE_STAGE_HEAD, &mark);
-    return check_cancel(encoder, error);
+    return vmoe_encoder_check_cancel(encoder, error);
 }

@@ -60,12 +60,15 @@ struct vmoe_encoder {
  */
 vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error);
 
+/* VMOE_ERR_CANCELLED once the host has asked for it. */
+vmoe_status vmoe_encoder_check_cancel(const struct vmoe_encoder *encoder, vmoe_error *error);
+
 /* ---- The stages, each in its own file ---- */
 
 /* Patches to tokens: embedding, class token, position embeddings.  image_patches -> buffers.x. */
 void vmoe_embed(struct vmoe_encoder *encoder);
 
-/* x += Attention(LayerNorm(x)).  In the last block of a model with a class token it alone goes on. */
+/* x += Attention(LayerNorm(x)).  Of a last block without experts the class token alone goes on. */
 void vmoe_attention(struct vmoe_encoder *encoder, uint32_t block);
 
 /* rows[r] = LayerNorm(x[r]) for some tokens of the stream, r = first .. first + count - 1. */

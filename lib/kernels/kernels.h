@@ -30,9 +30,9 @@
  * CONTRACTS.  Kernels neither allocate nor start threads nor touch globals.  Within one table a
  * result depends only on the values that go into it, never on its position: an element of a matrix
  * product is a sum over k in one fixed order, whatever the number of rows and panels in the call
- * (for float32 rows k = 0, 1, ... K-1 in one accumulator; int8 sums are exact); a reduction over a
- * row uses 16 lanes, element i in lane i % 16, that are added pairwise at the end (8 apart, 4
- * apart, 2 apart, 1 apart).
+ * (for float32 rows k = 0, 1, ... K-1 in one accumulator; int8 sums are exact up to
+ * VMOE_INT8_INPUTS rows); a reduction over a row uses 16 lanes, element i in lane i % 16, that are
+ * added pairwise at the end (8 apart, 4 apart, 2 apart, 1 apart).
  */
 #ifndef VMOE_KERNELS_KERNELS_H
 #define VMOE_KERNELS_KERNELS_H
@@ -45,6 +45,7 @@
 #define VMOE_PANEL 32u     /* columns of a panel */
 #define VMOE_ROW_BYTES 64u /* narrow rows are padded to a multiple of this ... */
 #define VMOE_ROW_COUNT 16u /* ... and their number to a multiple of this */
+#define VMOE_INT8_INPUTS 66311u /* 255 * 127 times this is below 2^31 */
 
 /* How an int8 row stands for real numbers. */
 struct vmoe_quant {

@@ -33,7 +33,7 @@ static inline void side_of(const struct vmoe_product *p, size_t column, struct s
     for (size_t c = 0; c < VMOE_PANEL; c++) {
         const bool real = c < side->columns;
 
-        side->scale[c] = real && p->scale != NULL ? p->scale[column + c] : 1.0f;
+        side->scale[c] = !real ? 0.0f : p->scale != NULL ? p->scale[column + c] : 1.0f;
         side->bias[c] = real && p->bias != NULL ? p->bias[column + c] : 0.0f;
         side->sums[c] = real && p->sums != NULL ? p->sums[column + c] : 0;
     }

@@ -304,14 +304,39 @@ static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *opti
     return VMOE_OK;
 }
 
+/* A comparison would call denormal numbers 0 while the library computes. */
+static bool is_zero(double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits << 1 == 0;
+}
+
+/* The slots of an expert, with every default filled in. */
+static vmoe_status resolve_capacity(const vmoe_info *info, const vmoe_options *options,
+                                    struct vmoe_dial *dial, vmoe_error *error)
+{
+    const double ratio = is_zero(options->capacity) ? info->capacity : options->capacity;
+    const uint32_t rule =
+        options->capacity_rule != 0 ? options->capacity_rule : info->capacity_rule;
+    const uint32_t multiple =
+        options->capacity_multiple != 0 ? options->capacity_multiple : info->capacity_multiple;
+
+    dial->capacity =
+        vmoe_capacity(dial->group_tokens, info->experts, dial->picks, ratio, rule, multiple);
+    if (dial->capacity < 1)
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.capacity",
+                         "a ratio of %g gives an expert no slot in a group of %llu tokens", ratio,
+                         (unsigned long long)dial->group_tokens);
+    return VMOE_OK;
+}
+
 vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options, uint64_t images,
                               struct vmoe_dial *dial, vmoe_error *error)
 {
-    static const vmoe_options defaults = VMOE_OPTIONS_INIT;
     vmoe_status status;
 
-    if (options == NULL)
-        options = &defaults;
     memset(dial, 0, sizeof *dial);
     if (images > VMOE_LIMIT_IMAGES)
         return vmoe_fail(error, VMOE_ERR_LIMIT, "input.images", "%llu images are more than %llu",
@@ -326,7 +351,7 @@ vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options
         return vmoe_fail(error, VMOE_ERR_LIMIT, "options.capacity_multiple",
                          "multiples of %u are beyond the limit of %u", options->capacity_multiple,
                          VMOE_LIMIT_CAPACITY_MULTIPLE);
-    if (options->capacity != 0.0) {
+    if (!is_zero(options->capacity)) {
         status = check_capacity_ratio(options->capacity, "options", "capacity", VMOE_ERR_ARGUMENT,
                                       error);
         if (status != VMOE_OK)
@@ -342,19 +367,7 @@ vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options
         return status;
     dial->picks =
         options->experts_per_token != 0 ? options->experts_per_token : info->experts_per_token;
-    dial->capacity_ratio = options->capacity != 0.0 ? options->capacity : info->capacity;
-    dial->capacity_rule =
-        options->capacity_rule != 0 ? options->capacity_rule : info->capacity_rule;
-    dial->capacity_multiple =
-        options->capacity_multiple != 0 ? options->capacity_multiple : info->capacity_multiple;
     dial->priority =
         options->priority != VMOE_PRIORITY_DEFAULT ? options->priority : VMOE_PRIORITY_VANILLA;
-    dial->capacity = vmoe_capacity(dial->group_tokens, info->experts, dial->picks,
-                                   dial->capacity_ratio, dial->capacity_rule,
-                                   dial->capacity_multiple);
-    if (dial->capacity < 1)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.capacity",
-                         "a ratio of %g gives an expert no slot in a group of %llu tokens",
-                         dial->capacity_ratio, (unsigned long long)dial->group_tokens);
-    return VMOE_OK;
+    return resolve_capacity(info, options, dial, error);
 }

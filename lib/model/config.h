@@ -46,9 +46,6 @@ uint32_t vmoe_config_patch_values(const vmoe_info *info);
 /* The dial of one call, with every default filled in. */
 struct vmoe_dial {
     uint32_t picks; /* K */
-    double capacity_ratio;
-    uint32_t capacity_rule;
-    uint32_t capacity_multiple;
     uint32_t priority;
     uint32_t group_images;
     uint64_t group_tokens; /* S */
@@ -56,7 +53,7 @@ struct vmoe_dial {
     uint64_t capacity; /* slots of an expert in a group, after rounding; 0 for a dense model */
 };
 
-/* Checks the options of a call with `images` images, of which `options` may be NULL. */
+/* Checks the options of a call with `images` images. */
 vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options, uint64_t images,
                               struct vmoe_dial *dial, vmoe_error *error);
 

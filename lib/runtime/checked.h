@@ -1,6 +1,6 @@
 /*
- * Arithmetic on sizes that come from files, images or callers.  This is the only place where such
- * sizes are computed; each function answers false instead of wrapping.
+ * Arithmetic on sizes that come from files, images or callers before they have been held against
+ * limits.h; each function answers false instead of wrapping.
  */
 #ifndef VMOE_RUNTIME_CHECKED_H
 #define VMOE_RUNTIME_CHECKED_H

@@ -9,11 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
 #include <cpuid.h>
-#if defined(__SSE__)
 #include <xmmintrin.h>
-#endif
 
 /* Bits of XCR0: the register state that the operating system saves. */
 #define XCR0_AVX 0x06u
@@ -43,7 +41,7 @@ static uint32_t xcr0(void)
  */
 static bool tiles_are_permitted(void)
 {
-#if defined(__linux__) && defined(__x86_64__)
+#if defined(__linux__)
     return syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
 #else
     return false;
@@ -126,7 +124,7 @@ bool vmoe_cpu_has(uint32_t isa)
 
 bool vmoe_cpu_gains_by_bf16(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
     unsigned leaves, b, c, d;
 
     __cpuid(0, leaves, b, c, d);
@@ -167,7 +165,7 @@ double vmoe_cpu_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-#if (defined(__x86_64__) || defined(__i386__)) && defined(__SSE__)
+#if defined(__x86_64__)
 /* MXCSR: all exceptions masked, round to nearest, flush to zero, denormals are zero. */
 #define MXCSR_COMPUTE 0x9fc0u
 

@@ -1,6 +1,7 @@
 /*
- * Every hard limit of the library, reported by vmoe_get_limits.  They are far above any released
- * model and low enough that no product of three of them wraps in 64 bits.
+ * Every hard limit of the library, far above any released model.  Those that a host can meet are
+ * reported by vmoe_get_limits.  Sizes of a geometry are products of two of them, or of three with a
+ * small one, and fit 64 bits.
  */
 #ifndef VMOE_RUNTIME_LIMITS_H
 #define VMOE_RUNTIME_LIMITS_H

@@ -33,7 +33,7 @@ void vmoe_memory_release(const vmoe_allocator *allocator, void *memory);
  */
 struct vmoe_arena {
     uint8_t *base;
-    uint64_t size; /* of the block; carving past it is a bug and is caught as overflow */
+    uint64_t size; /* of the block; carving past it is a bug, and gives NULL */
     uint64_t used;
     bool overflow;
 };

@@ -29,7 +29,7 @@ struct worker {
     struct vmoe_team *team;
     pthread_t thread;
     uint32_t index; /* 1.., the caller being 0 */
-    int avoids;     /* a CPU, or -1 */
+    uint32_t place; /* the number of the place it was given, or 0 */
 };
 
 /* The tasks that a thread takes first, in order; whoever has none left takes from the others'. */
@@ -58,12 +58,16 @@ struct vmoe_team {
     const vmoe_allocator *allocator;
     pid_t process; /* that started the workers */
     uint32_t started;
+#if defined(__linux__)
+    cpu_set_t place; /* where workers may run */
+#endif
+    uint32_t places; /* so far */
     struct worker workers[VMOE_LIMIT_THREADS - 1];
 };
 
 static inline void pause_briefly(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
@@ -120,21 +124,17 @@ static void *worker_main(void *argument)
     }
 }
 
-/* The mask is the caller's own without that CPU, so that a host decides about workers too. */
-static void keep_off(struct worker *worker, int cpu)
-{
 #if defined(__linux__)
-    cpu_set_t set;
+/* Where the workers may run: where their caller may, and not on its CPU unless CPUs are shared. */
+static bool find_place(const struct vmoe_team *team, cpu_set_t *place)
+{
+    const int cpu = vmoe_cpu_current();
 
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return;
-    CPU_CLR((size_t)cpu, &set);
-    if (pthread_setaffinity_np(worker->thread, sizeof set, &set) == 0)
-        worker->avoids = cpu;
-#else
-    (void)worker;
-    (void)cpu;
-#endif
+    if (cpu < 0 || sched_getaffinity(0, sizeof *place, place) != 0)
+        return false;
+    if (!atomic_load(&team->rest))
+        CPU_CLR((size_t)cpu, place);
+    return CPU_COUNT(place) > 0;
 }
 
 /*
@@ -144,14 +144,28 @@ static void keep_off(struct worker *worker, int cpu)
  */
 static void spread(struct vmoe_team *team)
 {
-    const int cpu = vmoe_cpu_current();
+    cpu_set_t place;
 
-    if (cpu < 0 || atomic_load(&team->rest))
+    if (!find_place(team, &place))
         return;
-    for (uint32_t i = 0; i + 1 < team->threads; i++)
-        if (team->workers[i].avoids != cpu)
-            keep_off(&team->workers[i], cpu);
+    if (!CPU_EQUAL(&place, &team->place)) {
+        team->place = place;
+        team->places++;
+    }
+    for (uint32_t i = 0; i + 1 < team->threads; i++) {
+        struct worker *worker = &team->workers[i];
+
+        if (worker->place != team->places &&
+            pthread_setaffinity_np(worker->thread, sizeof place, &place) == 0)
+            worker->place = team->places;
+    }
 }
+#else
+static void spread(struct vmoe_team *team)
+{
+    (void)team;
+}
+#endif
 
 /* Publishes a new epoch and wakes whoever sleeps. */
 static void announce(struct vmoe_team *team)
@@ -232,6 +246,8 @@ static int start_worker(struct worker *worker)
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
 {
+    if (team->started == 0)
+        team->process = getpid();
     if (team->process != getpid())
         threads = 1;
     while (team->started + 1 < threads) {
@@ -239,7 +255,7 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
 
         worker->team = team;
         worker->index = team->started + 1;
-        worker->avoids = -1;
+        worker->place = 0;
         if (start_worker(worker) != 0)
             return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
                              "thread %u of %u could not be started", team->started + 2, threads);

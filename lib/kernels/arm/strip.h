@@ -11,9 +11,8 @@
 #include "kernels/layout.h"
 #include "kernels/register_tile.h"
 
-#define STRIP 8u      /* columns */
+#define STRIP 8u /* columns */
 #define STEP_BYTES 16u
-#define STEP_LINES 4u /* of a panel whose numbers are as wide as those of the rows */
 
 /* Where the strip at a column of the panel begins, ... */
 static inline const uint8_t *strip_at(const void *panel, size_t column)
