@@ -558,7 +558,8 @@ VMOE_API vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing,
 typedef struct vmoe_import_options {
     uint32_t size;
     uint32_t precision;  /* of the stored weights: F32, BF16 (default) or INT8 */
-    const char *preset;  /* a name of vmoe_preset_name, or NULL; the fields below override it */
+    const char *preset;  /* NULL, or the name of a released checkpoint (vmoe_preset_name) that
+                            the source is, or was fine-tuned from; the fields below override it */
     uint32_t compact;    /* 1: zlib-coded, smaller, slower to load */
     uint32_t experts_per_token; /* K; default 2, or E if that is less */
     double capacity;            /* C; default 1.05 */
@@ -586,7 +587,8 @@ typedef struct vmoe_import_options {
  * google-research/vmoe's shards (PREFIX.index, PREFIX.data-00000-of-0000N), or a `.npz` of
  * vision_transformer.  The parameters may stand at the root or under `params` or `target`.  Every
  * array must be there in full; NaN or infinite weights are refused.  The destination appears
- * complete or not at all; an existing file is replaced only on success.
+ * complete or not at all; an existing file is replaced only on success.  Memory is that of the
+ * largest tensor in float32, two to three times.
  *
  * An import to INT8 also evens out channels that are far larger than others, between the layer
  * norms of the blocks and the matrices behind them, by powers of two, which leaves the function as

@@ -331,6 +331,33 @@ static void pictures_of_the_largest_side(void **unused)
     }
 }
 
+/* So thin that an output row is less than a unit in the last place of its own number. */
+static void rows_that_get_no_input_are_black(void **unused)
+{
+    enum { SIDE = VMOE_LIMIT_IMAGE_SIZE, CROP = 32, VALUES = 3 * CROP * CROP };
+    const vmoe_preprocessing how = { VMOE_PREPROCESS_SMALL_CROP, SIDE, CROP };
+    const uint32_t height = VMOE_LIMIT_PICTURE_SIDE;
+    uint8_t *pixels = random_pixels((size_t)3 * height);
+    const vmoe_picture picture = rgb_picture(pixels, 1, height);
+    float *out = preprocess(how, picture), *again = preprocess(how, picture);
+    size_t black = 0;
+
+    (void)unused;
+    assert_same_floats(out, again, VALUES);
+    for (size_t i = 0; i < VALUES; i++) {
+        const float expected =
+            naive_area(&picture, SIDE, height * SIDE, (height * SIDE - CROP) / 2 + i / 3 / CROP,
+                       (SIDE - CROP) / 2 + i / 3 % CROP, i % 3);
+
+        assert_same_floats(&out[i], &expected, 1);
+        black += expected == 0.0f;
+    }
+    assert_true(black > 0);
+    free(out);
+    free(again);
+    free(pixels);
+}
+
 static void scratch_stays_small(void **unused)
 {
     const vmoe_preprocessing resize = { VMOE_PREPROCESS_RESIZE, VMOE_LIMIT_IMAGE_SIZE, 0 };
@@ -515,6 +542,7 @@ int main(void)
         cmocka_unit_test(bilinear_resizing_of_any_size),
         cmocka_unit_test(area_averaging_and_crop_of_any_size),
         cmocka_unit_test(pictures_of_the_largest_side),
+        cmocka_unit_test(rows_that_get_no_input_are_black),
         cmocka_unit_test(scratch_stays_small),
         cmocka_unit_test(a_stride_skips_what_is_between_the_rows),
         cmocka_unit_test(a_stream_of_pixels_can_be_left_early),

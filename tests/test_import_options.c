@@ -36,6 +36,8 @@ static void wrong_import_options_are_refused(void **state)
     (void)state;
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "precision", options.precision = 4);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preset", options.preset = "no such name");
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preset",
+                   options.preset = "vmoe_b16_imagenet21k_randaug_strong");
     IMPORT_REFUSED(VMOE_ERR_UNSUPPORTED, "eee_s32", options.preset = "eee_s32_last2_ilsvrc2012");
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "experts_per_token", options.experts_per_token = 5);
     IMPORT_REFUSED(VMOE_ERR_LIMIT, "experts_per_token", options.experts_per_token = 17);
@@ -154,6 +156,42 @@ static void boasting_position_embeddings_get_no_memory(void **state)
     }
 }
 
+/* The bytes of a released checkpoint are not here, but its shapes are. */
+static void a_preset_goes_with_its_own_model(void **state)
+{
+    static const char *const name = "vmoe_s32_last2_ilsvrc2012_randaug_light1";
+    static const char *const tuned = "vmoe_s32_last2_ilsvrc2012_randaug_light1_ft_ilsvrc2012";
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_info geometry = VMOE_INFO_INIT, info;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    if (SANITIZED)
+        skip_because("not under a sanitizer");
+    assert_ok(vmoe_preset(tuned, &geometry, &error), error);
+    geometry.classes = 3; /* tuned once more */
+    geometry.image_size = 64;
+    options.preset = tuned;
+    write_model(&geometry, &options, scratch_path("preset.vmoe"));
+    model = must_load(scratch_path("preset.vmoe"), NULL);
+    info = info_of(model);
+    assert_int_equal(info.experts_per_token, 2);
+    assert_true(info.capacity == 1.5);
+    assert_int_equal(info.output, VMOE_OUTPUT_SOFTMAX);
+    assert_int_equal(info.preprocessing.kind, VMOE_PREPROCESS_RESIZE);
+    assert_int_equal(info.preprocessing.side, 64);
+    vmoe_free(model);
+    options.preset = name;
+    geometry.image_size = 224;
+    write_model(&geometry, &options, scratch_path("preset.vmoe"));
+    model = must_load(scratch_path("preset.vmoe"), NULL);
+    info = info_of(model);
+    assert_true(info.capacity == 4.0);
+    assert_int_equal(info.output, VMOE_OUTPUT_SIGMOID);
+    vmoe_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +200,7 @@ int main(void)
         cmocka_unit_test(null_labels_are_refused),
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
+        cmocka_unit_test(a_preset_goes_with_its_own_model),
     };
 
     return cmocka_run_group_tests_name("import options", tests, NULL, NULL);

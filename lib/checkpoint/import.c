@@ -93,6 +93,25 @@ static vmoe_status find_preset(const vmoe_import_options *options,
     return VMOE_OK;
 }
 
+/* Classes and image size change when a model is fine-tuned; the rest is the preset's or another's. */
+static vmoe_status check_preset(const struct vmoe_preset_row *preset, const vmoe_info *info,
+                                vmoe_error *error)
+{
+    vmoe_info geometry;
+
+    vmoe_preset_geometry(preset, &geometry);
+    if (info->patch_size == geometry.patch_size && info->width == geometry.width &&
+        info->heads == geometry.heads && info->mlp == geometry.mlp &&
+        info->layers == geometry.layers && info->experts == geometry.experts &&
+        memcmp(info->moe, geometry.moe, sizeof info->moe) == 0)
+        return VMOE_OK;
+    return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
+                     "\"%s\" is another model: it has %u layers of width %u, patches of %u pixels "
+                     "and %u experts, the checkpoint %u layers of width %u, patches of %u and %u",
+                     preset->name, geometry.layers, geometry.width, geometry.patch_size,
+                     geometry.experts, info->layers, info->width, info->patch_size, info->experts);
+}
+
 static vmoe_status describe(struct import *import, vmoe_error *error)
 {
     const vmoe_import_options *options = import->options;
@@ -104,6 +123,8 @@ static vmoe_status describe(struct import *import, vmoe_error *error)
         status = vmoe_dialect_detect(import->source, import->where, &import->dialect, error);
     if (status == VMOE_OK)
         status = vmoe_geometry_derive(import->source, &import->dialect, info, error);
+    if (status == VMOE_OK && preset != NULL)
+        status = check_preset(preset, info, error);
     if (status != VMOE_OK)
         return status;
     import->stored_image_size = info->image_size;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "runtime/limits.h"
 
@@ -162,6 +163,9 @@ static vmoe_status sum_rows(struct area *area, uint32_t crop, struct span span, 
 {
     const uint32_t height = area->line.rows->height;
 
+    /* Beyond 2^24 rows of output, rounding may leave a row no input at all. */
+    if (span.first == span.end)
+        memset(out, 0, (size_t)3 * crop * sizeof *out);
     for (uint32_t v = span.first; v < span.end; v++) {
         const uint32_t row = at_most(v, height - 1);
 
