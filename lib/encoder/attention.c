@@ -137,25 +137,6 @@ static void attend_class(struct vmoe_encoder *encoder, uint32_t index, const str
     vmoe_heads_run(encoder, &heads);
 }
 
-/* Rows of what attention mixed to the type that the next matrix wants. */
-struct narrow {
-    const struct vmoe_encoder *encoder;
-    const struct vmoe_matrix *from, *to;
-    size_t rows;
-};
-
-static void narrow_rows(void *context, size_t task, uint32_t thread)
-{
-    const struct narrow *narrow = context;
-    const size_t begin = task * VMOE_NORM_TOKENS, left = narrow->rows - begin;
-    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
-
-    (void)thread;
-    for (size_t r = begin; r < end; r++)
-        vmoe_matrix_convert(narrow->encoder->kernels, narrow->from, narrow->to, r,
-                            narrow->encoder->info->width);
-}
-
 /* out += Attention(y), for the tokens of the chunk or for its class tokens. */
 static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
                       bool class_only, const struct vmoe_matrix *out)
@@ -183,12 +164,8 @@ static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct
         attend_class(encoder, index, chunk, mixed);
     else
         attend_all(encoder, index, chunk, mixed);
-    if (mixed != y) {
-        struct narrow narrow = { encoder, mixed, y, part.rows };
-
-        vmoe_team_run(encoder->team, (part.rows + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS,
-                      narrow_rows, &narrow);
-    }
+    if (mixed != y)
+        vmoe_narrow(encoder, mixed, y, part.rows, encoder->info->width);
     vmoe_linear_run(encoder->kernels, encoder->team, &back);
 }
 

@@ -3,7 +3,7 @@
 
 #include "runtime/cpu.h"
 
-/* ---- Layer norm ----------------------------------------------------------------------------- */
+/* ---- Rows: layer norm and type -------------------------------------------------------------- */
 
 struct norm_run {
     const struct vmoe_encoder *encoder;
@@ -40,6 +40,32 @@ void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_
     struct norm_run run = { encoder, norm, rows, first, first + count };
 
     vmoe_team_run(encoder->team, (count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, norm_rows,
+                  &run);
+}
+
+struct narrow_run {
+    const struct vmoe_kernels *kernels;
+    const struct vmoe_matrix *from, *to;
+    size_t count, n;
+};
+
+static void narrow_rows(void *context, size_t task, uint32_t thread)
+{
+    const struct narrow_run *run = context;
+    const size_t begin = task * VMOE_NORM_TOKENS, left = run->count - begin;
+    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
+
+    (void)thread;
+    for (size_t r = begin; r < end; r++)
+        vmoe_matrix_convert(run->kernels, run->from, run->to, r, run->n);
+}
+
+void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *from,
+                 const struct vmoe_matrix *to, size_t count, size_t n)
+{
+    struct narrow_run run = { encoder->kernels, from, to, count, n };
+
+    vmoe_team_run(encoder->team, (count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, narrow_rows,
                   &run);
 }
 

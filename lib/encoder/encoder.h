@@ -75,6 +75,10 @@ void vmoe_attention(struct vmoe_encoder *encoder, uint32_t block);
 void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
                size_t count, const struct vmoe_matrix *rows);
 
+/* to[r] = from[r] in the type of `to`, for r = 0 .. count - 1, in rows of n values. */
+void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *from,
+                 const struct vmoe_matrix *to, size_t count, size_t n);
+
 /* Attention between queries and tokens that are already projected, for every image and head. */
 struct vmoe_heads_call {
     size_t images;

@@ -7,7 +7,7 @@
 
 #include "encoder/encoder.h"
 
-/* Rows that are copied or made narrow by one task. */
+/* Rows that are copied by one task. */
 #define TASK_ROWS 16u
 
 /* Rows begin .. begin + rows - 1 of a call. */
@@ -17,42 +17,21 @@ struct wave {
     size_t begin, rows;
 };
 
-static size_t task_end(const struct wave *wave, size_t begin)
-{
-    return wave->rows - begin < TASK_ROWS ? wave->rows : begin + TASK_ROWS;
-}
-
 static void gather_rows(void *context, size_t task, uint32_t thread)
 {
     const struct wave *wave = context;
     const struct vmoe_matrix *from = wave->call->in, *to = &wave->encoder->buffers.gathered;
-    const size_t begin = task * TASK_ROWS;
+    const size_t begin = task * TASK_ROWS, left = wave->rows - begin;
+    const size_t end = begin + (left < TASK_ROWS ? left : TASK_ROWS);
 
     (void)thread;
-    for (size_t r = begin; r < task_end(wave, begin); r++) {
+    for (size_t r = begin; r < end; r++) {
         const size_t index = (size_t)wave->call->indices[wave->begin + r];
 
         memcpy(vmoe_matrix_row(to, r), vmoe_matrix_row(from, index), from->stride);
         if (from->quants != NULL)
             to->quants[r] = from->quants[index];
     }
-}
-
-static void narrow_rows(void *context, size_t task, uint32_t thread)
-{
-    const struct wave *wave = context;
-    const struct vmoe_buffers *buffers = &wave->encoder->buffers;
-    const size_t begin = task * TASK_ROWS;
-
-    (void)thread;
-    for (size_t r = begin; r < task_end(wave, begin); r++)
-        vmoe_matrix_convert(wave->encoder->kernels, &buffers->hidden_wide, &buffers->hidden, r,
-                          wave->encoder->info->mlp);
-}
-
-static void for_rows(struct wave *wave, vmoe_team_task task)
-{
-    vmoe_team_run(wave->encoder->team, (wave->rows + TASK_ROWS - 1) / TASK_ROWS, task, wave);
 }
 
 /* Which rows of the wave belong to which MLP; `second` chooses among its layers. */
@@ -102,7 +81,7 @@ static void run_wave(struct wave *wave)
                                        .scratch_bytes = buffers->scratch_bytes };
 
     if (call->indices != NULL) {
-        for_rows(wave, gather_rows);
+        vmoe_team_run(encoder->team, (wave->rows + TASK_ROWS - 1) / TASK_ROWS, gather_rows, wave);
         first.a = buffers->gathered;
         second.out_rows = call->indices + wave->begin;
         second.factors = call->factors + wave->begin;
@@ -110,7 +89,7 @@ static void run_wave(struct wave *wave)
     first.count = list_parts(wave, false);
     vmoe_linear_run(encoder->kernels, encoder->team, &first);
     if (wide->type != buffers->hidden.type)
-        for_rows(wave, narrow_rows);
+        vmoe_narrow(encoder, wide, &buffers->hidden, wave->rows, encoder->info->mlp);
     second.count = list_parts(wave, true);
     vmoe_linear_run(encoder->kernels, encoder->team, &second);
 }
