@@ -249,10 +249,12 @@ vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status
     info->moe_layers = 0;
     for (uint32_t i = 0; i < info->layers; i++)
         info->moe_layers += info->moe[i];
-    if (vmoe_tensor_count(info) > VMOE_LIMIT_TENSORS)
+    /* An expert has several tensors; to count those of a million experts takes a while. */
+    if ((uint64_t)info->moe_layers * info->experts > VMOE_LIMIT_TENSORS ||
+        vmoe_tensor_count(info) > VMOE_LIMIT_TENSORS)
         return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "experts"),
-                         "the model has %llu tensors, the limit is %u",
-                         (unsigned long long)vmoe_tensor_count(info), VMOE_LIMIT_TENSORS);
+                         "%u layers of %u experts have more tensors than the limit of %u",
+                         info->moe_layers, info->experts, VMOE_LIMIT_TENSORS);
     count_weights(info);
     return VMOE_OK;
 }
