@@ -290,7 +290,8 @@ typedef struct vmoe_class {
 
 /*
  * Decodes one JPEG, and writes the `count` most probable classes, best first, to `top`.  `options`
- * may be NULL.  `count` must be 1..classes.  Files that are truncated or damaged (anything after
+ * may be NULL.  `count` must be 1..classes.  If the file of the model says larger groups, one
+ * picture needs `options.group_images` = 1.  JPEGs that are truncated or damaged (anything after
  * the header at which the decoder warns) are refused.  The decoder's own memory, at most 512 MiB
  * and usually less than 1, comes from malloc.
  */

@@ -54,6 +54,7 @@ static void classify(const vmoe_model *model, struct slot *slot)
         return;
     }
     options.threads = 1;
+    options.group_images = 1; /* a call has one picture, whatever groups the file says */
     vmoe_classify_jpeg(model, slot->jpeg, slot->bytes, &options, &slot->best, 1, &slot->error);
     free(slot->jpeg);
     slot->jpeg = NULL;

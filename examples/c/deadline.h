@@ -34,6 +34,7 @@ static inline vmoe_status deadline_begin(struct deadline *deadline, const vmoe_i
         vmoe_options options = VMOE_OPTIONS_INIT;
         vmoe_cost cost = VMOE_COST_INIT;
 
+        options.group_images = 1;
         options.capacity = info->capacity * deadline_shares[i];
         if (vmoe_get_cost(info, &options, 1, &cost, error) != VMOE_OK)
             return error->status;

@@ -36,6 +36,7 @@ static vmoe_status classify(struct service *service, size_t rung, const void *jp
 {
     vmoe_options options = VMOE_OPTIONS_INIT;
 
+    options.group_images = 1; /* a request comes alone, whatever groups the file says */
     options.capacity = service->deadline.rungs[rung].capacity;
     options.priority = VMOE_PRIORITY_BPR_MAX;
     return vmoe_classify_jpeg(service->model, jpeg, bytes, &options, best, 1, error);

@@ -10,6 +10,7 @@ static unsigned char jpeg[16 << 20];
 
 int main(int argc, char **argv)
 {
+    vmoe_options options = VMOE_OPTIONS_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
     vmoe_model *model = NULL;
     vmoe_class best;
@@ -20,8 +21,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: minimal MODEL.vmoe PICTURE.jpg\n");
         return 2;
     }
+    options.group_images = 1; /* one picture alone, whatever groups the file says */
     if (vmoe_load_file(argv[1], NULL, &model, &error) == VMOE_OK &&
-        vmoe_classify_jpeg(model, jpeg, bytes, NULL, &best, 1, &error) == VMOE_OK)
+        vmoe_classify_jpeg(model, jpeg, bytes, &options, &best, 1, &error) == VMOE_OK)
         printf("%u %s (%.1f %%)\n", best.index, best.label, 100.0 * (double)best.probability);
     else
         fprintf(stderr, "%s: %s\n", error.where, error.text);

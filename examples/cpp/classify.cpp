@@ -24,7 +24,7 @@ int main(int count, char **arguments)
 
     const std::vector<unsigned char> jpeg = read_file(arguments[2]);
     for (double capacity : { 0.0, 0.5 }) {
-        auto how = vmoe::options().capacity(capacity).priority(VMOE_PRIORITY_BPR_MAX);
+        auto how = vmoe::options().capacity(capacity).priority(VMOE_PRIORITY_BPR_MAX).group(1);
         auto top = model->classify(jpeg, how, 3);
 
         if (!top)

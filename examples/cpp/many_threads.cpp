@@ -16,7 +16,7 @@
 static std::string line_of(const vmoe::model &model, const char *path)
 {
     const std::vector<unsigned char> jpeg = read_file(path);
-    auto top = model.classify(jpeg, vmoe::options().threads(1), 1);
+    auto top = model.classify(jpeg, vmoe::options().threads(1).group(1), 1);
 
     return std::string(path) + ": " +
            (top ? std::to_string((*top)[0].index) + " " + (*top)[0].label : top.error().text());

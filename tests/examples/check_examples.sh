@@ -63,6 +63,19 @@ check "... the class of a line" grep -q "8.Bag$" "$work/lines"
 check "... and a line" grep -q "^/nowhere.jpg.error" "$work/lines"
 check "... a missing model" refuses "nowhere" "$build/hold_deadline" /nowhere.vmoe 5
 
+# A file that says groups of eight: one picture alone is a group of its own.
+grouped=$work/grouped.vmoe
+"$build/vmoe" import tests/data/golden/models/gap/model -o "$grouped" --group-images 8
+mkdir "$work/one"
+cp $pictures/bag.jpg "$work/one"
+"$build/vmoe" classify --json --top 1 --group image "$grouped" $pictures/bag.jpg |
+    sed 's|.*"index": \([0-9]*\),.*|\1|' >"$work/class"
+check "groups in the file: minimal" sh -c "'$build/minimal' '$grouped' $pictures/bag.jpg | cut -d' ' -f1 | cmp - '$work/class'"
+check "... classify_folder" sh -c "'$build/classify_folder' '$grouped' '$work/one' | cut -f2 | cmp - '$work/class'"
+"$build/hold_deadline" "$grouped" 1000000 $pictures/bag.jpg $pictures/bag.jpg $pictures/bag.jpg >"$work/held"
+result $? "... hold_deadline"
+check "... with answers in time" [ "$(grep -c 'in time' "$work/held")" = 3 ]
+
 usage() { # PROGRAM ARGUMENT...
     "$@" >"$work/out" 2>"$work/error" </dev/null
     [ $? -eq 2 ] && [ ! -s "$work/out" ] && grep -q '^usage: ' "$work/error"

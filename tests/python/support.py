@@ -29,6 +29,7 @@ from vmoe import _library  # noqa: E402
 # Who runs the tests in the background of a shell has made this and all children ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+GAP = ROOT / "tests/data/golden/models/gap/model"  # a checkpoint
 FOLDER = ROOT / "examples/demo/pictures"
 PICTURES = sorted(FOLDER.glob("*.jpg"))
 CLASSES = ["t-shirt-top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from support import LABELS, MODEL, PICTURES, ROOT, command, pixels, resident, tensors
+from support import GAP, LABELS, MODEL, PICTURES, ROOT, command, pixels, resident, tensors
 
 import vmoe
 from vmoe import _library, options
@@ -138,6 +138,25 @@ class Answers(unittest.TestCase):
         self.assertEqual(report.capacity, half.capacity)
         self.assertLessEqual(report.macs, half.macs)
         self.assertGreater(report.macs, half.macs // 2)
+
+    def test_a_file_with_groups_of_eight(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for group in (1, 8):
+                command("import", GAP, "-o", f"{folder}/{group}.vmoe", "--group-images", group)
+            with vmoe.Model.load(f"{folder}/8.vmoe") as model, \
+                    vmoe.Model.load(f"{folder}/1.vmoe") as other:
+                self.assertEqual(model.info.group_images, 8)
+                self.assertEqual(model.cost(), model.cost(8))
+                self.assertEqual(model.cost(options=vmoe.Options(group=2)),
+                                 model.cost(2, vmoe.Options(group=2)))
+                alone = vmoe.Options(group=1)
+                self.assertEqual(model.cost(options=alone), other.cost())
+                self.assertEqual(model.classify(PICTURES[0], alone), other.classify(PICTURES[0]))
+                images = tensors(model, 8)
+                np.testing.assert_array_equal(model.logits(images),
+                                              other.logits(images, vmoe.Options(group=8)))
+                with self.assertRaisesRegex(vmoe.ArgumentError, "groups of 8 images"):
+                    model.classify(PICTURES[0])
 
     def test_labels(self) -> None:
         self.assertIn("Bag", self.model.labels)

@@ -43,7 +43,7 @@ class Model:
         self._raw_info = c.sized(c.RawInfo)
         c.check(c.library.vmoe_get_info(handle, self._raw_info, error), error)
         self._info = info_of(self._raw_info)
-        self._macs = self.cost().macs
+        self._macs = self.cost().macs // self._group(_DEFAULTS)
 
     @classmethod
     def load(cls, path: Union[str, "os.PathLike[str]"], mmap: bool = False,
@@ -94,13 +94,19 @@ class Model:
         handle = self._opened()
         return [c.library.vmoe_label(handle, i).decode() for i in range(self._info.classes)]
 
-    def cost(self, images: int = 1, options: Options = _DEFAULTS) -> Cost:
+    def _group(self, options: Options) -> int:
+        """Images of the smallest call that these options permit."""
+        if self._info.experts == 0 or options.group == "all":
+            return 1
+        return options._raw().group_images or self._info.group_images
+
+    def cost(self, images: Optional[int] = None, options: Options = _DEFAULTS) -> Cost:
         """Multiply-adds, bytes and workspace of a call that is not made yet.
 
-        images: of the call.  options: as for the call.  Raises ArgumentError.
+        images: of the call; None: one group.  options: as for the call.  Raises ArgumentError.
         """
         raw, error = c.sized(c.RawCost), c.RawError()
-        number = count(images, "images", 2**63, 0)
+        number = self._group(options) if images is None else count(images, "images", 2**63, 0)
         c.check(c.library.vmoe_get_cost(self._raw_info, options._raw(), number, raw, error), error)
         return cost_of(raw)
 
@@ -124,7 +130,7 @@ class Model:
 
         picture: the path or the bytes of a JPEG, RGB pixels as uint8 (height, width, 3), or an image
             of Pillow.  Arrays with dense rows are read where they are.
-        options: the dial.
+        options: the dial; group=1 for a file that says larger groups.
         top: how many classes; all, if there are fewer.
 
         Raises ArgumentError for a wrong shape, dtype or option, FileError if the file cannot be

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use vmoe::{Model, Options, Priority};
 
 fn line(model: &Model, path: &str) -> Result<String, String> {
-    let options = Options::new().capacity(0.5).priority(Priority::BprMax).threads(1);
+    let options = Options::new().capacity(0.5).priority(Priority::BprMax).threads(1).group(1);
     let jpeg = std::fs::read(path).map_err(|error| error.to_string())?;
     let top = model.classify_jpeg(&jpeg, 1, &options).map_err(|error| error.to_string())?;
 
