@@ -215,7 +215,7 @@ def main():
                 print(f"round {round_number + 1}, {axis.name} {value}", file=sys.stderr)
                 point.add(*run(program, axis, value, arguments))
     base = " ".join(f"{name} {value}" for name, value in BASE.items())
-    text = f"Unless an axis says otherwise: `{base}`; times and GMAC are those of a call.\n\n"
+    text = f"Unless an axis says otherwise: `{base}`; times and GMAC (as papers count) are those of a call.\n\n"
     text += "\n".join(table(axis, points) for axis, points in results)
     print(text)
     with open(os.path.join(arguments.build, "growth.md"), "w") as file:

@@ -1,6 +1,7 @@
 /* vmoe cost: what a setting of the dial costs, before it is run. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <vmoe.h>
 
 #include "commands.h"
@@ -36,13 +37,33 @@ static void complete(vmoe_options *dial, const vmoe_info *info)
         dial->capacity_multiple = info->capacity_multiple;
 }
 
-static void print_macs(const char *what, uint64_t macs, const vmoe_cost *cost)
+/* The cost of the ViT with the same geometry and no experts. */
+static vmoe_status find_dense(const vmoe_info *info, uint32_t images, vmoe_cost *cost,
+                              vmoe_error *error)
+{
+    const vmoe_options none = VMOE_OPTIONS_INIT;
+    vmoe_info dense = *info;
+
+    memset(dense.moe, 0, sizeof dense.moe);
+    dense.experts = dense.moe_layers = dense.experts_per_token = 0;
+    dense.group_images = dense.capacity_rule = dense.capacity_multiple = 0;
+    dense.capacity = 0.0;
+    return vmoe_get_cost(&dense, &none, images, cost, error);
+}
+
+/* What is left of the papers' count when nothing is computed that the head does not read. */
+static uint64_t computed(const vmoe_cost *cost)
+{
+    return cost->macs - cost->macs_saved;
+}
+
+static void print_macs(const char *what, uint64_t macs, uint64_t dense)
 {
     char quantity[QUANTITY_BYTES];
 
     quantity_format(quantity, (double)macs, "MAC");
     printf("  %-22s %12s %10.3f\n", what, quantity,
-           cost->macs_dense > 0 ? (double)macs / (double)cost->macs_dense : 0.0);
+           dense > 0 ? (double)macs / (double)dense : 0.0);
 }
 
 static void print_bytes(const char *what, uint64_t bytes)
@@ -54,7 +75,7 @@ static void print_bytes(const char *what, uint64_t bytes)
 }
 
 static void print_text(const vmoe_options *dial, uint32_t images, const vmoe_info *info,
-                       const vmoe_cost *cost)
+                       const vmoe_cost *cost, const vmoe_cost *dense)
 {
     char call[WORD_BYTES];
 
@@ -71,15 +92,19 @@ static void print_text(const vmoe_options *dial, uint32_t images, const vmoe_inf
     }
     snprintf(call, sizeof call, "%u image%s", images, images == 1 ? "" : "s");
     printf("\n  %-22s %12s %10s\n", call, "work", "to dense");
-    print_macs("this setting", cost->macs, cost);
-    print_macs("with empty slots", cost->macs_padded, cost);
-    print_macs("the dense ViT", cost->macs_dense, cost);
+    print_macs("this setting", computed(cost), computed(dense));
+    print_macs("the dense ViT", computed(dense), computed(dense));
+    printf("\n  %-22s %12s %10s\n", "as papers count", "work", "to dense");
+    print_macs("this setting", cost->macs, cost->macs_dense);
+    print_macs("with empty slots", cost->macs_padded, cost->macs_dense);
+    print_macs("the dense ViT", cost->macs_dense, cost->macs_dense);
     putchar('\n');
     print_bytes("weights", cost->weight_bytes);
     print_bytes("workspace of the call", cost->workspace_bytes);
 }
 
-static void print_json(const vmoe_options *dial, uint32_t images, const vmoe_cost *cost)
+static void print_json(const vmoe_options *dial, uint32_t images, const vmoe_cost *cost,
+                       const vmoe_cost *dense)
 {
     struct json json = { stdout, false };
     char rule[WORD_BYTES];
@@ -94,10 +119,11 @@ static void print_json(const vmoe_options *dial, uint32_t images, const vmoe_cos
     json_text(&json, "capacity_rule", rule);
     json_count(&json, "capacity_multiple", dial->capacity_multiple);
     json_count(&json, "capacity", cost->capacity);
-    json_count(&json, "macs", cost->macs);
-    json_count(&json, "macs_saved", cost->macs_saved);
-    json_count(&json, "macs_padded", cost->macs_padded);
-    json_count(&json, "macs_dense", cost->macs_dense);
+    json_count(&json, "macs", computed(cost));
+    json_count(&json, "macs_dense", computed(dense));
+    json_count(&json, "papers_macs", cost->macs);
+    json_count(&json, "papers_macs_padded", cost->macs_padded);
+    json_count(&json, "papers_macs_dense", cost->macs_dense);
     json_count(&json, "weight_bytes", cost->weight_bytes);
     json_count(&json, "workspace_bytes", cost->workspace_bytes);
     json_close(&json, '}');
@@ -118,7 +144,7 @@ static int run(const struct command *self, int argc, char **argv)
         OPTIONS_END,
     };
     vmoe_info info = VMOE_INFO_INIT;
-    vmoe_cost cost = VMOE_COST_INIT;
+    vmoe_cost cost = VMOE_COST_INIT, dense = VMOE_COST_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
     int operands;
     const int status = options_parse(self, options, argc, argv, &operands);
@@ -132,12 +158,13 @@ static int run(const struct command *self, int argc, char **argv)
     complete(&dial, &info);
     if (images == 0)
         images = info.experts == 0 || dial.group_images == VMOE_GROUP_ALL ? 1 : dial.group_images;
-    if (vmoe_get_cost(&info, &dial, images, &cost, &error) != VMOE_OK)
+    if (vmoe_get_cost(&info, &dial, images, &cost, &error) != VMOE_OK ||
+        find_dense(&info, images, &dense, &error) != VMOE_OK)
         return error_exit(&error);
     if (as_json)
-        print_json(&dial, images, &cost);
+        print_json(&dial, images, &cost, &dense);
     else
-        print_text(&dial, images, &info, &cost);
+        print_text(&dial, images, &info, &cost, &dense);
     return EXIT_WORKED;
 }
 
@@ -147,9 +174,10 @@ const struct command command_cost = {
     .summary = "Tells what a setting of the dial will cost",
     .notes =
         "A MAC is one multiply-add of a matrix product.  'This setting' counts the most pairs of\n"
-        "a token and an expert that can be processed; 'with empty slots' computes every slot,\n"
-        "full or not, as the original implementation does; 'the dense ViT' has the same shape and\n"
-        "no experts.",
+        "a token and an expert that can be processed; 'the dense ViT' has the same shape and no\n"
+        "experts.  Tokens of the last block that the head does not read are left out; papers\n"
+        "count them, too.  'With empty slots' computes every slot, full or not, as the original\n"
+        "implementation does.",
     .example = "vmoe cost model.vmoe -C 0.5 -K 2",
     .operands_min = 0,
     .operands_max = 1,

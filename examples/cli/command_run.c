@@ -218,7 +218,8 @@ const struct command command_run = {
         "IN.npy has the shape (N, side, side, 3) with the model's image size: uint8 as 'vmoe\n"
         "preprocess' leaves it, or float32 in -1..1.  OUT.npy is float32 (N, classes).  What the\n"
         "dial leaves open is as the model file says.  The report is a JSON object with sums over\n"
-        "all calls; weight_bytes counts the weights that had a part in a call, for each call.",
+        "all calls; macs are the multiply-adds that were computed, papers_macs those that papers\n"
+        "count; weight_bytes counts the weights that had a part in a call, for each call.",
     .example = "vmoe run model.vmoe images.npy logits.npy -K 1 --report report.json",
     .operands_min = 3,
     .operands_max = 3,

@@ -130,8 +130,8 @@ void run_totals_write(const struct run_totals *totals, uint32_t priority, FILE *
     json_count(&json, "processed", total->processed);
     json_count(&json, "dropped", total->dropped);
     json_count(&json, "untouched", total->untouched);
-    json_count(&json, "macs", total->macs);
-    json_count(&json, "macs_saved", total->macs_saved);
+    json_count(&json, "macs", total->macs - total->macs_saved);
+    json_count(&json, "papers_macs", total->macs);
     json_count(&json, "weight_bytes", total->weight_bytes);
     json_text(&json, "isa", isa != NULL ? isa : "unknown");
     json_text(&json, "precision", precision);

@@ -250,7 +250,8 @@ static void show_row(const struct show *show, const struct setting *setting,
     printf("  %5llu  %5llu %3.0f %%", (unsigned long long)report->processed,
            (unsigned long long)report->dropped,
            100.0 * (double)report->dropped / (double)report->assigned);
-    printf("  %5.1f  %5.2f  %4.2f x\n", 1e-6 * (double)report->macs / images,
+    printf("  %5.1f  %5.2f  %4.2f x\n",
+           1e-6 * (double)(report->macs - report->macs_saved) / images,
            1e3 * outcome->seconds / images, full_seconds / outcome->seconds);
 }
 

@@ -180,6 +180,23 @@ texts = [e.text for e in t.parse('long.svg').iter() if e.tag.endswith('text')]
 names = [text for text in texts if text.endswith('\u2026')]
 assert len(names) == 9 and all(name.lstrip('x').startswith('ein l\u00e4ngerer Name') for name in names), names"
 
+# ---- work ----
+
+python_says "cost, run, sweep and bench count the same work" "
+def json_of(*options):
+    return json.loads(subprocess.run([vmoe, *options], capture_output=True, check=True, text=True).stdout)
+for c, least in (('4', 0.9999), ('0.2', 0.95)):  # of C = 4 all pairs, of 0.2 some slots stay empty
+    most = json_of('cost', model, '--json', '-C', c)
+    assert most['macs'] < most['papers_macs'] and most['macs_dense'] < most['papers_macs_dense']
+    subprocess.run([vmoe, 'run', model, 'all.npy', 'l.npy', '-C', c, '--report', 'r.json'], check=True)
+    ran = json.load(open('r.json'))
+    assert most['papers_macs'] * least <= ran['papers_macs'] / ran['images'] <= most['papers_macs']
+    subprocess.run([vmoe, 'sweep', model, '--data', 'data', '-C', c, '--priority', 'vanilla', '-o', 'work'], check=True)
+    bench = json_of('bench', model, '--json', '--seconds', '0.01', '-C', c)
+    for macs in (ran['macs'] / ran['images'], 1e9 * float(table('work.tsv')[0]['gmac_per_image']), bench['macs']):
+        assert most['macs'] * least <= macs * 1.0002 and macs <= most['macs'] * 1.0002, (c, macs, most)
+"
+
 # ---- bench ----
 
 "$vmoe" bench "$model" --seconds 0.01 -C 0.2,1.05 --threads 1 --images 3 --json >bench.json

@@ -36,6 +36,8 @@ class Evaluation(unittest.TestCase):
             self.assertEqual((point.images, point.correct), (10, right))
             self.assertGreater(point.seconds, 0)
         self.assertLess(points[0].macs, points[1].macs)
+        cost = self.model.cost(options=points[-1].options)
+        self.assertLessEqual(points[-1].macs, cost.macs - cost.macs_saved)
 
     def test_counts_of_experts_are_those_of_the_report(self):
         pictures = [str(p) for p in PICTURES]

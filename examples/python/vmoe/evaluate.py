@@ -19,7 +19,7 @@ class Point:
     """What one setting of the dial gave.
 
     options: the setting.  images: how many.  correct: of these, those whose label came first.
-    macs: multiply-adds of an image.  seconds: of an image, in the fastest batch.
+    macs: multiply-adds of an image that were computed.  seconds: of an image, in the fastest batch.
     """
     options: Options
     images: int
@@ -70,7 +70,7 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
             result = model.run(some, setting)
             fastest[i] = min(fastest[i], (time.perf_counter() - begin) / len(truth))
             correct[i] += int((result.logits.argmax(1) == truth).sum())
-            macs[i] += result.report.macs
+            macs[i] += result.report.macs - result.report.macs_saved
     count = len(labels)
     return [Point(setting, count, correct[i], macs[i] / count, fastest[i])
             for i, setting in enumerate(settings)]
