@@ -2,6 +2,7 @@
  * vmoe routes: paints which expert took each patch of a picture, and which it did not get, one panel
  * for each block with experts.
  */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #define TITLE 56u   /* above a panel */
 #define COLUMNS 4u  /* of panels, at most */
 #define LETTERS 11.0
+#define CAPTION_BYTES 160u
 #define TINT 0.62   /* of an expert's colour over the picture */
 
 static const struct colour black = { 0, 0, 0 }, ink = { 40, 40, 40 }, white = { 255, 255, 255 };
@@ -31,6 +33,7 @@ struct view {
     uint32_t picks; /* K */
     uint8_t *pixels; /* what the model sees, (side, side, 3) */
     int16_t *routes; /* (moe_layers, tokens, K) */
+    uint64_t slots; /* of an expert */
     vmoe_class top;
     struct canvas canvas;
     uint32_t columns, scale; /* of panels; pixels of the canvas for one of the model's */
@@ -70,7 +73,9 @@ static vmoe_status find_routes(struct view *view, const vmoe_model *model,
     output.top = &view->top;
     output.top_count = output.top_length = 1;
     output.report = &report;
-    return vmoe_run(model, &input, &view->dial, &output, error);
+    if (vmoe_run(model, &input, &view->dial, &output, error) == VMOE_OK)
+        view->slots = report.capacity;
+    return error->status;
 }
 
 /* ---- Colours -------------------------------------------------------------------------------- */
@@ -174,11 +179,23 @@ static void paint_panel(struct view *view, uint32_t number, uint32_t block)
 
 /* ---- The whole picture ---------------------------------------------------------------------- */
 
-/* The longest text of all, but for panels side by side. */
+/* This or the caption is the longest text of all, but for panels side by side. */
 static const char *legend_title(const struct view *view)
 {
     return view->picks > 1 ? "experts, first choice left, last choice right"
                            : "experts of the patches, one for each";
+}
+
+/* The setting that was painted. */
+static void caption(const struct view *view, char text[CAPTION_BYTES])
+{
+    char priority[WORD_BYTES];
+
+    word_format(priority, PRIORITIES,
+                view->dial.priority != 0 ? view->dial.priority : VMOE_PRIORITY_VANILLA);
+    snprintf(text, CAPTION_BYTES, "K = %u, C = %g, %s: %" PRIu64 " slot%s an expert", view->picks,
+             view->dial.capacity != 0.0 ? view->dial.capacity : view->info->capacity, priority,
+             view->slots, view->slots == 1 ? "" : "s");
 }
 
 /* Numbers are clear in a square of this size. */
@@ -186,7 +203,7 @@ static void paint_legend(struct view *view, double top)
 {
     const double width = view->canvas.width - 2.0 * MARGIN;
     const uint32_t in_row = (uint32_t)fmax(1.0, width / 44.0);
-    char text[160], priority[WORD_BYTES];
+    char text[CAPTION_BYTES];
     double y = top;
 
     canvas_text(&view->canvas, MARGIN, y, LETTERS, ink, legend_title(view));
@@ -196,10 +213,7 @@ static void paint_legend(struct view *view, double top)
     y += 30.0 * ((view->info->experts + in_row - 1) / in_row) + 6;
     paint_choice(view, -1, MARGIN, y, 38, 24);
     canvas_text(&view->canvas, MARGIN + 48, y + 7, LETTERS, ink, "no slot was left: dropped");
-    word_format(priority, PRIORITIES,
-                view->dial.priority != 0 ? view->dial.priority : VMOE_PRIORITY_VANILLA);
-    snprintf(text, sizeof text, "K = %u, C = %g, %s", view->picks,
-             view->dial.capacity != 0.0 ? view->dial.capacity : view->info->capacity, priority);
+    caption(view, text);
     canvas_text(&view->canvas, MARGIN, y + 40, LETTERS, ink, text);
 }
 
@@ -214,13 +228,17 @@ static vmoe_status paint(struct view *view, vmoe_error *error)
 {
     const vmoe_info *info = view->info;
     uint32_t side, width, rows, number = 0;
+    char text[CAPTION_BYTES];
+    double widest;
 
     view->scale = info->image_size < PANEL ? (PANEL + info->image_size / 2) / info->image_size : 1;
     view->columns = info->moe_layers < COLUMNS ? info->moe_layers : COLUMNS;
     rows = (info->moe_layers + view->columns - 1) / view->columns;
     side = view->scale * info->image_size;
     width = MARGIN + view->columns * (side + MARGIN);
-    width = (uint32_t)fmax(width, 2 * MARGIN + canvas_text_width(LETTERS, legend_title(view)));
+    caption(view, text);
+    widest = fmax(canvas_text_width(LETTERS, legend_title(view)), canvas_text_width(LETTERS, text));
+    width = (uint32_t)fmax(width, 2 * MARGIN + widest);
     if (canvas_make(&view->canvas, width,
                     MARGIN + rows * (side + MARGIN + TITLE) + legend_height(view, width),
                     error) != VMOE_OK)
@@ -257,7 +275,7 @@ static int run(const struct command *self, int argc, char **argv)
     const char *output = NULL;
     const struct cli_option options[] = {
         { 'o', "output", "OUT", "the picture to write: .jpg or .ppm", option_text, &output },
-        DIAL_OPTIONS(&view.dial),
+        IMAGE_DIAL_OPTIONS(&view.dial),
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;
@@ -286,7 +304,7 @@ const struct command command_routes = {
     .notes =
         "One panel for each block with experts, over what the model sees of the picture.  A patch\n"
         "has a stripe for each of its K choices: the expert's colour and number, or a crossed-out\n"
-        "dark one where no slot was left for it.",
+        "dark one where no slot was left for it.  The picture is a routing group of its own.",
     .example = "vmoe routes model.vmoe picture.jpg -o routes.jpg -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = 2,

@@ -8,14 +8,23 @@
 
 /* Rows of an option table that fill a vmoe_options. */
 #define DIAL_OPTIONS(dial) \
+    PAIR_OPTIONS(dial), \
+    { 0, "group", "image|N|all", "images that compete for the same slots", dial_group, \
+      &(dial)->group_images }, \
+    SLOT_OPTIONS(dial)
+
+/* The same where every picture is a group of its own. */
+#define IMAGE_DIAL_OPTIONS(dial) PAIR_OPTIONS(dial), SLOT_OPTIONS(dial)
+
+#define PAIR_OPTIONS(dial) \
     { 'C', "capacity", "X", "slots of the experts: C * tokens * K / experts", option_ratio, \
       &(dial)->capacity }, \
     { 'K', "experts-per-token", "N", "experts that a token is sent to", option_count, \
       &(dial)->experts_per_token }, \
     { 0, "priority", PRIORITIES, "who comes first when slots are scarce", \
-      option_choice, &(dial)->priority }, \
-    { 0, "group", "image|N|all", "images that compete for the same slots", dial_group, \
-      &(dial)->group_images }, \
+      option_choice, &(dial)->priority }
+
+#define SLOT_OPTIONS(dial) \
     { 0, "capacity-rule", CAPACITY_RULES, "rounding of the capacity", option_choice, \
       &(dial)->capacity_rule }, \
     { 0, "capacity-multiple", "N", "then up to a multiple of N", option_count, \

@@ -128,6 +128,7 @@ check "... by another name" refuses 1 "must end in .jpg or .ppm" routes "$model"
 check "... nowhere" refuses 2 "-o is missing" routes "$model" "$pictures/bag.jpg"
 check "... of no picture" refuses 1 "not a JPEG file" routes "$model" data/Bag.jpg -o none.jpg
 check "... with too many experts" refuses 1 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
+check "... with a group" refuses 2 "unknown option '--group'" routes "$model" "$pictures/bag.jpg" -o none.jpg --group all
 check "... leaves nothing then" [ ! -e none.jpg ]
 
 "$vmoe" import "$gap" -o gap.vmoe
