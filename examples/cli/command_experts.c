@@ -1,6 +1,7 @@
 /*
- * vmoe experts: which experts the tokens of each class go to, as a heat map for each block with
- * experts (Figure 6 of the paper shows the same for ImageNet).
+ * vmoe experts: which experts the routers choose for the tokens of each class, as a heat map for each
+ * block with experts (Figure 6 of the paper shows the same for ImageNet).  Choices count whether a slot
+ * was left or not: what experts process is the same for all of them as soon as slots are scarce.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -32,7 +33,7 @@ struct survey {
     uint32_t most;    /* pictures */
     uint32_t picks;   /* K */
     int16_t *routes;  /* of a batch */
-    uint64_t *counts; /* (moe_layers, experts, classes): pairs that an expert processed */
+    uint64_t *counts; /* (moe_layers, experts, classes): tokens that chose an expert */
     uint64_t *images; /* (classes) */
     uint32_t classes[CLASSES_MAX]; /* the columns */
     uint32_t columns;
@@ -55,9 +56,11 @@ static void count_batch(struct survey *survey)
 
     for (uint32_t layer = 0; layer < survey->info.moe_layers; layer++)
         for (size_t i = 0; i < labelled->input.images; i++)
-            for (size_t p = 0; p < pairs; p++, route++)
-                if (*route >= 0)
-                    ++*count_of(survey, layer, (uint32_t)*route, labelled->batch_labels[i]);
+            for (size_t p = 0; p < pairs; p++, route++) {
+                const int expert = *route < 0 ? -1 - *route : *route;
+
+                ++*count_of(survey, layer, (uint32_t)expert, labelled->batch_labels[i]);
+            }
     for (size_t i = 0; i < labelled->input.images; i++)
         survey->images[labelled->batch_labels[i]]++;
 }
@@ -94,7 +97,7 @@ static void choose_columns(struct survey *survey)
             survey->classes[survey->columns++] = c;
 }
 
-/* Of the tokens of a class, the part that an expert processed. */
+/* Of the tokens of a class, the part that chose an expert. */
 static double share_of(const struct survey *survey, uint32_t layer, uint32_t expert, uint32_t class)
 {
     const double tokens = (double)survey->images[class] * survey->info.tokens;
@@ -224,9 +227,13 @@ static void write_map(const struct survey *survey, FILE *stream)
     for (uint32_t c = 0; c < survey->info.classes; c++)
         images += survey->images[c];
     svg_open(stream, page, 60 + down * height + 60);
-    snprintf(title, sizeof title, "Which experts take the tokens of each class (%" PRIu64
+    snprintf(title, sizeof title, "Which experts the tokens of each class choose (%" PRIu64
                                   " picture%s)", images, images == 1 ? "" : "s");
     svg_text(stream, 20, 28, "start", 15, title);
+    snprintf(title, sizeof title, "K = %u, C = %g; choices that found no slot count, too",
+             survey->picks,
+             survey->dial.capacity != 0.0 ? survey->dial.capacity : survey->info.capacity);
+    svg_text(stream, 20, 46, "start", TEXT, title);
     for (uint32_t block = 0; block < survey->info.layers; block++)
         if (survey->info.moe[block]) {
             draw_map(survey, stream, layer, block, 54 + (layer % across) * width,
@@ -285,7 +292,7 @@ static int run(const struct command *self, int argc, char **argv)
           &survey.output },
         { 0, "pictures", "N", "take N pictures, evenly spread; default all", option_count,
           &survey.most },
-        DIAL_OPTIONS(&survey.dial),
+        IMAGE_DIAL_OPTIONS(&survey.dial),
         OPTIONS_END,
     };
     vmoe_error error = VMOE_ERROR_INIT;
@@ -314,10 +321,11 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_experts = {
     .name = "experts",
     .operands = "FILE --data PATH",
-    .summary = "Shows which experts the tokens of each class go to",
+    .summary = "Shows which experts the tokens of each class choose",
     .notes =
         "PATH is as for 'vmoe sweep'.  The map has the first 40 classes that have pictures, the\n"
-        "table all.  Every picture is a routing group of its own.",
+        "table all.  A choice counts whether a slot was left for it or not.  Every picture is a\n"
+        "routing group of its own.",
     .example = "vmoe experts model.vmoe --data validation -o experts.svg",
     .operands_min = 1,
     .operands_max = 1,

@@ -144,7 +144,8 @@ done
 
 rm data/Bag.jpg
 check "experts" sh -c "'$vmoe' experts '$model' --data data >experts.tsv"
-python_says "... counts what a run reports" "
+"$vmoe" experts "$model" --data data -C 4 >all.tsv
+python_says "... counts what a run reports, and choices that were dropped" "
 import numpy
 rows = table('experts.tsv')
 assert len(rows) == 3 * 8 * 10
@@ -154,19 +155,23 @@ for i, file in enumerate(files):
     subprocess.run([vmoe, 'preprocess', model, file, '-o', 'p.npy'], check=True)
     images.append(numpy.load('p.npy'))
 numpy.save('all.npy', numpy.stack(images).astype('u1'))
-subprocess.run([vmoe, 'run', model, 'all.npy', 'l.npy', '--report', 'r.json', '--group', 'image'], check=True)
-report = json.load(open('r.json'))
-for layer in report['layers']:
-    for e in range(8):
-        mine = sum(int(r['tokens']) for r in rows if (int(r['block']), int(r['expert'])) == (layer['layer'], e))
-        assert mine == layer['load'][e], (layer, e, mine)
+def chosen(rows, block, e):
+    return sum(int(r['tokens']) for r in rows if (int(r['block']), int(r['expert'])) == (block, e))
+for name, c in (('experts.tsv', '1.05'), ('all.tsv', '4')):
+    subprocess.run([vmoe, 'run', model, 'all.npy', 'l.npy', '--report', 'r.json', '--group', 'image', '-C', c], check=True)
+    for layer in json.load(open('r.json'))['layers']:
+        mine = [chosen(table(name), layer['layer'], e) for e in range(8)]
+        assert sum(mine) == layer['assigned'] and (layer['dropped'] > 0) == (c == '1.05')
+        assert all(m >= l for m, l in zip(mine, layer['load'])) and sum(layer['load']) == sum(mine) - layer['dropped']
 "
 check "... a map" "$vmoe" experts "$model" --data data -o experts.svg
 check "... is an SVG with a cell for each" "$python" -c "
 import xml.etree.ElementTree as t
 cells = [e for e in t.parse('experts.svg').getroot() if len(e) and 'expert' in e[0].text]
 assert len(cells) == 3 * 8 * 10, len(cells)"
+check "... says K and C" grep -q "K = 2, C = 1.05; choices" experts.svg
 check "... without data" refuses 2 "data is missing" experts "$model"
+check "... with a group" refuses 2 "unknown option '--group'" experts "$model" --data data --group 4
 
 for i in 1 2 3 4 5 6 7 8 9; do
     printf '%.*sein l\303\244ngerer Name, \303\274ber den Rand hinaus\n' $i xxxxxxxxx

@@ -41,10 +41,17 @@ class Evaluation(unittest.TestCase):
 
     def test_counts_of_experts_are_those_of_the_report(self):
         pictures = [str(p) for p in PICTURES]
-        counts = evaluate.expert_counts(self.model, pictures, LABELS, batch=3)
+        all_slots = vmoe.Options(capacity=4)
+        counts = evaluate.expert_counts(self.model, pictures, LABELS, all_slots, batch=3)
         self.assertEqual(counts.shape, (3, 8, 10))
-        load = self.model.run(pictures).report.load
+        load = self.model.run(pictures, all_slots).report.load
         np.testing.assert_array_equal(counts.sum(2), load)
+
+    def test_counts_of_experts_have_dropped_choices_too(self):
+        pictures, few = [str(p) for p in PICTURES], vmoe.Options(capacity=0.2)
+        counts = evaluate.expert_counts(self.model, pictures, LABELS, few)
+        self.assertTrue((counts.sum(1) == 100).all())  # 50 tokens of a picture, K = 2
+        self.assertTrue((counts.sum(2) > self.model.run(pictures, few).report.load).any())
 
     def test_labels_must_fit(self):
         with self.assertRaisesRegex(vmoe.ArgumentError, "9 labels for 10 images"):

@@ -78,7 +78,7 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
 
 def expert_counts(model: Model, images: Images, labels: Sequence[int],
                   options: Options = Options(), batch: int = 256) -> "np.ndarray[Any, Any]":
-    """(moe_layers, E, classes): how many tokens of each class each expert processed.
+    """(moe_layers, E, classes): how many tokens of each class chose each expert, dropped or not.
 
     model, images, labels, batch: as for sweep.
     options: the dial, but for the group: every image is one of its own.
@@ -92,6 +92,5 @@ def expert_counts(model: Model, images: Images, labels: Sequence[int],
         for layer in range(info.moe_layers):
             layers = routes[layer].reshape(len(truth), -1)
             classes = np.broadcast_to(truth[:, None], layers.shape)
-            kept = layers >= 0
-            np.add.at(counts[layer], (layers[kept], classes[kept]), 1)
+            np.add.at(counts[layer], (np.where(layers < 0, -1 - layers, layers), classes), 1)
     return counts

@@ -119,7 +119,7 @@ def _paint(axes: Any, info: Any, routes: Any) -> None:
 
 
 def expert_map(model: Model, counts: "np.ndarray[Any, Any]") -> Figure:
-    """Which experts work on which classes: a heat map for each block with experts.
+    """Which experts the tokens of which classes choose: a heat map for each block with experts.
 
     model: that was counted.
     counts: (moe_layers, E, classes), as evaluate.expert_counts returns them.  A column is a class
@@ -150,5 +150,5 @@ def expert_map(model: Model, counts: "np.ndarray[Any, Any]") -> Figure:
             axes.set_xlabel("class")
     for axes in panels.flat[len(blocks):]:
         axes.set_axis_off()
-    figure.colorbar(image, ax=panels, label="of the processed tokens of the class, %")
+    figure.colorbar(image, ax=panels, label="of the choices of the class, %")
     return figure
