@@ -33,10 +33,11 @@ CFLAGS_tsan := -O2 -g -fno-omit-frame-pointer -fsanitize=thread
 export PWD := $(CURDIR)
 COMMON := -std=c11 $(WARNINGS) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC \
 	-fstack-protector-strong "-ffile-prefix-map=$(CURDIR)=." -D_FILE_OFFSET_BITS=64 -Iinclude -MMD -MP
-ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(CPPFLAGS) $(CFLAGS)
 # JPEG=no builds without libjpeg: pixels and tensors work, JPEG files are refused.
 JPEG ?= yes
-LDLIBS_LIB := $(if $(filter no,$(JPEG)),,-ljpeg) -lz -lpthread -lm
+NO_JPEG := $(if $(filter no,$(JPEG)),-DVMOE_NO_JPEG)
+ALL_CFLAGS = $(COMMON) $(CFLAGS_$(CONFIG)) $(NO_JPEG) $(CPPFLAGS) $(CFLAGS)
+LDLIBS_LIB := $(if $(NO_JPEG),,-ljpeg) -lz -lpthread -lm
 
 Q := $(if $(V),,@)
 
@@ -52,7 +53,6 @@ LIB_SOURCES += $(sort $(wildcard lib/kernels/x86/*.c))
 else ifeq ($(ARCH),aarch64)
 LIB_SOURCES += $(sort $(wildcard lib/kernels/arm/*.c))
 endif
-LIB_SOURCES := $(filter-out lib/image/$(if $(filter no,$(JPEG)),,no_)jpeg.c,$(LIB_SOURCES))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 STATIC := $(BUILD)/libvmoe.a
 SHARED := $(BUILD)/libvmoe.so.$(VERSION)
@@ -100,7 +100,6 @@ $(BUILD)/vmoe: $(CLI_OBJECTS) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CLI_OBJECTS) $(STATIC) $(LDLIBS_LIB)
 
-$(BUILD)/examples/cli/canvas.o: override CFLAGS += $(if $(filter no,$(JPEG)),-DVMOE_NO_JPEG)
 $(BUILD)/examples/%.o: examples/%.c $(FLAGS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC    $<")

@@ -4,6 +4,8 @@
  * truncated or damaged and goes on with made-up pixels, so a warning is an error, unless it is
  * about the header, before there are any pixels to be wrong.
  */
+#ifndef VMOE_NO_JPEG
+
 #include "image/jpeg.h"
 
 #include <setjmp.h>
@@ -205,3 +207,5 @@ vmoe_status vmoe_jpeg_open(const void *data, size_t bytes, const char *where, vo
     *rows = &jpeg->rows;
     return VMOE_OK;
 }
+
+#endif

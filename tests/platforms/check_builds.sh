@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_builds.sh PYTHON: the library compiles without a warning by gcc and clang from -O0 to -O3, for
-# 64-bit ARM, for musl, and without JPEG, where pixels still work; machines that it is not for are
-# refused by a sentence.
+# 64-bit ARM, for musl, without JPEG, where pixels still work, and as sources of a host; machines that
+# it is not for are refused by a sentence.
 python=$1
 work=$PWD/build/builds
 model=examples/demo/fashion-mnist.vmoe
@@ -41,6 +41,29 @@ jpeg_is_refused() {
         grep -q "has no JPEG decoder" "$work/jpeg"
 }
 
+# All of lib/ in a program of a host: kernels of this machine with the Makefile's flags, the rest,
+# kernels of other machines among them, with those of docs/embedding.md.
+host_compiles() { # FLAG...
+    case $(uname -m) in x86_64) own=lib/kernels/x86 ;; *) own=lib/kernels/arm ;; esac
+    rm -rf "$work/host" && mkdir "$work/host" || return 1
+    make CI=1 CONFIG=host $(ls $own/*.c | sed 's|\(.*\)c$|build/host/\1o|') || return 1
+    for source in $(find lib -name '*.c' ! -path "$own/*"); do
+        gcc -std=c11 -ffp-contract=off -O2 -Wall -Wextra -Werror -Iinclude -Ilib "$@" -c "$source" \
+            -o "$work/host/$(basename "$source" .c).o" || return 1
+    done
+    gcc -Iinclude "$@" examples/c/minimal.c "$work"/host/*.o build/host/$own/*.o -o "$work/host/minimal" \
+        $([ $# -gt 0 ] || echo -ljpeg) -lz -lpthread -lm
+}
+
+host_says_the_class() {
+    "$work/host/minimal" $model examples/demo/pictures/bag.jpg | grep -q '^8 Bag '
+}
+
+host_refuses_jpeg() {
+    ! "$work/host/minimal" $model examples/demo/pictures/bag.jpg 2>"$work/jpeg" &&
+        grep -q "has no JPEG decoder" "$work/jpeg"
+}
+
 mkdir -p "$work"
 for compiler in gcc clang; do
     for level in 0 1 2 3; do
@@ -59,6 +82,10 @@ check "without JPEG" make CI=1 -j2 CONFIG=no-jpeg JPEG=no CFLAGS=-O2 build/no-jp
 check "... pixels work" pixels_work
 check "... libjpeg is not needed" sh -c '! readelf -d build/no-jpeg/vmoe | grep -q jpeg'
 check "... JPEG files are refused" jpeg_is_refused
+check "the sources in a host" host_compiles
+check "... which classifies" host_says_the_class
+check "... without JPEG" host_compiles -DVMOE_NO_JPEG
+check "... which refuses JPEG files" host_refuses_jpeg
 check "32-bit x86 is refused" refuses i686-linux-gnu-gcc
 check "big-endian s390x is refused" refuses s390x-linux-gnu-gcc
 summary

@@ -3,6 +3,8 @@
  * bytes of a row and four bytes of each of 4 columns to 4 sums.  Both are signed, so rows are taken
  * less 128.
  */
+#if defined(__aarch64__)
+
 #include "kernels/arm/float32x4.h"
 #include "kernels/arm/neon.h"
 
@@ -66,3 +68,5 @@ void vmoe_dot_product_int8(const struct vmoe_product *p)
 {
     run_product(p, gemm_int8, TILE_ROWS, true);
 }
+
+#endif

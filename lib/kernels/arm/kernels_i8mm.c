@@ -12,6 +12,8 @@
  * with what was there, each to odd: an error below one unit in the last place of float32, in one
  * order for all rows.
  */
+#if defined(__aarch64__)
+
 #include "kernels/arm/float32x4.h"
 #include "kernels/arm/neon.h"
 
@@ -141,3 +143,5 @@ ALWAYS void gemm(bool integers, size_t pairs, size_t bytes, const void *a, size_
 
 PRODUCT(bf16, uint16_t, false)
 PRODUCT(int8, uint8_t, true)
+
+#endif

@@ -4,6 +4,8 @@
  * values, so 64 of them go with 16 loads.  The tables with more instructions add products of narrow
  * rows to this one.
  */
+#if defined(__aarch64__)
+
 #include "kernels/arm/float32x4.h"
 #include "kernels/arm/neon.h"
 #include "kernels/pack.h"
@@ -138,3 +140,5 @@ const struct vmoe_kernels vmoe_kernels_neon_i8mm = {
     .to_bf16 = vmoe_i8mm_to_bf16,
     .to_int8 = to_int8,
 };
+
+#endif

@@ -1,4 +1,6 @@
 /* Attention of one head in bfloat16 by tiles. */
+#if defined(__x86_64__)
+
 #include "kernels/x86/amx.h"
 #include "kernels/x86/attend_bf16.h"
 
@@ -31,3 +33,5 @@ void vmoe_amx_attend(const struct vmoe_attend *call)
     attend_bf16(call);
     tiles_end();
 }
+
+#endif

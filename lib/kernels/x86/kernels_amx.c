@@ -4,6 +4,8 @@
  * k, or over a large part of it.  The tile unit and the vector unit work side by side: while one
  * block is multiplied, the sums of the block before are finished, a few rows in each step.
  */
+#if defined(__x86_64__)
+
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/bf16.h"
@@ -239,3 +241,5 @@ const struct vmoe_kernels vmoe_kernels_amx = {
     .to_int8 = to_int8,
     .bf16_to_int8 = bf16_to_int8,
 };
+
+#endif

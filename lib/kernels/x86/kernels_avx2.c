@@ -3,6 +3,8 @@
  * twice, once for each half of its columns; what remains are two registers for a row of the half,
  * one for a value of `a` and one to spare.
  */
+#if defined(__x86_64__)
+
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 
@@ -142,3 +144,5 @@ const struct vmoe_kernels vmoe_kernels_avx2 = {
     .sigmoid = sigmoid,
     .router = router,
 };
+
+#endif

@@ -2,6 +2,8 @@
  * The AVX-512 table.  gemm keeps up to 14 rows of 32 sums in 28 registers and walks down the panel
  * once; what remains are two registers for a row of the panel and two for values of `a`.
  */
+#if defined(__x86_64__)
+
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 #include "kernels/x86/avx512.h"
@@ -143,3 +145,5 @@ void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float
 }
 
 const struct vmoe_kernels vmoe_kernels_avx512 = { .isa = VMOE_ISA_AVX512, VMOE_AVX512_KERNELS };
+
+#endif

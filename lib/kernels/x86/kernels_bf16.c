@@ -3,6 +3,8 @@
  * instructions that add two products of bfloat16, or four of int8, to each of 16 sums.  It rounds
  * where AMX does.
  */
+#if defined(__x86_64__)
+
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/bf16.h"
 #include "kernels/x86/dot_tile.h"
@@ -51,3 +53,5 @@ const struct vmoe_kernels vmoe_kernels_bf16 = {
     .to_int8 = to_int8,
     .bf16_to_int8 = bf16_to_int8,
 };
+
+#endif

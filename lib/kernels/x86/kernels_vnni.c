@@ -3,6 +3,8 @@
  * products of four unsigned bytes of a row and four signed bytes of each column to 16 sums, so the
  * loop is that of float32 with four values at a time.
  */
+#if defined(__x86_64__)
+
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/fast.h"
 #include "kernels/x86/float32x16.h"
@@ -16,3 +18,5 @@ const struct vmoe_kernels vmoe_kernels_vnni = {
     .product[VMOE_PRECISION_INT8][VMOE_PRECISION_INT8] = product_int8,
     .to_int8 = to_int8,
 };
+
+#endif
