@@ -122,10 +122,10 @@ private:
 /* What a call did, with room for the load of every expert and the fate of every token. */
 class report {
 public:
-    /* K is that of the call; the model's default if it leaves it open. */
-    report(const vmoe_info &info, std::size_t images, std::uint32_t k)
+    /* K is that of the call; 0, the model's default, if the call leaves it open. */
+    report(const vmoe_info &info, std::size_t images, std::uint32_t k = 0)
         : layers_(info.moe_layers), load_(std::size_t{ info.moe_layers } * info.experts),
-          routes_(info.moe_layers * images * info.tokens * k)
+          routes_(info.moe_layers * images * info.tokens * (k != 0 ? k : info.experts_per_token))
     {
         raw_.layers = layers_.data();
         raw_.layers_length = layers_.size();
@@ -184,14 +184,18 @@ public:
         return finish(info, error);
     }
 
-    /* The `count` most probable classes of a JPEG, best first. */
+    /* The `count` most probable classes of a JPEG, best first; all, if there are fewer. */
     result<std::vector<vmoe_class>> classify(view<const unsigned char> jpeg,
                                              const options &how = {}, std::size_t count = 5) const
     {
-        std::vector<vmoe_class> top(count);
+        result<vmoe_info> geometry = info();
+        std::vector<vmoe_class> top;
         vmoe::error error;
 
-        vmoe_classify_jpeg(raw_, jpeg.data(), jpeg.size(), how.raw(), top.data(), count,
+        if (!geometry)
+            return geometry.error();
+        top.resize(count < geometry->classes ? count : geometry->classes);
+        vmoe_classify_jpeg(raw_, jpeg.data(), jpeg.size(), how.raw(), top.data(), top.size(),
                            error.raw());
         return finish(std::move(top), error);
     }

@@ -51,7 +51,9 @@ static void classes_are_those_of_c(const vmoe::model &model, const std::vector<u
     for (std::size_t i = 0; top && i < 3; i++)
         check((*top)[i].index == expected[i].index &&
                   (*top)[i].probability == expected[i].probability, "the same class");
-    check(!model.classify(jpeg, {}, 1000), "more classes than there are");
+    auto all = model.classify(jpeg, {}, 1000);
+    check(all && all->size() == model.info()->classes, "all classes, if there are fewer");
+    check(refused(model.classify(jpeg, {}, 0).error(), VMOE_ERR_ARGUMENT, "top"), "no class");
 }
 
 static void logits_are_those_of_c(const vmoe::model &model)
@@ -74,6 +76,11 @@ static void logits_are_those_of_c(const vmoe::model &model)
     check(report.routes().size() ==
               std::size_t{ 2 } * info->moe_layers * info->tokens * info->experts_per_token,
           "routes of every token");
+    vmoe::report open(*info, 2, 0);
+    check(model.logits(tensor, 2, {}, &open) && open.routes().size() == report.routes().size() &&
+              std::memcmp(open.routes().data(), report.routes().data(),
+                          open.routes().size() * sizeof(std::int16_t)) == 0,
+          "the same routes where K is left open");
     check(refused(model.logits(tensor, 3).error(), VMOE_ERR_ARGUMENT, "length"), "a short tensor");
     check(refused(model.logits(tensor, 2, vmoe::options().capacity(-1)).error(), VMOE_ERR_ARGUMENT,
                   "capacity"), "a negative C");
