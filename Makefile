@@ -136,7 +136,7 @@ accuracy: accuracy-f32 ## all 10,000 test pictures over the dial, beside upstrea
 		$(UPSTREAM)/accuracy.tsv $(UPSTREAM)/accuracy_fine.tsv
 
 # ACCURACY holds options of accuracy.c, such as ACCURACY='--isa avx2'.
-check-accuracy: accuracy accuracy-bf16 accuracy-int8 ## the same with bf16, int8 and weight-only int8, within 0.3 points of float32
+check-accuracy: accuracy accuracy-bf16 accuracy-int8 ## make accuracy, then bf16, int8 and weight-only int8, within 0.3 points of float32
 	$(Q)wrong=0; for narrow in bf16 int8 'int8 --precision f32'; do echo "$$narrow"; \
 		set -- $$narrow; weights=$$1; shift; \
 		$(BUILD)/accuracy $(ACCURACY) "$$@" --dense $(BUILD)/fashion-mnist-dense-$$weights.vmoe \

@@ -8,7 +8,7 @@ CHECK_COMMANDS += $(INSTALL_COMMANDS)
 .PHONY: check-install check-meson
 check-install: all ## install, uninstall, and build users' programs against the installed tree
 	@sh tests/run.sh $(INSTALL_COMMANDS)
-check-meson: all ## the same for a user's Meson project
+check-meson: all ## build a user's Meson project against the installed tree
 	@$(INSTALL_PACKAGES) meson
 	@sh tests/run.sh "sh tests/consumers/check_consumers.sh $(BUILD) meson"
 

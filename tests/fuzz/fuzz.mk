@@ -69,7 +69,7 @@ fuzz: $(FUZZ_OWN)/made ## fuzz every parser, the router and the calls for FUZZ_S
 	@$(INSTALL_PACKAGES) libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev
 	$(Q)$(MAKE) --no-print-directory CC=clang CONFIG=$(FUZZ_CONFIG) fuzz-build
 	@sh tests/fuzz/run.sh build/$(FUZZ_CONFIG) $(FUZZ_OWN) $(FUZZ_SECONDS) $(FUZZ_RUNS) $(FUZZ_ONLY)
-fuzz-afl: $(FUZZ_OWN)/made ## the same targets with AFL++
+fuzz-afl: $(FUZZ_OWN)/made ## the targets of make fuzz with AFL++
 	@$(INSTALL_PACKAGES) afl++ clang llvm
 	$(Q)$(MAKE) --no-print-directory CC=afl-clang-fast CONFIG=afl fuzz-build
 	@sh tests/fuzz/afl.sh build/afl $(FUZZ_OWN) $(FUZZ_SECONDS) $(FUZZ_ONLY)
