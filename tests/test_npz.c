@@ -12,8 +12,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "checkpoint/import.h"
 #include "checkpoint/source.h"
 #include "support/fault.h"
+#include "support/formula.h"
 #include "support/random.h"
 
 /* ---- A zip writer --------------------------------------------------------------------------- */
@@ -61,7 +63,7 @@ struct member {
     bool placed;        /* the test has set the offset in the directory */
 };
 
-#define MEMBERS 4
+#define MEMBERS 32
 
 struct archive {
     int members;
@@ -1009,12 +1011,130 @@ static void a_file_that_changes_after_opening_is_an_error(void **state)
     float values[30];
 
     (void)state;
+    /* The last four members are still open, and small ones are read ahead as a whole. */
+    add(&archive, "c.npy", 0, npy_of(1, HEADER, 0, 30, 0));
+    add(&archive, "d.npy", 0, npy_of(1, HEADER, 0, 30, 0));
+    add(&archive, "e.npy", 0, npy_of(1, HEADER, 0, 30, 0));
+    add(&archive, "f.npy", 0, npy_of(1, HEADER, 0, 30, 0));
     write_archive(&archive);
     assert_int_equal(vmoe_npz_open(path(), &vmoe_memory_default, &source, NULL), VMOE_OK);
     assert_int_equal(truncate(path(), 50), 0);
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(source->read(source, i, 0, 30, values, NULL), VMOE_ERR_FORMAT);
     assert_int_equal(source->read(source, 0, 30, 0, values, NULL), VMOE_OK);
+    source->close(source);
+}
+
+/* ---- Models --------------------------------------------------------------------------------- */
+
+/* One block with experts. */
+static vmoe_info model_of(uint32_t experts, uint32_t width, uint32_t mlp)
+{
+    vmoe_info info = VMOE_INFO_INIT;
+
+    info.image_size = 4;
+    info.patch_size = 2;
+    info.width = width;
+    info.heads = 2;
+    info.mlp = mlp;
+    info.layers = 1;
+    info.classes = 5;
+    info.classifier = VMOE_CLASSIFIER_TOKEN;
+    info.experts = experts;
+    info.moe[0] = 1;
+    return info;
+}
+
+static struct bytes npy_from(struct vmoe_source *source, size_t number)
+{
+    const struct vmoe_array *array = &source->arrays[number];
+    const size_t bytes = (size_t)array->elements * sizeof(float);
+    char shape[128] = "", header[256];
+    struct bytes npy;
+    float *values = malloc(bytes);
+
+    for (uint32_t i = 0; i < array->rank; i++)
+        sprintf(shape + strlen(shape), "%llu, ", (unsigned long long)array->dims[i]);
+    sprintf(header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
+    npy = npy_of(1, header, 0, 0, 0);
+    assert_int_equal(source->read(source, number, 0, array->elements, values, NULL), VMOE_OK);
+    put(&npy, values, bytes);
+    free(values);
+    return npy;
+}
+
+/* All arrays of a source, whose names the archive borrows. */
+static struct archive archive_from(struct vmoe_source *source, unsigned method)
+{
+    struct archive archive = { .members = 0 };
+    static char names[MEMBERS][64];
+
+    assert_in_range(source->count, 1, MEMBERS);
+    for (size_t i = 0; i < source->count; i++) {
+        sprintf(names[i], "%s.npy", source->arrays[i].name);
+        add(&archive, names[i], method, npy_from(source, i));
+    }
+    return archive;
+}
+
+static vmoe_status import_made(struct fault *fault, vmoe_error *error)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_status status;
+
+    fault_init(fault, 0, false);
+    status = vmoe_import_file(path(), scratch_path("made.vmoe"), &options, &fault->allocator, error);
+    assert_int_equal(fault->live, 0);
+    return status;
+}
+
+/* The lowest bits of numbers all over the stacks, whose experts have 128 KiB each. */
+static void damage_anywhere_in_the_experts_is_found_by_importing(void **state)
+{
+    const vmoe_info info = model_of(4, 64, 512);
+    struct vmoe_source *source = formula_source(&info, 1);
+    struct archive archive;
+    struct fault fault;
+    int flips = 0;
+
+    (void)state;
+    archive = archive_from(source, 0);
+    write_bytes(bytes_of(&archive));
+    assert_int_equal(import_made(&fault, NULL), VMOE_OK);
+    for (int i = 0; i < archive.members; i++) {
+        const struct bytes data = archive.member[i].data;
+
+        if (strstr(archive.member[i].local.name, "Moe/Mlp") == NULL)
+            continue;
+        for (size_t at = 4; at + 128 < data.size; at += 60000, flips++) {
+            vmoe_error error = VMOE_ERROR_INIT;
+
+            data.data[data.size - at] ^= 1;
+            write_bytes(bytes_of(&archive));
+            data.data[data.size - at] ^= 1;
+            assert_int_equal(import_made(&fault, &error), VMOE_ERR_FORMAT);
+            assert_non_null(strstr(error.text, "its CRC-32 is"));
+        }
+    }
+    assert_int_equal(flips, 2 * 9 + 2);
+    free_archive(&archive);
+    source->close(source);
+}
+
+static void importing_inflates_every_array_once(void **state)
+{
+    const vmoe_info info = model_of(64, 12, 20);
+    struct vmoe_source *source = formula_source(&info, 1);
+    struct archive stored = archive_from(source, 0), packed = archive_from(source, 8);
+    struct fault plain, inflating;
+
+    (void)state;
+    write_archive(&stored);
+    assert_int_equal(import_made(&plain, NULL), VMOE_OK);
+    write_archive(&packed);
+    assert_int_equal(import_made(&inflating, NULL), VMOE_OK);
+    /* For its header and for its numbers: a stream takes its state and, at most, its window. */
+    assert_in_range(inflating.calls - plain.calls, 2 * source->count, 4 * source->count);
     source->close(source);
 }
 
@@ -1132,6 +1252,8 @@ int main(void)
         cmocka_unit_test(lengths_of_headers_that_lie_are_refused),
         cmocka_unit_test(members_too_short_for_a_header_are_refused),
         cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
+        cmocka_unit_test(damage_anywhere_in_the_experts_is_found_by_importing),
+        cmocka_unit_test(importing_inflates_every_array_once),
         cmocka_unit_test(tens_of_thousands_of_members_are_no_trouble),
         cmocka_unit_test(arrays_beyond_four_gibibytes_are_read),
     };

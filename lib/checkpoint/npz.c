@@ -1,6 +1,7 @@
 /*
- * The source that a .npz file is: a zip archive with one .npy array in each member.  One member is
- * open at a time, so that reading an array piece by piece goes through its data once.
+ * The source that a .npz file is: a zip archive with one .npy array in each member.  A few members
+ * are open at a time, so that reading as many arrays in turns, piece by piece, goes through the
+ * data of each once, from front to back, and its checksum is verified at the end.
  */
 #include <string.h>
 
@@ -13,12 +14,20 @@
 #include "runtime/checked.h"
 
 #define SUFFIX ".npy"
-#define BUFFER_BYTES ((size_t)64 << 10)
+#define BUFFER_BYTES VMOE_UNZIP_SCRATCH_BYTES
+
+/* An expert is four arrays, kernels and biases, and their stacks are read expert by expert. */
+#define STREAMS 4u
 
 struct member {
     uint32_t entry;        /* of the archive */
     uint32_t header_bytes; /* before the elements */
     enum vmoe_number type;
+};
+
+struct stream {
+    struct vmoe_unzip unzip;
+    uint64_t used; /* when it was used last, by the count of uses */
 };
 
 struct npz {
@@ -29,8 +38,9 @@ struct npz {
     struct vmoe_zip zip;
     struct vmoe_array *arrays;
     struct member *members; /* beside the arrays */
-    struct vmoe_unzip unzip;
-    uint8_t buffer[BUFFER_BYTES];
+    struct stream streams[STREAMS];
+    uint64_t uses;
+    uint8_t buffer[BUFFER_BYTES]; /* the streams' scratch, too */
 };
 
 static void close_npz(struct vmoe_source *source)
@@ -38,7 +48,8 @@ static void close_npz(struct vmoe_source *source)
     struct npz *npz = (struct npz *)source;
     const vmoe_allocator *allocator = npz->allocator;
 
-    vmoe_unzip_close(&npz->unzip);
+    for (size_t i = 0; i < STREAMS; i++)
+        vmoe_unzip_close(&npz->streams[i].unzip);
     vmoe_file_close(&npz->file);
     vmoe_zip_free(&npz->zip);
     vmoe_memory_release(allocator, npz->members);
@@ -47,14 +58,21 @@ static void close_npz(struct vmoe_source *source)
     vmoe_memory_release(allocator, npz);
 }
 
-/* Opens the member of an array unless it is open already. */
-static vmoe_status use_member(struct npz *npz, size_t array, vmoe_error *error)
+/* The stream that has the member of an array open; if none has, the one not used for longest. */
+static vmoe_status use_member(struct npz *npz, size_t array, struct vmoe_unzip **unzip,
+                              vmoe_error *error)
 {
     const struct vmoe_zip_entry *entry = vmoe_zip_entry(&npz->zip, npz->members[array].entry);
+    struct stream *stream = &npz->streams[0];
 
-    if (npz->unzip.entry == entry)
+    for (size_t i = 1; i < STREAMS && stream->unzip.entry != entry; i++)
+        if (npz->streams[i].unzip.entry == entry || npz->streams[i].used < stream->used)
+            stream = &npz->streams[i];
+    stream->used = ++npz->uses;
+    *unzip = &stream->unzip;
+    if (stream->unzip.entry == entry)
         return VMOE_OK;
-    return vmoe_unzip_open(&npz->unzip, entry, npz->arrays[array].name, error);
+    return vmoe_unzip_open(&stream->unzip, entry, npz->arrays[array].name, error);
 }
 
 static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
@@ -64,22 +82,23 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     const struct vmoe_array *array = &npz->arrays[number];
     const struct member *member = &npz->members[number];
     const uint32_t bytes = vmoe_number_bytes(member->type);
+    struct vmoe_unzip *unzip;
     uint64_t end;
     vmoe_status status;
 
     if (!vmoe_add_u64(first, count, &end) || end > array->elements)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
                          (unsigned long long)array->elements);
-    status = use_member(npz, number, error);
+    status = use_member(npz, number, &unzip, error);
     if (status == VMOE_OK && count > 0)
-        status = vmoe_unzip_seek(&npz->unzip, member->header_bytes + first * bytes, error);
+        status = vmoe_unzip_seek(unzip, member->header_bytes + first * bytes, error);
     while (count > 0 && status == VMOE_OK) {
         const bool direct = member->type == VMOE_NUMBER_F32;
         const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
         const size_t part = (size_t)(count < most ? count : most);
         void *raw = direct ? (void *)out : npz->buffer;
 
-        status = vmoe_unzip_read(&npz->unzip, raw, part * bytes, error);
+        status = vmoe_unzip_read(unzip, raw, part * bytes, error);
         if (status == VMOE_OK)
             vmoe_number_to_f32(member->type, raw, part, out);
         out += part;
@@ -128,15 +147,16 @@ static vmoe_status read_header(struct npz *npz, size_t number, vmoe_error *error
     struct member *member = &npz->members[number];
     const uint64_t size = vmoe_zip_entry(&npz->zip, member->entry)->size;
     uint8_t *header = npz->buffer;
+    struct vmoe_unzip *unzip;
     uint64_t bytes;
-    vmoe_status status = use_member(npz, number, error);
+    vmoe_status status = use_member(npz, number, &unzip, error);
 
     if (status == VMOE_OK)
-        status = vmoe_unzip_read(&npz->unzip, header, VMOE_NPY_START_BYTES, error);
+        status = vmoe_unzip_read(unzip, header, VMOE_NPY_START_BYTES, error);
     if (status == VMOE_OK)
         status = vmoe_npy_header_bytes(header, array->name, &member->header_bytes, error);
     if (status == VMOE_OK)
-        status = vmoe_unzip_read(&npz->unzip, header + VMOE_NPY_START_BYTES,
+        status = vmoe_unzip_read(unzip, header + VMOE_NPY_START_BYTES,
                                  member->header_bytes - VMOE_NPY_START_BYTES, error);
     if (status == VMOE_OK)
         status = vmoe_npy_parse(header, member->header_bytes, array, &member->type, error);
@@ -191,7 +211,8 @@ vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
         status = vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
     } else {
         memcpy(npz->path, path, length + 1);
-        vmoe_unzip_init(&npz->unzip, &npz->file, npz->path, allocator);
+        for (size_t i = 0; i < STREAMS; i++)
+            vmoe_unzip_init(&npz->streams[i].unzip, &npz->file, npz->path, npz->buffer, allocator);
         status = vmoe_file_open(path, &npz->file, error);
     }
     if (status == VMOE_OK)

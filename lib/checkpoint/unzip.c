@@ -18,11 +18,12 @@ static void release(voidpf context, voidpf memory)
 }
 
 void vmoe_unzip_init(struct vmoe_unzip *unzip, const struct vmoe_file *file, const char *path,
-                     const vmoe_allocator *allocator)
+                     uint8_t *scratch, const vmoe_allocator *allocator)
 {
     unzip->allocator = allocator;
     unzip->file = file;
     unzip->path = path;
+    unzip->scratch = scratch;
     unzip->entry = NULL;
 }
 
@@ -58,15 +59,15 @@ vmoe_status vmoe_unzip_open(struct vmoe_unzip *unzip, const struct vmoe_zip_entr
 static vmoe_status refill(struct vmoe_unzip *unzip, vmoe_error *error)
 {
     uint64_t left = unzip->entry->stored - unzip->fetched;
-    size_t bytes = left < VMOE_UNZIP_BUFFER_BYTES ? (size_t)left : VMOE_UNZIP_BUFFER_BYTES;
+    size_t bytes = left < VMOE_UNZIP_INPUT_BYTES ? (size_t)left : VMOE_UNZIP_INPUT_BYTES;
     vmoe_status status;
 
     if (unzip->inflater.avail_in > 0 || bytes == 0)
         return VMOE_OK;
     status = vmoe_file_read(unzip->file, unzip->path, unzip->entry->data + unzip->fetched,
-                            unzip->buffer[0], bytes, error);
+                            unzip->input, bytes, error);
     unzip->fetched += bytes;
-    unzip->inflater.next_in = unzip->buffer[0];
+    unzip->inflater.next_in = unzip->input;
     unzip->inflater.avail_in = (uInt)bytes;
     return status;
 }
@@ -174,15 +175,15 @@ vmoe_status vmoe_unzip_seek(struct vmoe_unzip *unzip, uint64_t position, vmoe_er
         return status;
     /* A short way is walked, because then the checksum can be verified at the end. */
     if (unzip->entry->method == VMOE_ZIP_STORED &&
-        position - unzip->position > VMOE_UNZIP_BUFFER_BYTES) {
+        position - unzip->position > VMOE_UNZIP_SCRATCH_BYTES) {
         unzip->position = position;
         unzip->sequential = false;
     }
     while (unzip->position < position && status == VMOE_OK) {
         uint64_t left = position - unzip->position;
-        size_t part = left < VMOE_UNZIP_BUFFER_BYTES ? (size_t)left : VMOE_UNZIP_BUFFER_BYTES;
+        size_t part = left < VMOE_UNZIP_SCRATCH_BYTES ? (size_t)left : VMOE_UNZIP_SCRATCH_BYTES;
 
-        status = vmoe_unzip_read(unzip, unzip->buffer[1], part, error);
+        status = vmoe_unzip_read(unzip, unzip->scratch, part, error);
     }
     return status;
 }

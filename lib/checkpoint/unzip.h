@@ -13,7 +13,8 @@
 #include "checkpoint/zip.h"
 #include "runtime/file.h"
 
-#define VMOE_UNZIP_BUFFER_BYTES ((size_t)64 << 10)
+#define VMOE_UNZIP_INPUT_BYTES ((size_t)16 << 10)
+#define VMOE_UNZIP_SCRATCH_BYTES ((size_t)64 << 10)
 
 struct vmoe_unzip {
     const vmoe_allocator *allocator;
@@ -26,11 +27,13 @@ struct vmoe_unzip {
     uint32_t crc;
     bool sequential; /* nothing was left out */
     z_stream inflater;
-    uint8_t buffer[2][VMOE_UNZIP_BUFFER_BYTES]; /* compressed bytes; bytes to be forgotten */
+    uint8_t input[VMOE_UNZIP_INPUT_BYTES]; /* compressed bytes */
+    uint8_t *scratch;                      /* bytes to be forgotten */
 };
 
+/* `scratch` has VMOE_UNZIP_SCRATCH_BYTES, is used by vmoe_unzip_seek only, and may be shared. */
 void vmoe_unzip_init(struct vmoe_unzip *unzip, const struct vmoe_file *file, const char *path,
-                     const vmoe_allocator *allocator);
+                     uint8_t *scratch, const vmoe_allocator *allocator);
 
 /* Begins a member, which must stay where it is, from its first byte. */
 vmoe_status vmoe_unzip_open(struct vmoe_unzip *unzip, const struct vmoe_zip_entry *entry,

@@ -34,6 +34,7 @@ static void check_member(struct vmoe_unzip *unzip, const struct vmoe_zip_entry *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vmoe_unzip unzip;
+    static uint8_t scratch[VMOE_UNZIP_SCRATCH_BYTES];
     vmoe_error error = VMOE_ERROR_INIT;
     struct account account;
     struct vmoe_file file;
@@ -47,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     status = vmoe_zip_read(&zip, &file, "f", &account.allocator, &error);
     fuzz_check_error(status, &error);
     MUST(account.peak < 4096 + 16 * size);
-    vmoe_unzip_init(&unzip, &file, "f", &account.allocator);
+    vmoe_unzip_init(&unzip, &file, "f", scratch, &account.allocator);
     for (uint64_t i = 0; status == VMOE_OK && i < zip.entries.count; i++) {
         const struct vmoe_zip_entry *entry = vmoe_zip_entry(&zip, i);
 
