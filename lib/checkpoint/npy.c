@@ -4,11 +4,11 @@
  *     {'descr': '<f4', 'fortran_order': False, 'shape': (64, 48), }
  *
  * padded with spaces and ended by a newline.  The three keys may come in any order, once each; of
- * Python's syntax only what numpy writes is understood.
+ * Python's syntax only what numpy writes is understood.  An array may be of a type or in an order
+ * that nobody here can read, for it may also be one that nobody needs.
  */
 #include "checkpoint/npy.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "runtime/checked.h"
@@ -43,12 +43,6 @@ vmoe_status vmoe_npy_header_bytes(const uint8_t start[VMOE_NPY_START_BYTES], con
     return VMOE_OK;
 }
 
-static void refuse(struct text *text, vmoe_status status, const char *sentence)
-{
-    if (text->status == VMOE_OK)
-        text->status = vmoe_fail(text->error, status, text->name, "%s", sentence);
-}
-
 /* ---- Tokens --------------------------------------------------------------------------------- */
 
 static void fail(struct text *text, const char *expected)
@@ -57,6 +51,13 @@ static void fail(struct text *text, const char *expected)
         text->status = vmoe_fail(text->error, VMOE_ERR_FORMAT, text->name,
                                  "%s is missing in its header, %zu bytes before the end", expected,
                                  (size_t)(text->end - text->at));
+}
+
+static void too_large(struct text *text)
+{
+    if (text->status == VMOE_OK)
+        text->status = vmoe_fail(text->error, VMOE_ERR_LIMIT, text->name,
+                                 "its shape has too many axes or elements");
 }
 
 static void skip_blanks(struct text *text)
@@ -113,6 +114,28 @@ static void read_string(struct text *text, char *string, size_t capacity)
         fail(text, "the end of a short text");
 }
 
+/* The rest of a list.  Texts in it, such as the names of a record's fields, may hold brackets. */
+static void skip_list(struct text *text)
+{
+    unsigned depth = 1;
+    char quote = '\0';
+
+    for (; depth > 0 && text->at < text->end; text->at++) {
+        const char character = *text->at;
+
+        if (quote != '\0')
+            quote = character == quote ? '\0' : quote;
+        else if (character == '\'' || character == '"')
+            quote = character;
+        else if (character == '[')
+            depth++;
+        else if (character == ']')
+            depth--;
+    }
+    if (depth > 0)
+        fail(text, "the end of a list");
+}
+
 static uint64_t read_dimension(struct text *text)
 {
     const char *first;
@@ -130,16 +153,15 @@ static uint64_t read_dimension(struct text *text)
 
 /* ---- Values --------------------------------------------------------------------------------- */
 
-static void read_descr(struct text *text, enum vmoe_number *type)
+static void read_descr(struct text *text, struct vmoe_npy *npy)
 {
-    char descr[32] = "[";
-
-    if (!accept(text, '['))
-        read_string(text, descr, sizeof descr);
-    *type = vmoe_number_by_descr(descr);
-    if (text->status == VMOE_OK && *type == VMOE_NUMBER_NONE)
-        text->status = vmoe_fail(text->error, VMOE_ERR_UNSUPPORTED, text->name,
-                                 "its elements have the type '%s', which is not supported", descr);
+    if (accept(text, '[')) {
+        skip_list(text);
+        strcpy(npy->descr, "[...]");
+    } else {
+        read_string(text, npy->descr, sizeof npy->descr);
+    }
+    npy->type = vmoe_number_by_descr(npy->descr);
 }
 
 static void read_order(struct text *text, bool *fortran)
@@ -163,12 +185,10 @@ static void read_shape(struct text *text, struct vmoe_array *array)
             fail(text, "a comma");
         size = read_dimension(text);
         comma = accept(text, ',');
-        if (size == 0)
-            refuse(text, VMOE_ERR_FORMAT, "its shape has a 0");
         if (array->rank == VMOE_LIMIT_RANK || size > VMOE_LIMIT_DIMENSION ||
             !vmoe_mul_u64(array->elements, size, &array->elements) ||
             array->elements > VMOE_LIMIT_ELEMENTS)
-            refuse(text, VMOE_ERR_LIMIT, "its shape has too many axes or elements");
+            too_large(text);
         else
             array->dims[array->rank++] = size;
     }
@@ -178,13 +198,13 @@ static void read_shape(struct text *text, struct vmoe_array *array)
 }
 
 vmoe_status vmoe_npy_parse(const uint8_t *header, uint32_t bytes, struct vmoe_array *array,
-                           enum vmoe_number *type, vmoe_error *error)
+                           struct vmoe_npy *npy, vmoe_error *error)
 {
     struct text text = { (const char *)header + (header[6] == 1 ? 10 : 12),
                          (const char *)header + bytes, array->name, VMOE_OK, error };
     unsigned seen = 0;
-    bool fortran = false;
 
+    *npy = (struct vmoe_npy){ .type = VMOE_NUMBER_NONE };
     expect(&text, '{');
     while (text.status == VMOE_OK && !accept(&text, '}')) {
         char key[16];
@@ -200,9 +220,9 @@ vmoe_status vmoe_npy_parse(const uint8_t *header, uint32_t bytes, struct vmoe_ar
             fail(&text, "one of 'descr', 'fortran_order' and 'shape'");
         seen |= bit;
         if (bit == 1)
-            read_descr(&text, type);
+            read_descr(&text, npy);
         else if (bit == 2)
-            read_order(&text, &fortran);
+            read_order(&text, &npy->fortran);
         else if (bit == 4)
             read_shape(&text, array);
         if (!accept(&text, ',')) {
@@ -215,8 +235,7 @@ vmoe_status vmoe_npy_parse(const uint8_t *header, uint32_t bytes, struct vmoe_ar
     skip_blanks(&text);
     if (text.end - text.at != 1 || *text.at != '\n')
         fail(&text, "a newline at the end");
-    if (text.status == VMOE_OK && fortran && array->rank > 1)
-        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, array->name,
-                         "it is in Fortran order; only C order is supported");
+    /* A vector has no order. */
+    npy->fortran = npy->fortran && array->rank > 1;
     return text.status;
 }

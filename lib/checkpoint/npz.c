@@ -22,7 +22,7 @@
 struct member {
     uint32_t entry;        /* of the archive */
     uint32_t header_bytes; /* before the elements */
-    enum vmoe_number type;
+    struct vmoe_npy npy;
 };
 
 struct stream {
@@ -75,13 +75,28 @@ static vmoe_status use_member(struct npz *npz, size_t array, struct vmoe_unzip *
     return vmoe_unzip_open(&stream->unzip, entry, npz->arrays[array].name, error);
 }
 
+/* Other arrays than the model's may be of any kind, so it is not before reading that it matters. */
+static vmoe_status check_kind(const struct npz *npz, size_t number, vmoe_error *error)
+{
+    const struct vmoe_npy *npy = &npz->members[number].npy;
+    const char *name = npz->arrays[number].name;
+
+    if (npy->type == VMOE_NUMBER_NONE)
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name,
+                         "its elements have the type '%s', which is not supported", npy->descr);
+    if (npy->fortran)
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name,
+                         "it is in Fortran order; only C order is supported");
+    return VMOE_OK;
+}
+
 static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
                               uint64_t count, float *out, vmoe_error *error)
 {
     struct npz *npz = (struct npz *)source;
     const struct vmoe_array *array = &npz->arrays[number];
     const struct member *member = &npz->members[number];
-    const uint32_t bytes = vmoe_number_bytes(member->type);
+    const uint32_t bytes = vmoe_number_bytes(member->npy.type);
     struct vmoe_unzip *unzip;
     uint64_t end;
     vmoe_status status;
@@ -89,18 +104,20 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     if (!vmoe_add_u64(first, count, &end) || end > array->elements)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
                          (unsigned long long)array->elements);
-    status = use_member(npz, number, &unzip, error);
+    status = check_kind(npz, number, error);
+    if (status == VMOE_OK)
+        status = use_member(npz, number, &unzip, error);
     if (status == VMOE_OK && count > 0)
         status = vmoe_unzip_seek(unzip, member->header_bytes + first * bytes, error);
     while (count > 0 && status == VMOE_OK) {
-        const bool direct = member->type == VMOE_NUMBER_F32;
+        const bool direct = member->npy.type == VMOE_NUMBER_F32;
         const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
         const size_t part = (size_t)(count < most ? count : most);
         void *raw = direct ? (void *)out : npz->buffer;
 
         status = vmoe_unzip_read(unzip, raw, part * bytes, error);
         if (status == VMOE_OK)
-            vmoe_number_to_f32(member->type, raw, part, out);
+            vmoe_number_to_f32(member->npy.type, raw, part, out);
         out += part;
         count -= part;
     }
@@ -140,7 +157,7 @@ static vmoe_status sort_members(struct npz *npz, uint32_t *order, vmoe_error *er
     return VMOE_OK;
 }
 
-/* Reads the header of an array; the member has to be just as long as the shape says. */
+/* Reads the header of an array; of numbers, the member has just as many as the shape says. */
 static vmoe_status read_header(struct npz *npz, size_t number, vmoe_error *error)
 {
     struct vmoe_array *array = &npz->arrays[number];
@@ -159,11 +176,11 @@ static vmoe_status read_header(struct npz *npz, size_t number, vmoe_error *error
         status = vmoe_unzip_read(unzip, header + VMOE_NPY_START_BYTES,
                                  member->header_bytes - VMOE_NPY_START_BYTES, error);
     if (status == VMOE_OK)
-        status = vmoe_npy_parse(header, member->header_bytes, array, &member->type, error);
-    if (status != VMOE_OK)
+        status = vmoe_npy_parse(header, member->header_bytes, array, &member->npy, error);
+    if (status != VMOE_OK || member->npy.type == VMOE_NUMBER_NONE)
         return status;
     /* At most 2^40 elements of 8 bytes. */
-    bytes = member->header_bytes + array->elements * vmoe_number_bytes(member->type);
+    bytes = member->header_bytes + array->elements * vmoe_number_bytes(member->npy.type);
     if (bytes != size)
         return vmoe_fail(error, VMOE_ERR_FORMAT, array->name,
                          "its shape needs %llu bytes, the member has %llu",

@@ -17,7 +17,7 @@ struct vmoe_array {
     const char *name; /* path with slashes, such as "Encoder/encoder_norm/bias" */
     uint32_t rank;
     uint64_t dims[VMOE_LIMIT_RANK];
-    uint64_t elements;
+    uint64_t elements; /* none if a dimension is 0 */
 };
 
 struct vmoe_source {
@@ -25,8 +25,8 @@ struct vmoe_source {
     const struct vmoe_array *arrays; /* in ascending order of their names' bytes, no name twice */
     /*
      * Reads elements first .. first+count-1 (C order) of an array as float32.  Integers and
-     * bfloat16 are converted; a type that is no number is VMOE_ERR_FORMAT, a range beyond the array
-     * VMOE_ERR_ARGUMENT.
+     * bfloat16 are converted; other elements are VMOE_ERR_FORMAT or VMOE_ERR_UNSUPPORTED, and a
+     * range beyond the array is VMOE_ERR_ARGUMENT.
      */
     vmoe_status (*read)(struct vmoe_source *source, size_t array, uint64_t first, uint64_t count,
                         float *out, vmoe_error *error);
