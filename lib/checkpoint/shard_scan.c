@@ -4,7 +4,8 @@
  * joined, and where they belong.  An ndarray is [[elements], type name, bytes].
  *
  * Every chunk has to be one that the index announces for this array and shard, and each of those
- * has to come exactly once.  The numbers themselves are stepped over.
+ * has to come exactly once.  The numbers themselves are stepped over, as is all of an array without
+ * elements.
  */
 #include "checkpoint/shards.h"
 
@@ -155,13 +156,18 @@ static void read_chunks(struct scan *scan, const char *key)
 {
     struct vmoe_msgpack *reader = &scan->reader;
     uint32_t array = array_of_key(scan, key);
-    uint64_t count = vmoe_msgpack_array(reader);
+    uint64_t count;
 
     if (reader->status != VMOE_OK)
         return;
     if (scan->shards->leaves[array].scanned == scan->shard + 1)
         vmoe_msgpack_fail(reader, VMOE_ERR_FORMAT, "the key \"%s\" comes twice", key);
     scan->shards->leaves[array].scanned = scan->shard + 1;
+    if (scan->shards->arrays[array].elements == 0) {
+        vmoe_msgpack_skip(reader);
+        return;
+    }
+    count = vmoe_msgpack_array(reader);
     for (uint64_t i = 0; i < count && reader->status == VMOE_OK; i++)
         read_chunk(scan, array);
     vmoe_msgpack_leave(reader);

@@ -32,9 +32,6 @@ static void read_shape(struct vmoe_msgpack *reader, struct vmoe_array *array,
         uint64_t size = vmoe_msgpack_unsigned(reader);
 
         array->dims[axis] = size;
-        if (size == 0)
-            vmoe_msgpack_fail(reader, VMOE_ERR_FORMAT, "axis %llu of an array is empty",
-                              (unsigned long long)axis);
         if (size > VMOE_LIMIT_DIMENSION ||
             !vmoe_mul_u64(array->elements, size, &array->elements) ||
             array->elements > VMOE_LIMIT_ELEMENTS)
@@ -154,7 +151,13 @@ void vmoe_shards_read_leaf(struct vmoe_shards *shards, struct vmoe_msgpack *read
 
     vmoe_msgpack_array_of(reader, 3, "the description of an array");
     read_shape(reader, array, leaf);
-    read_slices(shards, reader, array, leaf);
+    if (array->elements == 0) {
+        /* However nothing is cut, there is nothing to find. */
+        vmoe_msgpack_skip(reader);
+        vmoe_msgpack_skip(reader);
+    } else {
+        read_slices(shards, reader, array, leaf);
+    }
     vmoe_msgpack_leave(reader);
     vmoe_msgpack_close(reader, outer);
 }
@@ -218,7 +221,8 @@ vmoe_status vmoe_shards_check_slices(struct vmoe_shards *shards, vmoe_error *err
         status = vmoe_fail(error, VMOE_ERR_MEMORY, shards->path, "no memory for %llu slices",
                            (unsigned long long)count);
     for (size_t i = 0; i < shards->source.count && status == VMOE_OK; i++)
-        status = sort_slices(shards, i, sorted.items, list, &work, error);
+        if (shards->arrays[i].elements > 0)
+            status = sort_slices(shards, i, sorted.items, list, &work, error);
     vmoe_memory_release(shards->allocator, list);
     vmoe_list_free(&shards->slices);
     shards->slices = sorted;
