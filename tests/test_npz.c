@@ -839,6 +839,7 @@ static void headers_in_all_spellings_are_read(void **state)
         DICT("'<f4'", "False", "(6, 5,)"),
         DICT("'<f4'", "False", "( 30 , )"),
         DICT("'<f4'", "True", "(30,)"),
+        DICT("'<f4'", "True", "(1, 30, 1)"),
         DICT("'<f4'", "False", "(1, 1, 1, 1, 1, 1, 6, 5)"),
         "{\"descr\": \"<f4\", \"fortran_order\": False, \"shape\": (5, 6)}",
         "{'shape':(3,10),'descr':'<f4','fortran_order':False}",
@@ -879,7 +880,51 @@ static void types_that_are_no_little_endian_numbers_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
         refused_header(headers[i], VMOE_ERR_UNSUPPORTED, "which is not supported");
-    refused_header(DICT("'<f4'", "True", "(6, 5)"), VMOE_ERR_UNSUPPORTED, "Fortran order");
+}
+
+static void check_fortran(unsigned method, size_t a, size_t b, size_t c)
+{
+    struct archive archive = { .members = 0 };
+    const size_t elements = a * b * c;
+    float *values = malloc(elements * sizeof *values);
+    struct vmoe_source *source;
+    vmoe_error error = VMOE_ERROR_INIT;
+    char header[128];
+
+    sprintf(header, DICT("'<f4'", "True", "(%zu, %zu, %zu)"), a, b, c);
+    add(&archive, "a.npy", method, npy_of(1, header, 0, elements, 0));
+    write_archive(&archive);
+    assert_int_equal(vmoe_npz_open(path(), &vmoe_memory_default, &source, NULL), VMOE_OK);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(source->read(source, 0, 0, elements, values, NULL), VMOE_OK);
+        for (size_t i = 0; i < a; i++)
+            for (size_t j = 0; j < b; j++)
+                for (size_t k = 0; k < c; k++)
+                    assert_true(values[(i * b + j) * c + k] ==
+                                (float)(((k * b + j) * a + i) * 1000003 % 4099) / 4.0f);
+    }
+    assert_int_equal(source->read(source, 0, 1, elements - 1, values, &error),
+                     VMOE_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "np.ascontiguousarray"));
+    source->close(source);
+    free(values);
+}
+
+static void fortran_order_is_turned_into_c_order(void **state)
+{
+    struct archive archive = { .members = 0 };
+
+    (void)state;
+    for (unsigned method = 0; method <= 8; method += 8) {
+        check_fortran(method, 6, 5, 1);
+        check_fortran(method, 1, 6, 5);
+        check_fortran(method, 2, 3, 5);
+        check_fortran(method, 30, 1, 1000); /* more than fits the buffer */
+    }
+    add(&archive, "a.npy", 8, npy_of(1, DICT("'<f4'", "True", "(6, 5)"), 0, 30, 0));
+    archive.member[0].local.crc++;
+    archive.member[0].central.crc++;
+    refused(archive, VMOE_ERR_FORMAT, "its CRC-32 is");
 }
 
 static void arrays_without_elements_are_there(void **state)
@@ -1071,7 +1116,7 @@ static vmoe_info model_of(uint32_t experts, uint32_t width, uint32_t mlp)
     return info;
 }
 
-static struct bytes npy_from(struct vmoe_source *source, size_t number)
+static struct bytes npy_from(struct vmoe_source *source, size_t number, bool fortran)
 {
     const struct vmoe_array *array = &source->arrays[number];
     const size_t bytes = (size_t)array->elements * sizeof(float);
@@ -1081,16 +1126,25 @@ static struct bytes npy_from(struct vmoe_source *source, size_t number)
 
     for (uint32_t i = 0; i < array->rank; i++)
         sprintf(shape + strlen(shape), "%llu, ", (unsigned long long)array->dims[i]);
-    sprintf(header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape);
+    sprintf(header, DICT("'<f4'", "%s", "(%s)"), fortran ? "True" : "False", shape);
     npy = npy_of(1, header, 0, 0, 0);
     assert_int_equal(source->read(source, number, 0, array->elements, values, NULL), VMOE_OK);
-    put(&npy, values, bytes);
+    for (uint64_t index = 0; index < array->elements; index++) {
+        uint64_t place = 0, left = index;
+
+        for (uint32_t axis = 0; axis < array->rank; axis++) {
+            place = place * array->dims[axis] + left % array->dims[axis];
+            left /= array->dims[axis];
+        }
+        put(&npy, &values[fortran ? place : index], sizeof(float));
+    }
     free(values);
     return npy;
 }
 
-/* All arrays of a source, below a root. */
-static struct archive archive_from(struct vmoe_source *source, const char *root, unsigned method)
+/* All arrays of a source, below a root.  Stacks of experts are always in C order. */
+static struct archive archive_from(struct vmoe_source *source, const char *root, unsigned method,
+                                   bool fortran)
 {
     struct archive archive = { .members = 0 };
     static char names[MEMBERS][64];
@@ -1098,7 +1152,8 @@ static struct archive archive_from(struct vmoe_source *source, const char *root,
     assert_in_range(source->count, 1, MEMBERS);
     for (size_t i = 0; i < source->count; i++) {
         sprintf(names[i], "%s%s.npy", root, source->arrays[i].name);
-        add(&archive, names[i], method, npy_from(source, i));
+        add(&archive, names[i], method,
+            npy_from(source, i, fortran && strstr(names[i], "Moe/Mlp") == NULL));
     }
     return archive;
 }
@@ -1109,7 +1164,8 @@ static vmoe_status import_made(struct fault *fault, vmoe_error *error)
     vmoe_status status;
 
     fault_init(fault, 0, false);
-    status = vmoe_import_file(path(), scratch_path("made.vmoe"), &options, &fault->allocator, error);
+    status = vmoe_import_file(path(), scratch_path("made.vmoe"), &options, &fault->allocator,
+                              error);
     assert_int_equal(fault->live, 0);
     return status;
 }
@@ -1124,7 +1180,7 @@ static void damage_anywhere_in_the_experts_is_found_by_importing(void **state)
     int flips = 0;
 
     (void)state;
-    archive = archive_from(source, "", 0);
+    archive = archive_from(source, "", 0, false);
     write_bytes(bytes_of(&archive));
     assert_int_equal(import_made(&fault, NULL), VMOE_OK);
     for (int i = 0; i < archive.members; i++) {
@@ -1151,7 +1207,8 @@ static void importing_inflates_every_array_once(void **state)
 {
     const vmoe_info info = model_of(64, 12, 20);
     struct vmoe_source *source = formula_source(&info, 1);
-    struct archive stored = archive_from(source, "", 0), packed = archive_from(source, "", 8);
+    struct archive stored = archive_from(source, "", 0, false);
+    struct archive packed = archive_from(source, "", 8, false);
     struct fault plain, inflating;
 
     (void)state;
@@ -1161,6 +1218,29 @@ static void importing_inflates_every_array_once(void **state)
     assert_int_equal(import_made(&inflating, NULL), VMOE_OK);
     /* For its header and for its numbers: a stream takes its state and, at most, its window. */
     assert_in_range(inflating.calls - plain.calls, 2 * source->count, 4 * source->count);
+    source->close(source);
+}
+
+static void both_orders_import_to_the_same_file(void **state)
+{
+    const vmoe_info info = model_of(2, 12, 20);
+    struct vmoe_source *source = formula_source(&info, 1);
+    struct fault fault;
+    void *files[2];
+    size_t bytes[2];
+
+    (void)state;
+    for (int fortran = 0; fortran < 2; fortran++) {
+        struct archive archive = archive_from(source, "", 0, fortran != 0);
+
+        write_archive(&archive);
+        assert_int_equal(import_made(&fault, NULL), VMOE_OK);
+        files[fortran] = read_file(scratch_path("made.vmoe"), &bytes[fortran]);
+    }
+    assert_int_equal(bytes[0], bytes[1]);
+    assert_memory_equal(files[0], files[1], bytes[0]);
+    free(files[0]);
+    free(files[1]);
     source->close(source);
 }
 
@@ -1181,7 +1261,7 @@ static void what_is_not_the_model_s_may_be_of_any_kind(void **state)
 
     (void)state;
     for (int other = 0; other < 2; other++) {
-        archive = archive_from(source, other == 0 ? "params/" : "", 0);
+        archive = archive_from(source, other == 0 ? "params/" : "", 0, false);
         for (size_t i = 0; i < 6; i++)
             add(&archive, names[i], 8 * (i % 2), npy_of(1, headers[i], 0, 30, 0));
         add(&archive, "opt/none.npy", 0, npy_of(1, DICT("'<f4'", "False", "(0,)"), 0, 0, 0));
@@ -1300,6 +1380,7 @@ int main(void)
         cmocka_unit_test(random_data_never_inflate_to_an_array),
         cmocka_unit_test(headers_in_all_spellings_are_read),
         cmocka_unit_test(types_that_are_no_little_endian_numbers_are_refused),
+        cmocka_unit_test(fortran_order_is_turned_into_c_order),
         cmocka_unit_test(arrays_without_elements_are_there),
         cmocka_unit_test(headers_of_another_form_are_refused),
         cmocka_unit_test(shapes_that_lie_are_refused),
@@ -1308,6 +1389,7 @@ int main(void)
         cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
         cmocka_unit_test(damage_anywhere_in_the_experts_is_found_by_importing),
         cmocka_unit_test(importing_inflates_every_array_once),
+        cmocka_unit_test(both_orders_import_to_the_same_file),
         cmocka_unit_test(what_is_not_the_model_s_may_be_of_any_kind),
         cmocka_unit_test(tens_of_thousands_of_members_are_no_trouble),
         cmocka_unit_test(arrays_beyond_four_gibibytes_are_read),

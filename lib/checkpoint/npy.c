@@ -197,6 +197,16 @@ static void read_shape(struct text *text, struct vmoe_array *array)
         fail(text, "a comma");
 }
 
+/* False if C order and Fortran order are the same: at most one axis is longer than 1. */
+static bool has_order(const struct vmoe_array *array)
+{
+    uint32_t axes = 0;
+
+    for (uint32_t i = 0; i < array->rank; i++)
+        axes += array->dims[i] > 1;
+    return axes > 1;
+}
+
 vmoe_status vmoe_npy_parse(const uint8_t *header, uint32_t bytes, struct vmoe_array *array,
                            struct vmoe_npy *npy, vmoe_error *error)
 {
@@ -235,7 +245,6 @@ vmoe_status vmoe_npy_parse(const uint8_t *header, uint32_t bytes, struct vmoe_ar
     skip_blanks(&text);
     if (text.end - text.at != 1 || *text.at != '\n')
         fail(&text, "a newline at the end");
-    /* A vector has no order. */
-    npy->fortran = npy->fortran && array->rank > 1;
+    npy->fortran = npy->fortran && has_order(array);
     return text.status;
 }

@@ -14,7 +14,7 @@
 /* What the header of an array says besides its shape. */
 struct vmoe_npy {
     enum vmoe_number type; /* VMOE_NUMBER_NONE: one that is not supported */
-    bool fortran;          /* the first index runs fastest, instead of the last one */
+    bool fortran;          /* the first index runs fastest, and that is another order than C's */
     char descr[32];        /* the name of the type, "[...]" if it is a record */
 };
 

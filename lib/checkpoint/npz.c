@@ -75,8 +75,11 @@ static vmoe_status use_member(struct npz *npz, size_t array, struct vmoe_unzip *
     return vmoe_unzip_open(&stream->unzip, entry, npz->arrays[array].name, error);
 }
 
-/* Other arrays than the model's may be of any kind, so it is not before reading that it matters. */
-static vmoe_status check_kind(const struct npz *npz, size_t number, vmoe_error *error)
+/*
+ * Other arrays than the model's may be of any kind, so it matters only when one is read.  In
+ * Fortran order all experts are interleaved, and each would need a walk through the whole stack.
+ */
+static vmoe_status check_kind(const struct npz *npz, size_t number, bool whole, vmoe_error *error)
 {
     const struct vmoe_npy *npy = &npz->members[number].npy;
     const char *name = npz->arrays[number].name;
@@ -84,10 +87,65 @@ static vmoe_status check_kind(const struct npz *npz, size_t number, vmoe_error *
     if (npy->type == VMOE_NUMBER_NONE)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name,
                          "its elements have the type '%s', which is not supported", npy->descr);
-    if (npy->fortran)
+    if (npy->fortran && !whole)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name,
-                         "it is in Fortran order; only C order is supported");
+                         "it is in Fortran order, and stacks of experts are read in C order only; "
+                         "np.ascontiguousarray makes it so");
     return VMOE_OK;
+}
+
+/* Reads the next `count` numbers of a member. */
+static vmoe_status read_numbers(struct npz *npz, enum vmoe_number type, struct vmoe_unzip *unzip,
+                                uint64_t count, float *out, vmoe_error *error)
+{
+    const uint32_t bytes = vmoe_number_bytes(type);
+    vmoe_status status = VMOE_OK;
+
+    while (count > 0 && status == VMOE_OK) {
+        const bool direct = type == VMOE_NUMBER_F32;
+        const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
+        const size_t part = (size_t)(count < most ? count : most);
+        void *raw = direct ? (void *)out : npz->buffer;
+
+        status = vmoe_unzip_read(unzip, raw, part * bytes, error);
+        if (status == VMOE_OK)
+            vmoe_number_to_f32(type, raw, part, out);
+        out += part;
+        count -= part;
+    }
+    return status;
+}
+
+/* The place in C order of element `index` in Fortran order. */
+static uint64_t place_in_c(const struct vmoe_array *array, uint64_t index)
+{
+    uint64_t place = 0;
+
+    for (uint32_t axis = 0; axis < array->rank; axis++) {
+        place = place * array->dims[axis] + index % array->dims[axis];
+        index /= array->dims[axis];
+    }
+    return place;
+}
+
+/* Reads all numbers of an array in Fortran order. */
+static vmoe_status read_fortran(struct npz *npz, size_t number, struct vmoe_unzip *unzip,
+                                float *out, vmoe_error *error)
+{
+    const struct vmoe_array *array = &npz->arrays[number];
+    const enum vmoe_number type = npz->members[number].npy.type;
+    const uint32_t bytes = vmoe_number_bytes(type);
+    vmoe_status status = VMOE_OK;
+
+    for (uint64_t index = 0; index < array->elements && status == VMOE_OK;) {
+        const uint64_t left = array->elements - index;
+        const size_t part = left < BUFFER_BYTES / bytes ? (size_t)left : BUFFER_BYTES / bytes;
+
+        status = vmoe_unzip_read(unzip, npz->buffer, part * bytes, error);
+        for (size_t i = 0; i < part && status == VMOE_OK; i++, index++)
+            vmoe_number_to_f32(type, npz->buffer + i * bytes, 1, out + place_in_c(array, index));
+    }
+    return status;
 }
 
 static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
@@ -96,7 +154,7 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     struct npz *npz = (struct npz *)source;
     const struct vmoe_array *array = &npz->arrays[number];
     const struct member *member = &npz->members[number];
-    const uint32_t bytes = vmoe_number_bytes(member->npy.type);
+    const enum vmoe_number type = member->npy.type;
     struct vmoe_unzip *unzip;
     uint64_t end;
     vmoe_status status;
@@ -104,24 +162,16 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     if (!vmoe_add_u64(first, count, &end) || end > array->elements)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
                          (unsigned long long)array->elements);
-    status = check_kind(npz, number, error);
+    status = check_kind(npz, number, count == array->elements, error);
     if (status == VMOE_OK)
         status = use_member(npz, number, &unzip, error);
-    if (status == VMOE_OK && count > 0)
-        status = vmoe_unzip_seek(unzip, member->header_bytes + first * bytes, error);
-    while (count > 0 && status == VMOE_OK) {
-        const bool direct = member->npy.type == VMOE_NUMBER_F32;
-        const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
-        const size_t part = (size_t)(count < most ? count : most);
-        void *raw = direct ? (void *)out : npz->buffer;
-
-        status = vmoe_unzip_read(unzip, raw, part * bytes, error);
-        if (status == VMOE_OK)
-            vmoe_number_to_f32(member->npy.type, raw, part, out);
-        out += part;
-        count -= part;
-    }
-    return status;
+    if (status != VMOE_OK || count == 0)
+        return status;
+    status = vmoe_unzip_seek(unzip, member->header_bytes + first * vmoe_number_bytes(type), error);
+    if (status != VMOE_OK)
+        return status;
+    return member->npy.fortran ? read_fortran(npz, number, unzip, out, error)
+                               : read_numbers(npz, type, unzip, count, out, error);
 }
 
 /* ---- Opening -------------------------------------------------------------------------------- */

@@ -25,8 +25,9 @@ struct vmoe_source {
     const struct vmoe_array *arrays; /* in ascending order of their names' bytes, no name twice */
     /*
      * Reads elements first .. first+count-1 (C order) of an array as float32.  Integers and
-     * bfloat16 are converted; other elements are VMOE_ERR_FORMAT or VMOE_ERR_UNSUPPORTED, and a
-     * range beyond the array is VMOE_ERR_ARGUMENT.
+     * bfloat16 are converted; other elements are VMOE_ERR_FORMAT or VMOE_ERR_UNSUPPORTED, as is a
+     * part of an array that can only be read as a whole; a range beyond the array is
+     * VMOE_ERR_ARGUMENT.
      */
     vmoe_status (*read)(struct vmoe_source *source, size_t array, uint64_t first, uint64_t count,
                         float *out, vmoe_error *error);
