@@ -351,15 +351,15 @@ static void refused(struct archive archive, vmoe_status status, const char *word
     expect(status, words);
 }
 
-static void accepted(struct archive archive)
+/* Opens the file, which has so many arrays of the 30 numbers, and reads every end of each. */
+static void expect_arrays(int count)
 {
     struct vmoe_source *source;
     vmoe_error error = VMOE_ERROR_INIT;
 
-    write_archive(&archive);
     if (vmoe_npz_open(path(), &vmoe_memory_default, &source, &error) != VMOE_OK)
         fail_msg("%s: %s", error.where, error.text);
-    assert_int_equal(source->count, archive.members);
+    assert_int_equal(source->count, count);
     for (size_t i = 0; i < source->count; i++) {
         const struct vmoe_array *array = &source->arrays[i];
         float values[30];
@@ -372,6 +372,12 @@ static void accepted(struct archive archive)
         }
     }
     source->close(source);
+}
+
+static void accepted(struct archive archive)
+{
+    write_archive(&archive);
+    expect_arrays(archive.members);
 }
 
 /* ---- Archives that are fine ----------------------------------------------------------------- */
@@ -403,6 +409,28 @@ static void names_of_members_are_never_paths(void **state)
     add(&archive, "../../../etc/passwd.npy", 0, npy_of(1, HEADER, 0, 30, 0));
     add(&archive, "/dev/null.npy", 8, npy_of(3, HEADER, 0, 30, 0));
     accepted(archive);
+}
+
+static void folders_are_passed_over(void **state)
+{
+    struct archive archive = { .members = 0 };
+
+    (void)state;
+    add(&archive, "b/", 0, (struct bytes){ 0 });
+    add(&archive, "b/kernel.npy", 0, npy_of(1, HEADER, 0, 30, 0));
+    add(&archive, "b/c/", 8, (struct bytes){ 0 });
+    add(&archive, "a.npy", 8, npy_of(2, HEADER, 0, 30, 0));
+    add(&archive, "d/", 0, (struct bytes){ 0 });
+    write_archive(&archive);
+    expect_arrays(2);
+    archive = (struct archive){ .members = 0 };
+    add(&archive, "b/", 0, (struct bytes){ 0 });
+    write_archive(&archive);
+    expect_arrays(0);
+    /* With data it would be an array of another name. */
+    archive = (struct archive){ .members = 0 };
+    add(&archive, "b/", 0, npy_of(1, HEADER, 0, 30, 0));
+    refused(archive, VMOE_ERR_FORMAT, "\"b/\" does not end in .npy");
 }
 
 static void wide_sizes_are_read_with_marks_and_beside_narrow_ones(void **state)
@@ -1364,6 +1392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_archives_read_back),
         cmocka_unit_test(names_of_members_are_never_paths),
+        cmocka_unit_test(folders_are_passed_over),
         cmocka_unit_test(wide_sizes_are_read_with_marks_and_beside_narrow_ones),
         cmocka_unit_test(sizes_may_come_behind_the_data),
         cmocka_unit_test(other_extra_fields_are_ignored),

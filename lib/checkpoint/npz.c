@@ -181,29 +181,40 @@ static int compare_names(const void *context, uint32_t a, uint32_t b)
     return strcmp(vmoe_zip_name(context, a), vmoe_zip_name(context, b));
 }
 
+/* Archivers that pack a tree of files write its folders, too. */
+static bool is_folder(const struct vmoe_zip_entry *entry, const char *name)
+{
+    return entry->size == 0 && name[strlen(name) - 1] == '/';
+}
+
 /* Takes the suffix from every name and sorts the members; `order` has room for all. */
 static vmoe_status sort_members(struct npz *npz, uint32_t *order, vmoe_error *error)
 {
-    const uint32_t count = (uint32_t)npz->zip.entries.count;
+    size_t count = 0;
 
-    for (uint32_t i = 0; i < count; i++) {
-        char *name = (char *)npz->zip.names.items + vmoe_zip_entry(&npz->zip, i)->name;
+    for (uint32_t i = 0; i < npz->zip.entries.count; i++) {
+        const struct vmoe_zip_entry *entry = vmoe_zip_entry(&npz->zip, i);
+        char *name = (char *)npz->zip.names.items + entry->name;
         size_t length = strlen(name), suffix = strlen(SUFFIX);
 
+        if (is_folder(entry, name))
+            continue;
         if (length <= suffix || strcmp(name + length - suffix, SUFFIX) != 0)
             return vmoe_fail(error, VMOE_ERR_FORMAT, npz->path,
                              "the name of the member \"%s\" does not end in " SUFFIX, name);
         name[length - suffix] = '\0';
-        order[i] = i;
+        order[count++] = i;
     }
     vmoe_heapsort(order, count, compare_names, &npz->zip);
-    for (uint32_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (i > 0 && compare_names(&npz->zip, order[i - 1], order[i]) == 0)
             return vmoe_fail(error, VMOE_ERR_FORMAT, npz->path, "the array \"%s\" comes twice",
                              vmoe_zip_name(&npz->zip, order[i]));
         npz->members[i].entry = order[i];
         npz->arrays[i].name = vmoe_zip_name(&npz->zip, order[i]);
     }
+    npz->source.count = count;
+    npz->source.arrays = npz->arrays;
     return VMOE_OK;
 }
 
@@ -252,10 +263,8 @@ static vmoe_status open_arrays(struct npz *npz, vmoe_error *error)
     else
         status = sort_members(npz, order, error);
     vmoe_memory_release(npz->allocator, order);
-    for (size_t i = 0; i < count && status == VMOE_OK; i++)
+    for (size_t i = 0; i < npz->source.count && status == VMOE_OK; i++)
         status = read_header(npz, i, error);
-    npz->source.arrays = npz->arrays;
-    npz->source.count = (size_t)count;
     return status;
 }
 
