@@ -648,7 +648,7 @@ static void archives_inside_other_files_are_refused(void **state)
     archive = good();
     archive.behind = "68656c6c6f";
     archive.comment_bytes = 5;
-    refused(archive, VMOE_ERR_FORMAT, "are not the end record");
+    refused(archive, VMOE_ERR_FORMAT, "comments of archives are not supported");
     /* A second end record in the comment of the first, which describes an empty archive. */
     archive = good();
     archive.behind = "504b0506000000000000000000000000000000000000";

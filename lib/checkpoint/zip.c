@@ -124,7 +124,8 @@ static vmoe_status read_end(struct archive *archive)
         return status;
     if (get32(end) != END_MARK || get16(end + 20) != 0)
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
-                         "the last %u bytes are not the end record of a zip archive", END_BYTES);
+                         "the last %u bytes are not the end record of a zip archive; comments of "
+                         "archives are not supported", END_BYTES);
     if (get16(end + 4) != 0 || get16(end + 6) != 0 || get16(end + 8) != get16(end + 10))
         return vmoe_fail(archive->error, VMOE_ERR_UNSUPPORTED, archive->path,
                          "the archive is one of several disks");
