@@ -157,7 +157,7 @@ static void read_descr(struct text *text, struct vmoe_npy *npy)
 {
     if (accept(text, '[')) {
         skip_list(text);
-        strcpy(npy->descr, "[...]");
+        memcpy(npy->descr, "[...]", sizeof "[...]");
     } else {
         read_string(text, npy->descr, sizeof npy->descr);
     }
