@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "kernels/pack.h"
+#include "runtime/text.h"
 
 static void put_u32(uint8_t *to, uint32_t value)
 {
@@ -279,39 +280,14 @@ bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t firs
 
 /* ---- Text ----------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 sequence at `s`, of which `left` are there; 0 if it is malformed. */
-static size_t sequence_length(const unsigned char *s, size_t left)
-{
-    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 0;
-    uint32_t code;
-
-    if (length == 0 || length > left || s[0] > 0xf4)
-        return 0;
-    if (length == 1)
-        return s[0] >= 0x20 && s[0] != 0x7f ? 1 : 0;
-    code = s[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (s[i] & 0x3f);
-    }
-    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ||
-        code < 0xa0)
-        return 0;
-    return length;
-}
-
 bool vmoe_format_text_is_clean(const char *text, size_t bytes)
 {
-    const unsigned char *s = (const unsigned char *)text;
-
     while (bytes > 0) {
-        size_t length = sequence_length(s, bytes);
+        size_t length = vmoe_text_sequence(text, bytes);
 
         if (length == 0)
             return false;
-        s += length;
+        text += length;
         bytes -= length;
     }
     return true;
