@@ -908,6 +908,8 @@ static void types_that_are_no_little_endian_numbers_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++)
         refused_header(headers[i], VMOE_ERR_UNSUPPORTED, "which is not supported");
+    refused_header(DICT("'<\xc2\x9b" "31m\xff\xfe'", "False", "(6, 5)"), VMOE_ERR_UNSUPPORTED,
+                   "the type '<?\?31m?\?', which is not supported");
 }
 
 static void check_fortran(unsigned method, size_t a, size_t b, size_t c)

@@ -5,12 +5,26 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names come from files and callers: what they contain must not move a terminal's cursor. */
+#include "runtime/text.h"
+
+/*
+ * Names come from files and callers: what they contain must not move a terminal's cursor, and what
+ * the end of the struct has cut must not be half a character.
+ */
 static void make_showable(char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+    size_t left = strlen(text);
+
+    while (left > 0) {
+        size_t length = vmoe_text_sequence(text, left);
+
+        if (length == 0) {
             *text = '?';
+            length = 1;
+        }
+        text += length;
+        left -= length;
+    }
 }
 
 vmoe_status vmoe_fail(vmoe_error *error, vmoe_status status, const char *where, const char *format,

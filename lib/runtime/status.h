@@ -16,7 +16,8 @@
 /*
  * Fills `error`, which may be NULL, and returns `status`.  `where` names the file, tensor or option
  * (longer names keep their end); the text is a sentence without a full stop that says what was
- * found and what was expected.
+ * found and what was expected.  In both, '?' stands for a byte of what is a control character or
+ * no UTF-8.
  */
 vmoe_status vmoe_fail(vmoe_error *error, vmoe_status status, const char *where, const char *format,
                       ...) VMOE_PRINTF(4, 5);

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True for a text that has something in it and stays on its line. */
+/* True for a text of UTF-8 that has something in it and stays on its line. */
 bool is_showable(const char *text, size_t size);
 
 #endif
