@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "runtime/memory.h"
 #include "support/answer.h"
 #include "support/fault.h"
 #include "support/figures.h"
@@ -438,7 +439,7 @@ static void *watch_alloc(void *context, size_t bytes, size_t alignment)
     watch->requests++;
     watch->largest = bytes > watch->largest ? bytes : watch->largest;
     watch->foreign |= !pthread_equal(watch->owner, pthread_self());
-    watch->misaligned |= alignment < 64 || (alignment & (alignment - 1)) != 0;
+    watch->misaligned |= alignment != 64;
     return posix_memalign(&memory, alignment, bytes) == 0 ? memory : NULL;
 }
 
@@ -548,6 +549,37 @@ static void a_second_call_allocates_nothing(void **state)
         print_message("  (malloc itself was not watched in this build)\n");
     vmoe_free(model);
     assert_false(watch.foreign);
+    free(images);
+}
+
+/* Only the library's own allocator gains by more than a line of the cache, for large blocks. */
+static void a_host_is_asked_for_an_alignment_of_64(void **state)
+{
+    const size_t huge = (size_t)2 << 20;
+    vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+    vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    struct answer answer;
+    struct watch watch;
+    vmoe_model *model;
+    void *own;
+
+    (void)state;
+    geometry.width = 192;
+    geometry.mlp = 768;
+    write_model(&geometry, NULL, scratch_path("large.vmoe"));
+    watch_init(&watch);
+    load.allocator = &watch.allocator;
+    model = must_load(scratch_path("large.vmoe"), &load);
+    answer = must_answer(model, images, IMAGES, NULL);
+    assert_true(watch.largest > huge);
+    assert_false(watch.misaligned);
+    own = vmoe_memory_take(&vmoe_memory_default, huge);
+    assert_non_null(own);
+    assert_int_equal((uintptr_t)own % huge, 0);
+    vmoe_memory_release(&vmoe_memory_default, own);
+    answer_free(&answer);
+    vmoe_free(model);
     free(images);
 }
 
@@ -665,6 +697,7 @@ int main(void)
         cmocka_unit_test(threads_that_cannot_start_are_reported),
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
+        cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
         cmocka_unit_test(the_workspace_does_not_grow_with_the_images),

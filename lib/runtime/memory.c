@@ -14,18 +14,23 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
+/* Large blocks are aligned to huge pages, so that advice to use them reaches all of a block. */
 static void *default_alloc(void *context, size_t bytes, size_t alignment)
 {
+    const bool large = bytes >= HUGE_PAGE;
     void *memory;
-    size_t rest = bytes % alignment;
+    size_t rest;
 
     (void)context;
+    if (large)
+        alignment = HUGE_PAGE;
+    rest = bytes % alignment;
     if (rest != 0 && bytes > SIZE_MAX - (alignment - rest))
         return NULL;
     memory = aligned_alloc(alignment, rest == 0 ? bytes : bytes + (alignment - rest));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     /* Advice only: weights are read from front to back, and large pages halve the page walks. */
-    if (memory != NULL && alignment >= HUGE_PAGE)
+    if (memory != NULL && large)
         (void)madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     return memory;
@@ -45,8 +50,7 @@ void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes)
 
     if (!vmoe_to_size(bytes, &size))
         return NULL;
-    return allocator->alloc(allocator->context, size == 0 ? 1 : size,
-                            size >= HUGE_PAGE ? HUGE_PAGE : VMOE_ALIGNMENT);
+    return allocator->alloc(allocator->context, size == 0 ? 1 : size, VMOE_ALIGNMENT);
 }
 
 void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes)

@@ -10,16 +10,19 @@
 #include <stdint.h>
 #include <vmoe.h>
 
-/* Every block is aligned to a cache line, which is also the widest vector. */
+/*
+ * Every block is aligned to a cache line, which is also the widest vector; no allocator is asked
+ * for more.
+ */
 #define VMOE_ALIGNMENT 64u
 
-/* The allocator to use when the host gives none. */
+/*
+ * The allocator to use when the host gives none.  Of its own accord it aligns large blocks to huge
+ * pages, and advises their use.
+ */
 extern const vmoe_allocator vmoe_memory_default;
 
-/*
- * Uninitialised memory, or NULL; 0 bytes give a valid block.  Large blocks of the default allocator
- * are aligned to, and advised to use, huge pages.
- */
+/* Uninitialised memory, or NULL; 0 bytes give a valid block. */
 void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes);
 void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes);
 
