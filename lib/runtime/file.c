@@ -202,7 +202,8 @@ static int flush(int descriptor)
 }
 
 /*
- * Makes the rename itself durable.  A folder that cannot be opened for reading is left to the OS.
+ * Makes the rename itself durable.  A folder in which files may be written but not listed cannot be
+ * opened, and is left to the OS.
  */
 static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error *error)
 {
@@ -220,7 +221,8 @@ static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error
             open(slash == NULL ? "." : writer->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0)
-        return VMOE_OK;
+        return errno == EACCES ? VMOE_OK
+                               : io_error(error, writer->target, "open the folder of the file");
     if (flush(descriptor) != 0 && errno != EINVAL && errno != EROFS)
         status = io_error(error, writer->target, "flush the folder of the file");
     close(descriptor);

@@ -52,8 +52,8 @@ struct outcome {
 
 /*
  * `clean` has the counts of an attempt in which nothing failed.  Up to the rename, the last open,
- * flush and close are those of the new file; the next ones are those of its folder.  Others belong
- * to files that are read.
+ * flush and close are those of the new file; the next ones are those of its folder, which may be
+ * one that cannot be listed.  Others belong to files that are read.
  */
 static struct outcome outcome_of(const struct failing *failing, const struct shim *clean, size_t n,
                                  int error)
@@ -66,8 +66,10 @@ static struct outcome outcome_of(const struct failing *failing, const struct shi
         return (struct outcome){ VMOE_ERR_FORMAT, "shrank" };
     if (failing->call == SHIM_CLOSE && (!writes || n != own))
         outcome.status = VMOE_OK;
-    if (failing->call == SHIM_OPEN && writes && n == own + 1)
-        outcome.status = VMOE_OK;
+    if (failing->call == SHIM_OPEN && writes && n == own + 1) {
+        outcome.status = error == EACCES ? VMOE_OK : VMOE_ERR_IO;
+        outcome.sentence = "open the folder of the file";
+    }
     if (failing->call == SHIM_OPEN && writes && n == own)
         outcome.sentence = "create a file in its folder";
     if (failing->call == SHIM_SYNC && n == own + 1)
@@ -150,8 +152,9 @@ static void must_fail(job *run, const struct failing *failing, const struct shim
     assert_non_null(strstr(error.text, expected.sentence));
     if (code != SHIM_NOTHING)
         assert_non_null(strstr(error.text, strerror(code)));
-    /* The folder is flushed when the new file is in its place. */
-    if (failing->call == SHIM_SYNC && n > clean->at_rename[SHIM_SYNC])
+    /* The folder is opened and flushed when the new file is in its place. */
+    if ((failing->call == SHIM_OPEN || failing->call == SHIM_SYNC) &&
+        clean->counts[SHIM_RENAME] != 0 && n > clean->at_rename[failing->call])
         assert_int_equal(vmoe_verify_file(scratch_path(JOB_TARGET), NULL), VMOE_OK);
     else
         assert_true(target_is_old());
