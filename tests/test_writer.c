@@ -3,6 +3,7 @@
  * is complete or untouched, however the import fails.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fenv.h>
 #include <math.h>
 #include <signal.h>
@@ -321,13 +322,38 @@ static void importing_survives_every_failing_allocation(void **state)
     unlink(path);
 }
 
-/* A file that may not grow: every write beyond the limit fails, as on a full disk. */
+/* ---- A limit for the size of files ---------------------------------------------------------- */
+
+static volatile sig_atomic_t noted_signals;
+
+static void note_signal(int number)
+{
+    (void)number;
+    noted_signals++;
+}
+
+/* An import whose files may not have more than so many bytes. */
+static vmoe_status import_below(rlim_t bytes, const char *path, vmoe_error *error)
+{
+    const vmoe_import_options options = import_as(VMOE_PRECISION_F32, false);
+    struct rlimit old, limit;
+    vmoe_status status;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = old;
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    status = import_to(path, NULL, &options, &vmoe_memory_default, error);
+    setrlimit(RLIMIT_FSIZE, &old);
+    return status;
+}
+
+/* Every write beyond the limit fails, as on a full disk; the signal for it would end this test. */
 static void a_full_disk_leaves_the_target_as_it_was(void **state)
 {
     const char *path = scratch_path("kept.vmoe");
-    const vmoe_import_options options = import_as(VMOE_PRECISION_F32, false);
+    void (*old)(int) = signal(SIGXFSZ, SIG_DFL);
     vmoe_error error = VMOE_ERROR_INIT;
-    struct rlimit old, limit;
     vmoe_status status = VMOE_ERR_IO;
     size_t there;
     rlim_t bytes;
@@ -335,23 +361,47 @@ static void a_full_disk_leaves_the_target_as_it_was(void **state)
     (void)state;
     write_file(path, before, sizeof before);
     there = folder_entries(scratch_folder());
-    signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     for (bytes = 0; status != VMOE_OK; bytes += 4099) {
-        limit = old;
-        limit.rlim_cur = bytes;
-        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        status = import_to(path, NULL, &options, &vmoe_memory_default, &error);
-        setrlimit(RLIMIT_FSIZE, &old);
+        status = import_below(bytes, path, &error);
         if (status != VMOE_OK) {
             assert_refused(status, error, VMOE_ERR_IO, path);
             assert_untouched(path, there);
         }
     }
-    signal(SIGXFSZ, SIG_DFL);
+    signal(SIGXFSZ, old);
     assert_true(bytes > 10 * 4099);
     assert_ok(vmoe_verify_file(path, &error), error);
     unlink(path);
+}
+
+/* No handler is called, no signal is left waiting, and one of the host's own still waits. */
+static void the_signal_of_a_limit_does_not_reach_the_host(void **state)
+{
+    const char *path = scratch_path("never.vmoe");
+    void (*old)(int) = signal(SIGXFSZ, note_signal);
+    sigset_t limit, mask, waiting;
+
+    (void)state;
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    for (int own = 0; own <= 2; own++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        if (own == 1)
+            pthread_sigmask(SIG_BLOCK, &limit, NULL);
+        if (own == 2)
+            raise(SIGXFSZ);
+        assert_refused(import_below(8192, path, &error), error, VMOE_ERR_IO, path);
+        assert_non_null(strstr(error.text, strerror(EFBIG)));
+        pthread_sigmask(SIG_BLOCK, NULL, &mask);
+        assert_int_equal(sigismember(&mask, SIGXFSZ), own > 0);
+        sigpending(&waiting);
+        assert_int_equal(sigismember(&waiting, SIGXFSZ), own == 2);
+        assert_int_equal(noted_signals, 0);
+    }
+    pthread_sigmask(SIG_UNBLOCK, &limit, NULL);
+    assert_int_equal(noted_signals, 1);
+    signal(SIGXFSZ, old);
 }
 
 int main(void)
@@ -367,6 +417,7 @@ int main(void)
         cmocka_unit_test(weights_that_bfloat16_cannot_hold_are_refused),
         cmocka_unit_test(importing_survives_every_failing_allocation),
         cmocka_unit_test(a_full_disk_leaves_the_target_as_it_was),
+        cmocka_unit_test(the_signal_of_a_limit_does_not_reach_the_host),
     };
 
     return cmocka_run_group_tests_name("writing a .vmoe file", tests, NULL, NULL);

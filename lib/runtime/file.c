@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/checked.h"
@@ -169,6 +171,40 @@ vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *t
     return VMOE_ERR_IO;
 }
 
+#if defined(_POSIX_REALTIME_SIGNALS) && _POSIX_REALTIME_SIGNALS > 0
+/*
+ * Where a file may not grow (RLIMIT_FSIZE), the system says EFBIG, and sends the writing thread
+ * SIGXFSZ, which would end the host.  The signal is kept waiting and then taken away, unless one of
+ * the host's waited before.
+ */
+static ssize_t write_at(int descriptor, const void *bytes, size_t count, uint64_t offset)
+{
+    static const struct timespec at_once = { 0, 0 };
+    sigset_t limit, blocked, waiting;
+    ssize_t put;
+    int code;
+
+    sigemptyset(&limit);
+    sigaddset(&limit, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &limit, &blocked);
+    sigpending(&waiting);
+    put = pwrite(descriptor, bytes, count, (off_t)offset);
+    code = errno;
+    if (put < 0 && code == EFBIG && !sigismember(&waiting, SIGXFSZ))
+        while (sigtimedwait(&limit, NULL, &at_once) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    errno = code;
+    return put;
+}
+#else
+/* Without sigtimedwait (macOS), hosts that set RLIMIT_FSIZE have to ignore SIGXFSZ themselves. */
+static ssize_t write_at(int descriptor, const void *bytes, size_t count, uint64_t offset)
+{
+    return pwrite(descriptor, bytes, count, (off_t)offset);
+}
+#endif
+
 vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t offset,
                                    const void *bytes, size_t count, vmoe_error *error)
 {
@@ -176,7 +212,7 @@ vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t off
 
     while (count > 0) {
         size_t part = count < TRANSFER_MAX ? count : TRANSFER_MAX;
-        ssize_t put = pwrite(writer->descriptor, from, part, (off_t)offset);
+        ssize_t put = write_at(writer->descriptor, from, part, offset);
 
         if (put < 0 && errno == EINTR)
             continue;
