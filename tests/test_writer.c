@@ -3,8 +3,11 @@
  * is complete or untouched, however the import fails.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <fenv.h>
+#include <grp.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +18,7 @@
 #include <unistd.h>
 
 #include "checkpoint/import.h"
+#include "support/child.h"
 #include "support/fault.h"
 #include "support/formula.h"
 #include "support/support.h"
@@ -144,11 +148,13 @@ static void a_link_is_replaced_and_not_followed(void **state)
 
     (void)state;
     write_file(target, before, sizeof before);
+    assert_int_equal(chmod(target, 0600), 0);
     assert_int_equal(symlink(target, link), 0);
     assert_ok(import_to(link, NULL, &options, &vmoe_memory_default, &error), error);
     assert_file_is(target, before, sizeof before);
     assert_int_equal(lstat(link, &status), 0);
     assert_true(S_ISREG(status.st_mode));
+    assert_int_equal(status.st_mode & 0777, 0600); /* what the link led to was private */
     assert_ok(vmoe_verify_file(link, &error), error);
     unlink(link);
     unlink(target);
@@ -177,19 +183,133 @@ static void temporary_names_that_exist_are_passed_by(void **state)
     unlink(victim);
 }
 
+/* ---- Rights --------------------------------------------------------------------------------- */
+
+static struct stat rights_of(const char *path)
+{
+    struct stat status;
+
+    assert_int_equal(stat(path, &status), 0);
+    return status;
+}
+
 static void a_new_file_has_the_rights_of_the_umask(void **state)
 {
     const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
     const char *path = scratch_path("rights.vmoe");
     vmoe_error error = VMOE_ERROR_INIT;
-    struct stat status;
     mode_t mask = umask(027);
 
     (void)state;
     assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
     umask(mask);
-    assert_int_equal(stat(path, &status), 0);
-    assert_int_equal(status.st_mode & 0777, 0640);
+    assert_int_equal(rights_of(path).st_mode & 0777, 0640);
+    unlink(path);
+}
+
+/* The rights that the temporary file has ever had. */
+static int collect_rights(void *context, uint64_t done, uint64_t total)
+{
+    DIR *folder = opendir(scratch_folder());
+    mode_t *rights = context;
+    const struct dirent *entry;
+    struct stat status;
+
+    (void)done;
+    (void)total;
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        if (strstr(entry->d_name, ".tmp-") != NULL &&
+            fstatat(dirfd(folder), entry->d_name, &status, 0) == 0)
+            *rights |= status.st_mode;
+    if (folder != NULL)
+        closedir(folder);
+    return 0;
+}
+
+static void a_replaced_file_keeps_its_rights(void **state)
+{
+    static const mode_t kept[] = { 0600, 0640, 0604, 0664, 0666, 0444, 0755, 0000 };
+    const char *path = scratch_path("rights.vmoe");
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const mode_t mask = umask(022);
+
+    (void)state;
+    options.progress = collect_rights;
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        mode_t seen = 0;
+
+        write_file(path, before, sizeof before);
+        assert_int_equal(chmod(path, kept[i]), 0);
+        options.progress_context = &seen;
+        assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
+        assert_true(rights_of(path).st_size > (off_t)sizeof before);
+        assert_int_equal(rights_of(path).st_mode & 07777, kept[i]);
+        assert_true(S_ISREG(seen));
+        assert_int_equal(seen & 0777, kept[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    umask(mask);
+}
+
+#define OWNER 12345
+#define GROUP 23456
+
+/* A file of OWNER and GROUP in the folder that is the current one. */
+static void put_file_of_another(mode_t mode)
+{
+    unlink("shared.vmoe");
+    write_file("shared.vmoe", before, sizeof before);
+    assert_int_equal(chown("shared.vmoe", OWNER, GROUP), 0);
+    assert_int_equal(chmod("shared.vmoe", mode), 0);
+}
+
+/* As a user who is not of the group. */
+static int replace_as_stranger(void *context)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    struct stat status;
+
+    (void)context;
+    if (setgroups(0, NULL) != 0 || setgid(GROUP + 1) != 0 || setuid(OWNER + 1) != 0)
+        return 1;
+    if (import_to("shared.vmoe", NULL, &options, &vmoe_memory_default, NULL) != VMOE_OK)
+        return 2;
+    return stat("shared.vmoe", &status) == 0 && status.st_gid == GROUP + 1 ? 0 : 3;
+}
+
+/* Rights mean nothing but for an owner and a group. */
+static void a_replaced_file_keeps_its_owner_or_loses_rights(void **state)
+{
+    static const mode_t modes[][2] = { { 0640, 0600 }, { 0664, 0644 }, { 0604, 0604 } };
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const char *folder = scratch_path("shared");
+    vmoe_error error = VMOE_ERROR_INIT;
+    int here;
+
+    (void)state;
+    assert_int_equal(mkdir(folder, 0700), 0);
+    if (chown(folder, OWNER, GROUP) != 0) {
+        rmdir(folder);
+        skip_because("this user may not give files away");
+    }
+    assert_int_equal(chmod(folder, 0777), 0);
+    here = open(".", O_RDONLY);
+    assert_int_equal(chdir(folder), 0);
+    put_file_of_another(0640);
+    assert_ok(import_to("shared.vmoe", NULL, &options, &vmoe_memory_default, &error), error);
+    assert_int_equal(rights_of("shared.vmoe").st_uid, OWNER);
+    assert_int_equal(rights_of("shared.vmoe").st_gid, GROUP);
+    assert_int_equal(rights_of("shared.vmoe").st_mode & 0777, 0640);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        put_file_of_another(modes[i][0]);
+        assert_int_equal(run_in_child(replace_as_stranger, NULL), 0);
+        assert_int_equal(rights_of("shared.vmoe").st_mode & 0777, modes[i][1]);
+    }
+    unlink("shared.vmoe");
+    assert_int_equal(fchdir(here), 0);
+    close(here);
+    rmdir(folder);
 }
 
 /* ---- Imports that fail ---------------------------------------------------------------------- */
@@ -413,6 +533,8 @@ int main(void)
         cmocka_unit_test(a_link_is_replaced_and_not_followed),
         cmocka_unit_test(temporary_names_that_exist_are_passed_by),
         cmocka_unit_test(a_new_file_has_the_rights_of_the_umask),
+        cmocka_unit_test(a_replaced_file_keeps_its_rights),
+        cmocka_unit_test(a_replaced_file_keeps_its_owner_or_loses_rights),
         cmocka_unit_test(a_failed_import_leaves_the_target_as_it_was),
         cmocka_unit_test(weights_that_bfloat16_cannot_hold_are_refused),
         cmocka_unit_test(importing_survives_every_failing_allocation),

@@ -132,43 +132,88 @@ void vmoe_file_unmap(const void *data, uint64_t size)
 #define SUFFIX_BYTES 48u
 #define NAME_TRIES 100
 
-vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *target,
-                                  const vmoe_allocator *allocator, vmoe_error *error)
+/*
+ * A rename would put a file in the place of a device or a pipe, or of what cannot be seen.  `old`
+ * is the file that will be replaced, or the one that a link leads to, if there `exists` one.
+ */
+static vmoe_status examine_target(const char *target, struct stat *old, bool *exists,
+                                  vmoe_error *error)
 {
-    size_t length = strlen(target);
-    struct stat info;
-
-    writer->descriptor = -1;
-    writer->target = target;
-    writer->allocator = allocator;
-    writer->temporary = NULL;
-    /* A rename would put a file in the place of a device or a pipe, or of what cannot be seen. */
-    if (stat(target, &info) == 0) {
-        if (!S_ISREG(info.st_mode))
-            return vmoe_fail(error, VMOE_ERR_IO, target,
-                             "the target exists and is not a regular file");
-    } else if (errno != ENOENT && errno != ELOOP) {
+    *exists = stat(target, old) == 0;
+    if (*exists && !S_ISREG(old->st_mode))
+        return vmoe_fail(error, VMOE_ERR_IO, target, "the target exists and is not a regular file");
+    if (!*exists && errno != ENOENT && errno != ELOOP)
         return io_error(error, target, "examine the target");
-    }
-    writer->temporary = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
+    return VMOE_OK;
+}
+
+static vmoe_status create_temporary(struct vmoe_file_writer *writer, mode_t rights,
+                                    vmoe_error *error)
+{
+    size_t room = strlen(writer->target) + SUFFIX_BYTES;
+
+    writer->temporary = vmoe_memory_take(writer->allocator, room);
     if (writer->temporary == NULL)
-        return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
+        return vmoe_fail(error, VMOE_ERR_MEMORY, writer->target, "no memory for a file name");
     for (unsigned i = 0; i < NAME_TRIES; i++) {
-        snprintf(writer->temporary, length + SUFFIX_BYTES, "%s.tmp-%lx-%x", target,
-                 (unsigned long)getpid(), i);
+        snprintf(writer->temporary, room, "%s.tmp-%lx-%x", writer->target, (unsigned long)getpid(),
+                 i);
         do
             writer->descriptor =
-                open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+                open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, rights);
         while (writer->descriptor < 0 && errno == EINTR);
         if (writer->descriptor >= 0)
             return VMOE_OK;
         if (errno != EEXIST)
             break;
     }
-    io_error(error, target, "create a file in its folder");
-    vmoe_memory_release(allocator, writer->temporary);
+    io_error(error, writer->target, "create a file in its folder");
+    vmoe_memory_release(writer->allocator, writer->temporary);
     writer->temporary = NULL;
     return VMOE_ERR_IO;
+}
+
+/*
+ * The new file is for those whom the old one is for.  Where this process may not give it to the old
+ * one's group, its own has no more rights than everybody.
+ */
+static vmoe_status keep_rights(const struct vmoe_file_writer *writer, const struct stat *old,
+                               vmoe_error *error)
+{
+    const int file = writer->descriptor;
+    mode_t rights = old->st_mode & 0777;
+    struct stat now;
+
+    if (fstat(file, &now) != 0)
+        return io_error(error, writer->target, "keep the rights of the file");
+    if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
+        fchown(file, old->st_uid, old->st_gid) != 0 && fchown(file, (uid_t)-1, old->st_gid) != 0)
+        rights &= 0707 | (rights & 07) << 3;
+    if ((now.st_mode & 0777) != rights && fchmod(file, rights) != 0)
+        return io_error(error, writer->target, "keep the rights of the file");
+    return VMOE_OK;
+}
+
+vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *target,
+                                  const vmoe_allocator *allocator, vmoe_error *error)
+{
+    struct stat old;
+    vmoe_status status;
+    bool exists;
+
+    writer->descriptor = -1;
+    writer->target = target;
+    writer->allocator = allocator;
+    writer->temporary = NULL;
+    status = examine_target(target, &old, &exists, error);
+    /* It is for its owner alone until it has the group of the old file. */
+    if (status == VMOE_OK)
+        status = create_temporary(writer, exists ? old.st_mode & 0700 : 0666, error);
+    if (status == VMOE_OK && exists)
+        status = keep_rights(writer, &old, error);
+    if (status != VMOE_OK)
+        vmoe_file_writer_abandon(writer);
+    return status;
 }
 
 #if defined(_POSIX_REALTIME_SIGNALS) && _POSIX_REALTIME_SIGNALS > 0

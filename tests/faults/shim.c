@@ -88,6 +88,11 @@ WRAP(int, stat64, (const char *path, struct stat *info))
     return refuse(SHIM_STAT) != 0 ? -1 : __real_stat64(path, info);
 }
 
+WRAP(int, fchmod, (int file, mode_t mode))
+{
+    return refuse(SHIM_CHMOD) != 0 ? -1 : __real_fchmod(file, mode);
+}
+
 WRAP(ssize_t, pread64, (int file, void *buffer, size_t bytes, off_t offset))
 {
     const int error = verdict(SHIM_READ);

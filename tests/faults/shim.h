@@ -13,6 +13,7 @@ enum shim_call {
     SHIM_OPEN,
     SHIM_FSTAT,
     SHIM_STAT,
+    SHIM_CHMOD,
     SHIM_READ,
     SHIM_MAP,
     SHIM_WRITE,

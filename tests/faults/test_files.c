@@ -38,6 +38,7 @@ static const struct failing failings[] = {
     { SHIM_READ, "read the file", { EIO, EAGAIN, EISDIR, ESTALE, SHIM_NOTHING } },
     { SHIM_MAP, "map the file", { ENOMEM, EACCES, ENODEV, EAGAIN } },
     { SHIM_STAT, "examine the target", { EIO, ENOMEM, EOVERFLOW } },
+    { SHIM_CHMOD, "keep the rights of the file", { EPERM, EIO, EROFS } },
     { SHIM_WRITE, "write the file", { ENOSPC, EIO, EDQUOT, EFBIG, SHIM_NOTHING } },
     { SHIM_SYNC, "flush the file", { EIO, ENOSPC, EDQUOT } },
     { SHIM_CLOSE, "close the file", { EIO, ENOSPC, EDQUOT } },
@@ -52,7 +53,7 @@ struct outcome {
 
 /*
  * `clean` has the counts of an attempt in which nothing failed.  Up to the rename, the last open,
- * flush and close are those of the new file; the next ones are those of its folder, which may be
+ * fstat, flush and close are those of the new file; the next ones are those of its folder, which may be
  * one that cannot be listed.  Others belong to files that are read.
  */
 static struct outcome outcome_of(const struct failing *failing, const struct shim *clean, size_t n,
@@ -72,6 +73,8 @@ static struct outcome outcome_of(const struct failing *failing, const struct shi
     }
     if (failing->call == SHIM_OPEN && writes && n == own)
         outcome.sentence = "create a file in its folder";
+    if (failing->call == SHIM_FSTAT && writes && n == own)
+        outcome.sentence = "keep the rights of the file";
     if (failing->call == SHIM_SYNC && n == own + 1)
         outcome.sentence = "flush the folder of the file";
     return outcome;
