@@ -21,6 +21,7 @@
 #include "support/child.h"
 #include "support/fault.h"
 #include "support/formula.h"
+#include "support/showable.h"
 #include "support/support.h"
 #include "support/tiny.h"
 
@@ -160,27 +161,84 @@ static void a_link_is_replaced_and_not_followed(void **state)
     unlink(target);
 }
 
-/* Somebody may have left, or laid, files in the way of the temporary one. */
-static void temporary_names_that_exist_are_passed_by(void **state)
+/* ---- The temporary file --------------------------------------------------------------------- */
+
+/* What there is of the temporary file while it is written. */
+struct seen {
+    mode_t rights; /* that it has ever had */
+    char name[300];
+};
+
+static int look_at_temporary(void *context, uint64_t done, uint64_t total)
 {
-    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
-    const char *path = scratch_path("busy.vmoe"), *victim = scratch_path("victim");
-    vmoe_error error = VMOE_ERROR_INIT;
-    char names[3][512];
+    DIR *folder = opendir(scratch_folder());
+    struct seen *seen = context;
+    const struct dirent *entry;
+    struct stat status;
+
+    (void)done;
+    (void)total;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        if (strstr(entry->d_name, ".tmp-") == NULL ||
+            fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
+            continue;
+        seen->rights |= status.st_mode;
+        snprintf(seen->name, sizeof seen->name, "%s", entry->d_name);
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return 0;
+}
+
+/* Names of so many bytes, made of characters of 1 to 4 bytes, or of bytes that begin none. */
+static void make_name(char *name, size_t bytes, size_t kind)
+{
+    static const char *const characters[] = { "x", "\xc3\xa9", "\xe2\x82\xac",
+                                              "\xf0\x9f\x90\x88", "\xa9" };
+    const size_t each = strlen(characters[kind]);
+    size_t length = bytes % each;
+
+    memset(name, 'a', length);
+    for (; length < bytes; length += each)
+        memcpy(name + length, characters[kind], each);
+    name[bytes] = '\0';
+}
+
+/* Whatever name a folder takes, that of the temporary file is one, too, and whole characters. */
+static void any_name_can_be_a_target(void **state)
+{
+    static const size_t lengths[] = { 1, 50, 100, 101, 102, 103, 200, 242, 243 };
+    const size_t longest = (size_t)pathconf(scratch_folder(), _PC_NAME_MAX);
+    const size_t count = sizeof lengths / sizeof lengths[0];
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
 
     (void)state;
-    write_file(victim, before, sizeof before);
-    for (unsigned i = 0; i < 3; i++) {
-        snprintf(names[i], sizeof names[i], "%s.tmp-%lx-%x", path, (unsigned long)getpid(), i);
-        assert_int_equal(symlink(victim, names[i]), 0);
+    options.progress = look_at_temporary;
+    for (size_t kind = 0; kind < 5; kind++) {
+        for (size_t i = 0; i <= count; i++) {
+            const size_t length = i < count ? lengths[i] : longest;
+            vmoe_error error = VMOE_ERROR_INIT;
+            struct seen seen = { 0, "" };
+            char name[300];
+            const char *path;
+
+            if (length > longest || length >= sizeof name)
+                continue;
+            make_name(name, length, kind);
+            path = scratch_path(name);
+            options.progress_context = &seen;
+            assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
+            assert_ok(vmoe_verify_file(path, &error), error);
+            if (kind < 4) {
+                const size_t kept = (size_t)(strstr(seen.name, ".tmp-") - seen.name);
+
+                assert_true(is_showable(seen.name, sizeof seen.name));
+                assert_in_range(kept, length < 97 ? length : 97, length < 100 ? length : 100);
+                assert_memory_equal(seen.name, name, kept);
+            }
+            assert_int_equal(unlink(path), 0);
+        }
     }
-    assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
-    assert_ok(vmoe_verify_file(path, &error), error);
-    assert_file_is(victim, before, sizeof before);
-    for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(unlink(names[i]), 0);
-    unlink(path);
-    unlink(victim);
 }
 
 /* ---- Rights --------------------------------------------------------------------------------- */
@@ -207,25 +265,6 @@ static void a_new_file_has_the_rights_of_the_umask(void **state)
     unlink(path);
 }
 
-/* The rights that the temporary file has ever had. */
-static int collect_rights(void *context, uint64_t done, uint64_t total)
-{
-    DIR *folder = opendir(scratch_folder());
-    mode_t *rights = context;
-    const struct dirent *entry;
-    struct stat status;
-
-    (void)done;
-    (void)total;
-    while (folder != NULL && (entry = readdir(folder)) != NULL)
-        if (strstr(entry->d_name, ".tmp-") != NULL &&
-            fstatat(dirfd(folder), entry->d_name, &status, 0) == 0)
-            *rights |= status.st_mode;
-    if (folder != NULL)
-        closedir(folder);
-    return 0;
-}
-
 static void a_replaced_file_keeps_its_rights(void **state)
 {
     static const mode_t kept[] = { 0600, 0640, 0604, 0664, 0666, 0444, 0755, 0000 };
@@ -234,10 +273,10 @@ static void a_replaced_file_keeps_its_rights(void **state)
     const mode_t mask = umask(022);
 
     (void)state;
-    options.progress = collect_rights;
+    options.progress = look_at_temporary;
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         vmoe_error error = VMOE_ERROR_INIT;
-        mode_t seen = 0;
+        struct seen seen = { 0, "" };
 
         write_file(path, before, sizeof before);
         assert_int_equal(chmod(path, kept[i]), 0);
@@ -245,8 +284,8 @@ static void a_replaced_file_keeps_its_rights(void **state)
         assert_ok(import_to(path, NULL, &options, &vmoe_memory_default, &error), error);
         assert_true(rights_of(path).st_size > (off_t)sizeof before);
         assert_int_equal(rights_of(path).st_mode & 07777, kept[i]);
-        assert_true(S_ISREG(seen));
-        assert_int_equal(seen & 0777, kept[i]);
+        assert_true(S_ISREG(seen.rights));
+        assert_int_equal(seen.rights & 0777, kept[i]);
         assert_int_equal(unlink(path), 0);
     }
     umask(mask);
@@ -531,7 +570,7 @@ int main(void)
         cmocka_unit_test(the_hosts_rounding_does_not_matter),
         cmocka_unit_test(a_target_must_have_a_folder_and_not_be_one),
         cmocka_unit_test(a_link_is_replaced_and_not_followed),
-        cmocka_unit_test(temporary_names_that_exist_are_passed_by),
+        cmocka_unit_test(any_name_can_be_a_target),
         cmocka_unit_test(a_new_file_has_the_rights_of_the_umask),
         cmocka_unit_test(a_replaced_file_keeps_its_rights),
         cmocka_unit_test(a_replaced_file_keeps_its_owner_or_loses_rights),

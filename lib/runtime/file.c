@@ -128,9 +128,11 @@ void vmoe_file_unmap(const void *data, uint64_t size)
 
 /* ---- Writing -------------------------------------------------------------------------------- */
 
-/* Room behind the target's name for ".tmp-" and two hexadecimal numbers. */
+/* Room for ".tmp-" and two hexadecimal numbers. */
 #define SUFFIX_BYTES 48u
-#define NAME_TRIES 100
+/* Of a target's name, so much that there is room for more on every file system. */
+#define NAME_KEPT 100u
+#define NAME_TRIES 100u
 
 /*
  * A rename would put a file in the place of a device or a pipe, or of what cannot be seen.  `old`
@@ -147,30 +149,74 @@ static vmoe_status examine_target(const char *target, struct stat *old, bool *ex
     return VMOE_OK;
 }
 
+static const char *name_in(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Bytes of the target's path that the temporary one begins with: whole characters of its name. */
+static size_t kept_bytes(const char *target)
+{
+    const char *name = name_in(target);
+    size_t kept = strlen(name);
+
+    if (kept > NAME_KEPT) {
+        kept = NAME_KEPT;
+        while (kept > 0 && (name[kept] & 0xc0) == 0x80)
+            kept--;
+    }
+    return (size_t)(name - target) + kept;
+}
+
+/* Of the clock, because killed processes with this one's number may have left all small ones. */
+static uint64_t first_number(void)
+{
+    struct timespec now = { 0, 0 };
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Opens the first free name; -1, with errno, if there is none. */
+static int open_new(char *path, size_t kept, mode_t rights)
+{
+    const uint64_t first = first_number();
+    int descriptor = -1;
+
+    for (unsigned i = 0; i < NAME_TRIES; i++) {
+        snprintf(path + kept, SUFFIX_BYTES, ".tmp-%lx-%llx", (unsigned long)getpid(),
+                 (unsigned long long)(first + i));
+        do
+            descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, rights);
+        while (descriptor < 0 && errno == EINTR);
+        if (descriptor >= 0 || errno != EEXIST)
+            break;
+    }
+    return descriptor;
+}
+
 static vmoe_status create_temporary(struct vmoe_file_writer *writer, mode_t rights,
                                     vmoe_error *error)
 {
-    size_t room = strlen(writer->target) + SUFFIX_BYTES;
+    const size_t kept = kept_bytes(writer->target);
+    char what[NAME_KEPT + SUFFIX_BYTES + 32];
+    int code;
 
-    writer->temporary = vmoe_memory_take(writer->allocator, room);
+    writer->temporary = vmoe_memory_take(writer->allocator, kept + SUFFIX_BYTES);
     if (writer->temporary == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, writer->target, "no memory for a file name");
-    for (unsigned i = 0; i < NAME_TRIES; i++) {
-        snprintf(writer->temporary, room, "%s.tmp-%lx-%x", writer->target, (unsigned long)getpid(),
-                 i);
-        do
-            writer->descriptor =
-                open(writer->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, rights);
-        while (writer->descriptor < 0 && errno == EINTR);
-        if (writer->descriptor >= 0)
-            return VMOE_OK;
-        if (errno != EEXIST)
-            break;
-    }
-    io_error(error, writer->target, "create a file in its folder");
+    memcpy(writer->temporary, writer->target, kept);
+    writer->descriptor = open_new(writer->temporary, kept, rights);
+    if (writer->descriptor >= 0)
+        return VMOE_OK;
+    code = errno;
+    snprintf(what, sizeof what, "create %s in its folder", name_in(writer->temporary));
     vmoe_memory_release(writer->allocator, writer->temporary);
     writer->temporary = NULL;
-    return VMOE_ERR_IO;
+    errno = code;
+    return io_error(error, writer->target, what);
 }
 
 /*

@@ -74,6 +74,8 @@ WRAP(int, open64, (const char *path, int flags, ...))
         va_start(arguments, flags);
         mode = va_arg(arguments, mode_t);
         va_end(arguments);
+        if (shim.armed && shim.in_the_way > 0 && symlink(shim.victim, path) == 0)
+            shim.in_the_way--;
     }
     return refuse(SHIM_OPEN) != 0 ? -1 : __real_open64(path, flags, mode);
 }

@@ -44,6 +44,9 @@ struct shim {
     /* Every other call that may be interrupted is; reads and writes move at most so much. */
     bool interrupted;
     size_t most;
+    /* So many files to be created find a link to this in their way. */
+    size_t in_the_way;
+    const char *victim;
 };
 
 extern struct shim shim;

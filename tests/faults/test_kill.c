@@ -5,7 +5,6 @@
  * A number as the argument says how many writers are killed.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,33 +60,12 @@ static unsigned version_of(const char *path, const struct version versions[2])
     return i;
 }
 
-/* Removes the temporary files of a child, and answers how many there were. */
-static unsigned sweep(const char *target, pid_t child)
-{
-    DIR *folder = opendir(scratch_folder());
-    const char *name = strrchr(target, '/') + 1;
-    const struct dirent *entry;
-    unsigned count = 0;
-    char expected[300];
-
-    assert_non_null(folder);
-    snprintf(expected, sizeof expected, "%s.tmp-%lx-0", name, (unsigned long)child);
-    while ((entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, name) == 0)
-            continue;
-        assert_string_equal(entry->d_name, expected);
-        assert_int_equal(unlinkat(dirfd(folder), entry->d_name, 0), 0);
-        count++;
-    }
-    closedir(folder);
-    return count;
-}
-
 static void a_killed_writer_leaves_the_old_or_the_new_file(void **state)
 {
     const char *target = scratch_path("target.vmoe");
     struct version versions[2];
-    unsigned left = 0, found[2] = { 0, 0 };
+    unsigned found[2] = { 0, 0 };
+    size_t left = 0;
     double begin, seconds;
 
     (void)state;
@@ -112,9 +90,10 @@ static void a_killed_writer_leaves_the_old_or_the_new_file(void **state)
         assert_int_equal(waitpid(child, &outcome, 0), child);
         assert_true(WIFSIGNALED(outcome));
         found[version_of(target, versions)]++;
-        left += sweep(target, child);
+        left += remove_temporaries(target, child);
+        assert_int_equal(folder_entries(scratch_folder()), 1);
     }
-    print_message("  %u writers killed: %u and %u times one version, %u temporary files\n", kills,
+    print_message("  %u writers killed: %u and %u times one version, %zu temporary files\n", kills,
                   found[0], found[1], left);
     assert_true(left > 0);
     free(versions[0].bytes);

@@ -1,10 +1,12 @@
-/* The counting allocator and a count of open files. */
+/* The counting allocator, and what is in folders. */
 #define _GNU_SOURCE
 #include "support/fault.h"
 
 #include <dirent.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/block.h"
 
@@ -50,6 +52,27 @@ size_t folder_entries(const char *path)
 
     while (folder != NULL && (entry = readdir(folder)) != NULL)
         count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
+size_t remove_temporaries(const char *target, long process)
+{
+    char path[600], begin[300], rest;
+    const char *name = strrchr(target, '/') + 1;
+    DIR *folder;
+    const struct dirent *entry;
+    size_t count = 0;
+    unsigned long long number;
+
+    snprintf(path, sizeof path, "%.*s", (int)(name - target), target);
+    snprintf(begin, sizeof begin, "%s.tmp-%lx-", name, (unsigned long)process);
+    folder = opendir(path);
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        if (strncmp(entry->d_name, begin, strlen(begin)) == 0 &&
+            sscanf(entry->d_name + strlen(begin), "%llx%c", &number, &rest) == 1)
+            count += unlinkat(dirfd(folder), entry->d_name, 0) == 0;
     if (folder != NULL)
         closedir(folder);
     return count;

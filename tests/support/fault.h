@@ -20,6 +20,12 @@ void fault_init(struct fault *fault, size_t fail_at, bool persistent);
 /* Entries of a folder, without "." and ".."; 0 if it cannot be opened. */
 size_t folder_entries(const char *path);
 
+/*
+ * Removes the temporary files that a process has left beside a target, and answers how many there
+ * were.
+ */
+size_t remove_temporaries(const char *target, long process);
+
 /* Open file descriptors of this process, and the one that counts them. */
 size_t fault_open_files(void);
 
