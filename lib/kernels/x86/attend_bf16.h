@@ -68,7 +68,7 @@ static void pack_keys(const struct head *head)
 
 static __mmask16 mask_of(size_t left)
 {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+    return (__mmask16)((1u << (left < 16 ? left : 16)) - 1u);
 }
 
 /* Pairs of tokens of 16 dimensions in a line. */
