@@ -447,17 +447,35 @@ expect 0 "preprocess by model" preprocess "$model" "$boot" -o a.npy
 check "  it prints nothing" test ! -s out
 expect 0 "preprocess by name" preprocess resize-28 "$boot" --out=b.npy
 check "  the result is the same" cmp a.npy b.npy
-npy "it is uint8 (28, 28, 3)" "a('a').dtype == n.uint8 and a('a').shape == (28, 28, 3)"
+npy "it is uint8 (1, 28, 28, 3)" "a('a').dtype == n.uint8 and a('a').shape == (1, 28, 28, 3)"
 expect 0 "preprocess with a crop" preprocess -o c.npy small-30-crop-24 "$boot"
-npy "it is float32 (24, 24, 3) in 0..255" \
-    "a('c').dtype == n.float32 and a('c').shape == (24, 24, 3) and a('c').min() >= 0 and \
-a('c').max() <= 255"
+npy "it is float32 (1, 24, 24, 3) in -1..1" \
+    "a('c').dtype == n.float32 and a('c').shape == (1, 24, 24, 3) and \
+-1 <= a('c').min() < a('c').max() <= 1"
+expect 0 "preprocess of several pictures" preprocess "$model" "$boot" albums/two -o d.npy
+npy "they are one array" "a('d').shape == (3, 28, 28, 3) and (a('d')[:1] == a('a')).all()"
+expect 1 "preprocess with a bad one among good ones" preprocess "$model" "$boot" bad.jpg -o never.npy
+complains '^vmoe: bad.jpg: '
+expect 0 "import of a model with a crop" import "$golden/models/gap/model" -o crop.vmoe \
+    --preprocess small-30-crop-24
 if [ -n "$python" ]; then
-    "$python" -c "import numpy as n; n.save('one.npy', n.load('a.npy')[None])"
-    expect 0 "the preprocessed picture can be run" run "$model" one.npy one.logits.npy
-    "$vmoe" classify "$model" "$boot" --top 1 --json >out
-    npy "its class is that of classify" \
-        "a('one.logits')[0].argmax() == json.load(open('out'))['top'][0]['index']"
+    for file in "$model" crop.vmoe; do
+        "$vmoe" preprocess "$file" "$boot" "$bag" -o seen.npy
+        expect 0 "preprocessed pictures can be run, ${file##*/}" run "$file" seen.npy seen.logits.npy
+        expect 0 "  classify sees the same" classify "$file" "$boot" "$bag" --top 100 --json
+        npy "  the answers are the same" "all(abs(p['probability'] - q) < 1e-6 \
+for line, logits in zip(open('out'), n.exp(a('seen.logits'))) \
+for p in json.loads(line)['top'] for q in [logits[p['index']] / logits.sum()])"
+    done
+    expect 1 "run refuses a picture of the other model" run "$model" seen.npy never.npy
+    complains 'expected an array of shape (N, 28, 28, 3), found (2, 24, 24, 3)$'
+    "$python" -c "
+import numpy as n
+n.save('wide.npy', n.concatenate([n.load('f32.npy'), n.load('u8.npy').astype(n.float32)]))
+n.save('odd.npy', n.full((1, 28, 28, 3), -3, n.float32))"
+    expect 1 "run refuses float32 in 0..255" run "$model" wide.npy never.npy --batch 5
+    complains '^vmoe: wide.npy: image 6 has the value [0-9]*; float32 must be in -1..1'
+    expect 0 "run takes another normalisation" run "$model" odd.npy odd.logits.npy
 fi
 expect 1 "preprocess by something that is neither" preprocess resize-0 "$boot" -o never.npy
 expect 1 "preprocess beyond the limit" preprocess resize-99999 "$boot" -o never.npy
@@ -473,7 +491,8 @@ for image in "$golden"/preprocess/*.jpg; do
         spec=$(basename "$want" .npy)
         spec=$(echo "${spec##*.}" | sed 's/^r/resize-/; s/^s\([0-9]*\)c/small-\1-crop-/')
         "$vmoe" preprocess "$spec" "$image" -o got.npy 2>err
-        npy "$spec of $name is as TensorFlow has it" "(a('got') == n.load('$want')).all()"
+        npy "$spec of $name is as TensorFlow has it" "(lambda want: (a('got')[0] == (want \
+if want.dtype == n.uint8 else want / n.float32(255) * n.float32(2) - n.float32(1))).all())(n.load('$want'))"
     done
 done
 

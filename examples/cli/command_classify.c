@@ -327,26 +327,6 @@ static int classify(struct job *job, char *const *files, size_t count)
     return job->failed ? EXIT_FAILED : EXIT_WORKED;
 }
 
-/* The pictures that were named, and those of the folders among them. */
-static vmoe_status list_pictures(struct paths *paths, char *const *operands, size_t count,
-                                 vmoe_error *error)
-{
-    for (size_t i = 0; i < count; i++) {
-        const size_t before = paths->count;
-
-        if (!path_is_folder(operands[i])) {
-            if (paths_add(paths, operands[i], error) != VMOE_OK)
-                return error->status;
-            continue;
-        }
-        if (paths_add_folder(paths, operands[i], error) != VMOE_OK)
-            return error->status;
-        if (paths->count == before)
-            return error_set(error, VMOE_ERR_IO, operands[i], "the folder has no JPEG files");
-    }
-    return VMOE_OK;
-}
-
 static int run(const struct command *self, int argc, char **argv)
 {
     struct job job = { .dial = VMOE_OPTIONS_INIT };
@@ -371,7 +351,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (model_open(argv[0], &model, &job.info, &error) != VMOE_OK)
         return error_exit(&error);
     job.model = model;
-    if (list_pictures(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {
+    if (paths_add_operands(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {
         if (job.top_count == 0)
             job.top_count = job.as_json || paths.count < 2 ? DEFAULT_TOP : TABLE_TOP;
         if (job.top_count > job.info.classes)

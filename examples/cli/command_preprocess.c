@@ -1,4 +1,5 @@
-/* vmoe preprocess: what a model would see of a picture. */
+/* vmoe preprocess: what a model would see of pictures. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <vmoe.h>
 
@@ -6,6 +7,7 @@
 #include "files.h"
 #include "npy_file.h"
 #include "open_model.h"
+#include "paths.h"
 #include "picture_spec.h"
 
 /* The preprocessing by name, or that of a model file. */
@@ -24,48 +26,70 @@ static vmoe_status find_preprocessing(const char *text, vmoe_preprocessing *prep
     return VMOE_OK;
 }
 
-static vmoe_status write_array(const char *path, const vmoe_preprocessing *preprocessing,
-                               const void *pixels, size_t bytes, vmoe_error *error)
-{
-    const size_t side = preprocessing_side(preprocessing);
-    const uint64_t dims[] = { side, side, 3 };
-    struct output_file file = OUTPUT_FILE_NONE;
+/* Of the pictures of a job, one at a time. */
+struct job {
+    vmoe_preprocessing preprocessing;
+    size_t values, bytes; /* of a picture */
+    void *seen;
+    struct paths paths;
+    struct output_file file;
+};
 
-    if (output_open(&file, path, error) != VMOE_OK)
+static vmoe_status take_memory(struct job *job, const char *place, vmoe_error *error)
+{
+    const size_t side = preprocessing_side(&job->preprocessing);
+    vmoe_limits limits = VMOE_LIMITS_INIT;
+
+    if (vmoe_get_limits(&limits, error) != VMOE_OK)
         return error->status;
-    npy_write_header(file.stream, preprocessing_type(preprocessing), 3, dims);
-    fwrite(pixels, 1, bytes, file.stream);
-    return output_commit(&file, error);
+    if (side > limits.image_size)
+        return error_set(error, VMOE_ERR_LIMIT, place, "a side of %zu pixels; the limit is %u",
+                         side, limits.image_size);
+    job->values = side * side * 3;
+    job->bytes = job->values * (size_t)preprocessing_type(&job->preprocessing);
+    job->seen = malloc(job->bytes);
+    if (job->seen == NULL)
+        return error_set(error, VMOE_ERR_MEMORY, place, "no memory for the result");
+    return VMOE_OK;
 }
 
-static vmoe_status preprocess(const vmoe_preprocessing *preprocessing, const char *from,
-                              const char *to, vmoe_error *error)
+/* What is no longer made of whole numbers is written as the model computes with it. */
+static vmoe_status write_picture(struct job *job, const char *path, vmoe_error *error)
 {
-    const size_t side = preprocessing_side(preprocessing);
-    const size_t bytes = side * side * 3 * (size_t)preprocessing_type(preprocessing);
     vmoe_picture picture = { 0 };
-    vmoe_limits limits = VMOE_LIMITS_INIT;
-    void *pixels = NULL;
-    vmoe_status status = vmoe_get_limits(&limits, error);
 
-    if (status == VMOE_OK && side > limits.image_size)
-        status = error_set(error, VMOE_ERR_LIMIT, from, "a side of %zu pixels; the limit is %u",
-                           side, limits.image_size);
-    if (status == VMOE_OK)
-        status = picture_read(from, &picture, error);
-    if (status == VMOE_OK) {
-        pixels = malloc(bytes);
-        status = pixels == NULL
-                     ? error_set(error, VMOE_ERR_MEMORY, from, "no memory for the result")
-                     : vmoe_preprocess(preprocessing, &picture, pixels, bytes, error);
-        if (status != VMOE_OK)
-            error_locate(error, from);
+    if (picture_read(path, &picture, error) != VMOE_OK)
+        return error->status;
+    if (vmoe_preprocess(&job->preprocessing, &picture, job->seen, job->bytes, error) != VMOE_OK) {
+        error_locate(error, path);
+    } else {
+        if (preprocessing_type(&job->preprocessing) == NPY_FLOAT32)
+            picture_normalise(job->seen, job->values);
+        fwrite(job->seen, 1, job->bytes, job->file.stream);
     }
-    if (status == VMOE_OK)
-        status = write_array(to, preprocessing, pixels, bytes, error);
-    free(pixels);
     free((void *)(uintptr_t)picture.data);
-    return status;
+    return error->status;
+}
+
+static vmoe_status write_array(struct job *job, const char *output, vmoe_error *error)
+{
+    const size_t side = preprocessing_side(&job->preprocessing);
+    const uint64_t dims[] = { job->paths.count, side, side, 3 };
+
+    if (output_open(&job->file, output, error) != VMOE_OK)
+        return error->status;
+    npy_write_header(job->file.stream, preprocessing_type(&job->preprocessing), 4, dims);
+    for (size_t i = 0; i < job->paths.count; i++)
+        if (write_picture(job, job->paths.path[i], error) != VMOE_OK)
+            return error->status;
+    return output_commit(&job->file, error);
+}
+
+static void clean_up(struct job *job)
+{
+    output_abandon(&job->file);
+    paths_free(&job->paths);
+    free(job->seen);
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -75,7 +99,7 @@ static int run(const struct command *self, int argc, char **argv)
         { 'o', "out", "OUT.npy", "where the result goes (required)", option_text, &output },
         OPTIONS_END,
     };
-    vmoe_preprocessing preprocessing = { 0, 0, 0 };
+    struct job job = { .file = OUTPUT_FILE_NONE };
     vmoe_error error = VMOE_ERROR_INIT;
     int operands;
     const int status = options_parse(self, options, argc, argv, &operands);
@@ -84,23 +108,26 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     if (output == NULL)
         return usage_error(self->name, "option --out is missing");
-    if (find_preprocessing(argv[0], &preprocessing, &error) != VMOE_OK ||
-        preprocess(&preprocessing, argv[1], output, &error) != VMOE_OK)
-        return error_exit(&error);
-    return EXIT_WORKED;
+    if (find_preprocessing(argv[0], &job.preprocessing, &error) == VMOE_OK &&
+        take_memory(&job, argv[0], &error) == VMOE_OK &&
+        paths_add_operands(&job.paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK)
+        write_array(&job, output, &error);
+    clean_up(&job);
+    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
 }
 
 const struct command command_preprocess = {
     .name = "preprocess",
-    .operands = "FILE|" PREPROCESSING_VALUE " IMAGE -o OUT.npy",
-    .summary = "Writes what a model sees of a JPEG",
+    .operands = "FILE|" PREPROCESSING_VALUE " IMAGE... -o OUT.npy",
+    .summary = "Writes what a model sees of JPEG pictures",
     .notes =
-        "The first operand is a preprocessing, or a .vmoe file for the one of that model.\n"
-        "resize-N squashes the picture to N x N and writes uint8; small-A-crop-B brings its\n"
-        "shorter side to A pixels, cuts out the central B x B and writes float32 in 0..255.  The\n"
-        "shape is (side, side, 3).",
+        "The first operand is a preprocessing, or a .vmoe file for the one of that model.  An IMAGE\n"
+        "is a file, or a folder whose JPEG files are taken.  resize-N squashes a picture to N x N\n"
+        "and writes uint8; small-A-crop-B brings its shorter side to A pixels, cuts out the central\n"
+        "B x B and writes float32 in -1..1, which is x / 255 * 2 - 1.  The shape is (N, side, side,\n"
+        "3) for N pictures, and 'vmoe run' gives the same for them as 'vmoe classify'.",
     .example = "vmoe preprocess model.vmoe picture.jpg -o seen.npy",
     .operands_min = 2,
-    .operands_max = 2,
+    .operands_max = OPERANDS_ANY,
     .run = run,
 };

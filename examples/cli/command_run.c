@@ -3,6 +3,7 @@
  * in calls of a chosen size, so that memory need not grow with the files.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <vmoe.h>
@@ -15,6 +16,8 @@
 #include "open_model.h"
 #include "progress.h"
 #include "run_totals.h"
+
+#define VALUE_MAX 8.0f /* of float32 images, either side of 0 */
 
 struct job {
     const char *model_path, *input_path, *logits_path, *features_path, *report_path;
@@ -38,12 +41,15 @@ static vmoe_status open_images(struct job *job, vmoe_error *error)
 {
     const uint32_t side = job->info.image_size;
     const uint64_t *dims = job->images.dims;
+    char found[NPY_SHAPE_BYTES];
 
     if (npy_open(&job->images, job->input_path, error) != VMOE_OK)
         return error->status;
-    if (job->images.rank != 4 || dims[1] != side || dims[2] != side || dims[3] != 3)
+    if (job->images.rank != 4 || dims[1] != side || dims[2] != side || dims[3] != 3) {
+        npy_format_shape(found, job->images.rank, dims);
         return error_set(error, VMOE_ERR_ARGUMENT, job->input_path,
-                         "expected an array of shape (N, %u, %u, 3)", side, side);
+                         "expected an array of shape (N, %u, %u, 3), found %s", side, side, found);
+    }
     job->image_elements = (size_t)side * side * 3;
     return VMOE_OK;
 }
@@ -97,12 +103,38 @@ static vmoe_status prepare(struct job *job, vmoe_error *error)
 
 /* ---- The work ------------------------------------------------------------------------------- */
 
+/*
+ * Floats that are still in 0..255 would give logits without a word.  Pictures normalised in another
+ * way, by mean and deviation, stay within 3, so that the limit stops only what is no such thing.  NaN
+ * is the library's affair.
+ */
+static vmoe_status check_range(const struct job *job, size_t images, vmoe_error *error)
+{
+    const float *values = job->input;
+
+    for (size_t i = 0; i < images * job->image_elements; i++)
+        if (fabsf(values[i]) > VALUE_MAX)
+            return error_set(error, VMOE_ERR_ARGUMENT, job->input_path,
+                             "image %" PRIu64 " has the value %g; float32 must be in -1..1, "
+                             "x / 255 * 2 - 1",
+                             job->totals.images + i / job->image_elements, (double)values[i]);
+    return VMOE_OK;
+}
+
+static vmoe_status read_images(struct job *job, size_t images, vmoe_error *error)
+{
+    if (npy_read(&job->images, job->input, images * job->image_elements, error) != VMOE_OK ||
+        job->images.type == NPY_UINT8)
+        return error->status;
+    return check_range(job, images, error);
+}
+
 static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
 {
     vmoe_input input = VMOE_INPUT_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
 
-    if (npy_read(&job->images, job->input, images * job->image_elements, error) != VMOE_OK)
+    if (read_images(job, images, error) != VMOE_OK)
         return error->status;
     input.images = images;
     input.length = images * job->image_elements;
@@ -215,11 +247,12 @@ const struct command command_run = {
     .operands = "FILE IN.npy OUT.npy",
     .summary = "Computes the logits of an array of images",
     .notes =
-        "IN.npy has the shape (N, side, side, 3) with the model's image size: uint8 as 'vmoe\n"
-        "preprocess' leaves it, or float32 in -1..1.  OUT.npy is float32 (N, classes).  What the\n"
-        "dial leaves open is as the model file says.  The report is a JSON object with sums over\n"
-        "all calls; macs are the multiply-adds that were computed, papers_macs those that papers\n"
-        "count; weight_bytes counts the weights that had a part in a call, for each call.",
+        "IN.npy has the shape (N, side, side, 3) with the model's image size, and is uint8, or\n"
+        "float32 in -1..1, as 'vmoe preprocess' writes it.  Float32 beyond -8..8 is refused: it is\n"
+        "no such picture.  OUT.npy is float32 (N, classes).  What the dial leaves open is as the\n"
+        "model file says.  The report is a JSON object with sums over all calls; macs are the\n"
+        "multiply-adds that were computed, papers_macs those that papers count; weight_bytes counts\n"
+        "the weights that had a part in a call, for each call.",
     .example = "vmoe run model.vmoe images.npy logits.npy -K 1 --report report.json",
     .operands_min = 3,
     .operands_max = 3,

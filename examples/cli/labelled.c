@@ -313,8 +313,7 @@ vmoe_status labelled_next(struct labelled *labelled, uint32_t group, vmoe_error 
         labelled->broken++;
     }
     count = count / group * group;
-    for (size_t i = 0; i < count * values; i++)
-        tensor[i] = tensor[i] / 255.0f * 2.0f - 1.0f;
+    picture_normalise(tensor, count * values);
     labelled->input = empty;
     labelled->input.images = count;
     labelled->input.tensor = tensor;

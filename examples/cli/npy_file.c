@@ -205,16 +205,25 @@ void npy_close(struct npy_reader *reader)
 
 /* ---- Writing -------------------------------------------------------------------------------- */
 
+void npy_format_shape(char out[NPY_SHAPE_BYTES], size_t rank, const uint64_t *dims)
+{
+    size_t used = 1;
+
+    out[0] = '(';
+    for (size_t i = 0; i < rank; i++)
+        used += (size_t)snprintf(out + used, NPY_SHAPE_BYTES - used, "%s%" PRIu64, i ? ", " : "",
+                                 dims[i]);
+    snprintf(out + used, NPY_SHAPE_BYTES - used, "%s)", rank == 1 ? "," : "");
+}
+
 void npy_write_header(FILE *stream, enum npy_type type, size_t rank, const uint64_t *dims)
 {
-    char shape[NPY_MAX_RANK * 24], header[512];
-    size_t used = 0, length;
+    char shape[NPY_SHAPE_BYTES], header[512];
+    size_t length;
 
-    for (size_t i = 0; i < rank; i++)
-        used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%" PRIu64, i ? ", " : "",
-                                 dims[i]);
-    snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': (%s%s), }",
-             type == NPY_UINT8 ? "|u1" : "<f4", rank ? shape : "", rank == 1 ? "," : "");
+    npy_format_shape(shape, rank, dims);
+    snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
+             type == NPY_UINT8 ? "|u1" : "<f4", shape);
     /* Ten bytes before it and the newline behind it count too. */
     length = (10 + strlen(header) + 1 + 63) / 64 * 64 - 10;
     fwrite(MAGIC "\x01", 1, 8, stream);

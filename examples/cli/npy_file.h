@@ -24,6 +24,10 @@ struct npy_reader {
 vmoe_status npy_open(struct npy_reader *reader, const char *path, vmoe_error *error);
 vmoe_status npy_read(struct npy_reader *reader, void *elements, size_t count, vmoe_error *error);
 
+/* The shape as Python writes it, such as "(6, 28, 28, 3)". */
+#define NPY_SHAPE_BYTES (NPY_MAX_RANK * 24)
+void npy_format_shape(char out[NPY_SHAPE_BYTES], size_t rank, const uint64_t *dims);
+
 /* Harmless on a reader that is all zeros or that failed to open. */
 void npy_close(struct npy_reader *reader);
 

@@ -93,6 +93,25 @@ vmoe_status paths_add_folder(struct paths *paths, const char *folder, vmoe_error
     return add_folder(paths, folder, 0, error);
 }
 
+vmoe_status paths_add_operands(struct paths *paths, char *const *operands, size_t count,
+                               vmoe_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const size_t before = paths->count;
+
+        if (!path_is_folder(operands[i])) {
+            if (paths_add(paths, operands[i], error) != VMOE_OK)
+                return error->status;
+            continue;
+        }
+        if (paths_add_folder(paths, operands[i], error) != VMOE_OK)
+            return error->status;
+        if (paths->count == before)
+            return error_set(error, VMOE_ERR_IO, operands[i], "the folder has no JPEG files");
+    }
+    return VMOE_OK;
+}
+
 void paths_free(struct paths *paths)
 {
     for (size_t i = 0; i < paths->count; i++)

@@ -18,6 +18,13 @@ vmoe_status paths_add(struct paths *paths, const char *path, vmoe_error *error);
 /* The JPEG files of a folder and of the folders in it, by name, in the order of their names. */
 vmoe_status paths_add_folder(struct paths *paths, const char *folder, vmoe_error *error);
 
+/*
+ * Pictures as the operands of a command name them: files, and folders, whose JPEG files are meant.  A
+ * folder without any is an error.
+ */
+vmoe_status paths_add_operands(struct paths *paths, char *const *operands, size_t count,
+                               vmoe_error *error);
+
 void paths_free(struct paths *paths);
 
 #endif

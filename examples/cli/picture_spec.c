@@ -81,6 +81,12 @@ vmoe_status picture_see(const vmoe_preprocessing *preprocessing, const vmoe_pict
     return VMOE_OK;
 }
 
+void picture_normalise(float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = values[i] / 255.0f * 2.0f - 1.0f;
+}
+
 const char *option_preprocessing(const struct cli_option *option, const char *text)
 {
     return preprocessing_parse(text, option->target) ? NULL : PREPROCESSING_VALUE;

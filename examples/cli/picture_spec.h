@@ -22,6 +22,9 @@ enum npy_type preprocessing_type(const vmoe_preprocessing *preprocessing);
 vmoe_status picture_see(const vmoe_preprocessing *preprocessing, const vmoe_picture *picture,
                         float *values, vmoe_error *error);
 
+/* What the model computes with: floats in 0..255 become those in -1..1 that a tensor has. */
+void picture_normalise(float *values, size_t count);
+
 /* An option whose target is a vmoe_preprocessing. */
 #define PREPROCESSING_VALUE "resize-N|small-A-crop-B"
 const char *option_preprocessing(const struct cli_option *option, const char *text);

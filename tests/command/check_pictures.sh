@@ -79,7 +79,7 @@ check "... without -o it is a table" sh -c "'$vmoe' sweep '$model' --data data -
 python_says "idx files" "
 import numpy
 images = [subprocess.run([vmoe, 'preprocess', model, root + '/' + n + '.jpg', '-o', n + '.npy'], check=True)
-          and numpy.load(n + '.npy') for n in ('bag', 'coat', 'shirt')]
+          and numpy.load(n + '.npy')[0] for n in ('bag', 'coat', 'shirt')]
 gray = numpy.stack([i[:, :, 0] for i in images]).astype('u1')
 open('t10k-images-idx3-ubyte', 'wb').write(struct.pack('>IIII', 0x803, 3, 28, 28) + gray.tobytes())
 open('t10k-labels-idx1-ubyte', 'wb').write(struct.pack('>II', 0x801, 3) + bytes([8, 4, 0]))
@@ -146,15 +146,10 @@ rm data/Bag.jpg
 check "experts" sh -c "'$vmoe' experts '$model' --data data >experts.tsv"
 "$vmoe" experts "$model" --data data -C 4 >all.tsv
 python_says "... counts what a run reports, and choices that were dropped" "
-import numpy
 rows = table('experts.tsv')
 assert len(rows) == 3 * 8 * 10
 files = [p['file'] for p in classify()]
-images = []
-for i, file in enumerate(files):
-    subprocess.run([vmoe, 'preprocess', model, file, '-o', 'p.npy'], check=True)
-    images.append(numpy.load('p.npy'))
-numpy.save('all.npy', numpy.stack(images).astype('u1'))
+subprocess.run([vmoe, 'preprocess', model, *files, '-o', 'all.npy'], check=True)
 def chosen(rows, block, e):
     return sum(int(r['tokens']) for r in rows if (int(r['block']), int(r['expert'])) == (block, e))
 for name, c in (('experts.tsv', '1.05'), ('all.tsv', '4')):

@@ -166,7 +166,7 @@ class Answers(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             command("preprocess", MODEL, PICTURES[0], "-o", f"{folder}/seen.npy")
             seen = self.model.preprocess(PICTURES[0])
-            np.testing.assert_array_equal(seen, np.load(f"{folder}/seen.npy"))
+            np.testing.assert_array_equal(seen[None], np.load(f"{folder}/seen.npy"))
         np.testing.assert_array_equal(self.model.logits(seen[None]), self.model.logits([PICTURES[0]]))
 
     def test_nothing_grows(self) -> None:
