@@ -211,9 +211,11 @@ printf "\\$(printf %03o $((byte ^ 4)))" |
     dd of=flipped.vmoe bs=1 seek=$middle conv=notrunc 2>/dev/null
 for bad in empty short half noise long flipped; do
     expect 1 "verify on a file that is $bad" verify $bad.vmoe
-    [ $bad = flipped ] || complains "^vmoe: $bad.vmoe: "
+    complains "^vmoe: $bad.vmoe: "
     expect 1 "classify with a file that is $bad" classify $bad.vmoe "$boot"
+    complains "^vmoe: $bad.vmoe: "
 done
+complains '^vmoe: flipped.vmoe: [a-z0-9_.]*: the [0-9]* bytes'
 for bad in empty short noise; do
     expect 1 "info on a file that is $bad" info $bad.vmoe
 done

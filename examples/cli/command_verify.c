@@ -13,8 +13,10 @@ static int run(const struct command *self, int argc, char **argv)
 
     if (status != PARSED)
         return status;
-    if (vmoe_verify_file(argv[0], &error) != VMOE_OK)
+    if (vmoe_verify_file(argv[0], &error) != VMOE_OK) {
+        error_in_file(&error, argv[0]);
         return error_exit(&error);
+    }
     text_print(stdout, argv[0]);
     puts(": ok");
     return EXIT_WORKED;

@@ -14,6 +14,19 @@ void error_locate(vmoe_error *error, const char *where)
     memmove(error->where, where, strlen(where) + 1);
 }
 
+/* The library names the file itself where the file as a whole is meant, by its end if it is long. */
+void error_in_file(vmoe_error *error, const char *path)
+{
+    const size_t length = strlen(path), tail = strlen(error->where);
+    const vmoe_error found = *error;
+
+    if (found.status == VMOE_ERR_IO ||
+        (tail <= length && strcmp(path + length - tail, found.where) == 0))
+        return;
+    snprintf(error->text, sizeof error->text, "%s: %.200s", found.where, found.text);
+    error_locate(error, path);
+}
+
 vmoe_status error_set(vmoe_error *error, vmoe_status status, const char *where, const char *format,
                       ...)
 {

@@ -14,6 +14,9 @@ vmoe_status error_set(vmoe_error *error, vmoe_status status, const char *where, 
 /* Says where an error was, if the caller knows better. */
 void error_locate(vmoe_error *error, const char *where);
 
+/* Puts the file's name in front of what in it was wrong, such as a tensor. */
+void error_in_file(vmoe_error *error, const char *path);
+
 /* error_set for VMOE_ERR_IO, with the reason that errno gives behind `what`. */
 vmoe_status error_system(vmoe_error *error, const char *where, const char *what);
 

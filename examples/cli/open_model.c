@@ -1,6 +1,8 @@
 /* Opening of models.  A limit on weights protects hosts; here the user names the file. */
 #include "open_model.h"
 
+#include "messages.h"
+
 static vmoe_status open_with(const char *path, uint32_t flags, vmoe_model **model, vmoe_info *info,
                              vmoe_error *error)
 {
@@ -10,8 +12,10 @@ static vmoe_status open_with(const char *path, uint32_t flags, vmoe_model **mode
     options.flags = flags;
     options.max_bytes = UINT64_MAX;
     *info = empty;
-    if (vmoe_load_file(path, &options, model, error) != VMOE_OK)
+    if (vmoe_load_file(path, &options, model, error) != VMOE_OK) {
+        error_in_file(error, path);
         return error->status;
+    }
     if (vmoe_get_info(*model, info, error) != VMOE_OK) {
         vmoe_free(*model);
         *model = NULL;
