@@ -313,6 +313,8 @@ json "its pictures, by name" "[p['file'] for p in o] == ['albums/two/B.JPG', 'al
 and [p['top'][0]['label'] for p in o] == ['Ankle boot', 'Bag']"
 expect 0 "a folder and a file" classify --top 1 "$model" albums/two "$boot"
 json "all three" "len(o) == 3"
+expect 0 "a folder with a slash behind its name" classify --top 1 "$model" albums/two/
+json "one slash" "[p['file'] for p in o] == ['albums/two/B.JPG', 'albums/two/deeper/a.jpeg']"
 "$vmoe" classify "$model" - --top 1 <"$boot" >out 2>err
 check "- is stdin" grep -q '"file": "-".*"label": "Ankle boot"' out
 expect 1 "a bad one among good ones" classify "$model" --top 1 --json "$boot" bad.jpg "$bag"
@@ -425,6 +427,20 @@ all(o[0][k] == o[1][k] for k in \
     expect 1 "run with features in a missing folder" run "$model" u8.npy never.npy \
         --features missing/x.npy
     expect 1 "run into a folder" run "$model" u8.npy .
+    ln u8.npy again.npy
+    for name in u8.npy ./u8.npy "$PWD/u8.npy" again.npy; do
+        input=$name
+        expect 2 "run into its input" run "$model" u8.npy "$input"
+        complains "is read, so it cannot be written too"
+    done
+    cp "$model" own.vmoe
+    expect 2 "run into its model" run own.vmoe u8.npy own.vmoe
+    expect 2 "run with features into its input" run "$model" u8.npy never.npy --features u8.npy
+    expect 2 "run with two results in one file" run "$model" u8.npy never.npy --features ./never.npy
+    complains "is to be written for two results"
+    expect 2 "run with a report in another result" run "$model" u8.npy logits.npy --report logits.npy
+    expect 0 "run with results of one name in two folders" run "$model" u8.npy logits2.npy \
+        --features albums/logits2.npy
     check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
     if [ -c /dev/full ]; then
         expect 1 "run into a device" run "$model" u8.npy /dev/full
@@ -479,6 +495,10 @@ n.save('odd.npy', n.full((1, 28, 28, 3), -3, n.float32))"
     complains '^vmoe: wide.npy: image 6 has the value [0-9]*; float32 must be in -1..1'
     expect 0 "run takes another normalisation" run "$model" odd.npy odd.logits.npy
 fi
+cp "$boot" input.jpg
+expect 2 "preprocess into its input" preprocess resize-28 "$bag" input.jpg -o ./input.jpg
+expect 2 "routes into its input" routes "$model" input.jpg -o input.jpg
+check "  the input is as before" cmp "$boot" input.jpg
 expect 1 "preprocess by something that is neither" preprocess resize-0 "$boot" -o never.npy
 expect 1 "preprocess beyond the limit" preprocess resize-99999 "$boot" -o never.npy
 expect 1 "a crop larger than the side" preprocess small-32-crop-40 "$boot" -o never.npy
@@ -579,6 +599,7 @@ if [ -c /dev/full ]; then
     check "  the device is still one" test -c /dev/full
 fi
 check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
+expect 2 "import into its source" import int8.vmoe -o ./int8.vmoe
 if [ -r "$golden/dense/vit.npz" ]; then
     expect 0 "import of a .npz" import "$golden/dense/vit.npz" -o dense.vmoe --dtype f32
     expect 0 "a dense model" info dense.vmoe

@@ -3,7 +3,6 @@
 #include "canvas.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "files.h"
 #include "messages.h"
+#include "paths.h"
 
 /* ---- Shapes --------------------------------------------------------------------------------- */
 
@@ -140,13 +140,6 @@ double canvas_text_width(double size, const char *text)
 
 /* ---- Files ---------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *path, const char *ending)
-{
-    const size_t length = strlen(path), end = strlen(ending);
-
-    return length > end && strcasecmp(path + length - end, ending) == 0;
-}
-
 static vmoe_status write_ppm(const struct canvas *canvas, FILE *stream)
 {
     fprintf(stream, "P6\n%u %u\n255\n", canvas->width, canvas->height);
@@ -207,13 +200,16 @@ static vmoe_status write_jpeg(const struct canvas *canvas, FILE *stream, vmoe_er
 }
 #endif
 
+bool canvas_writes(const char *path)
+{
+    return path_ends_with(path, ".jpg") || path_ends_with(path, ".jpeg") || path_ends_with(path, ".ppm");
+}
+
 vmoe_status canvas_write(const struct canvas *canvas, const char *path, vmoe_error *error)
 {
-    const bool jpeg = ends_with(path, ".jpg") || ends_with(path, ".jpeg");
+    const bool jpeg = !path_ends_with(path, ".ppm");
     struct output_file file = OUTPUT_FILE_NONE;
 
-    if (!jpeg && !ends_with(path, ".ppm"))
-        return error_set(error, VMOE_ERR_ARGUMENT, path, "its name must end in .jpg or .ppm");
     if (output_open(&file, path, error) == VMOE_OK &&
         (jpeg ? write_jpeg(canvas, file.stream, error) : write_ppm(canvas, file.stream)) == VMOE_OK)
         output_commit(&file, error);

@@ -2,6 +2,7 @@
 #ifndef VMOE_CLI_CANVAS_H
 #define VMOE_CLI_CANVAS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <vmoe.h>
@@ -30,7 +31,10 @@ void canvas_text(struct canvas *canvas, double x, double y, double size, struct 
                  const char *text);
 double canvas_text_width(double size, const char *text);
 
-/* Writes a file by the ending of its name: .jpg or .jpeg, or .ppm. */
+/* Whether the ending of a name is one of those that are written: .jpg or .jpeg, or .ppm. */
+bool canvas_writes(const char *path);
+
+/* Writes a file by the ending of its name. */
 vmoe_status canvas_write(const struct canvas *canvas, const char *path, vmoe_error *error);
 
 #endif

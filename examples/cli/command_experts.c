@@ -16,6 +16,7 @@
 #include "interrupt.h"
 #include "labelled.h"
 #include "open_model.h"
+#include "paths.h"
 #include "progress.h"
 #include "svg.h"
 
@@ -302,6 +303,11 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     if (survey.data == NULL)
         return usage_error("experts", "--data is missing: where are the labelled pictures?");
+    if (survey.output != NULL && !path_ends_with(survey.output, ".svg"))
+        return usage_error("experts", "option --output: expected a name that ends in .svg, found '%s'",
+                           survey.output);
+    if (!files_differ("experts", argv, 1, &survey.output, 1))
+        return EXIT_USAGE;
     if (model_open(argv[0], &survey.model, &survey.info, &error) != VMOE_OK)
         return error_exit(&error);
     survey.dial.group_images = 1;

@@ -138,6 +138,8 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     if (output == NULL)
         return usage_error(self->name, "option --out is missing");
+    if (!files_differ(self->name, argv, 1, &output, 1))
+        return EXIT_USAGE;
     import_options.compact = compress;
     if (import(argv[0], output, labels, &import_options, &error) != VMOE_OK)
         return error_exit(&error);

@@ -101,19 +101,24 @@ static int run(const struct command *self, int argc, char **argv)
     };
     struct job job = { .file = OUTPUT_FILE_NONE };
     vmoe_error error = VMOE_ERROR_INIT;
-    int operands;
-    const int status = options_parse(self, options, argc, argv, &operands);
+    int operands, status = options_parse(self, options, argc, argv, &operands);
 
     if (status != PARSED)
         return status;
     if (output == NULL)
         return usage_error(self->name, "option --out is missing");
+    status = EXIT_WORKED;
     if (find_preprocessing(argv[0], &job.preprocessing, &error) == VMOE_OK &&
         take_memory(&job, argv[0], &error) == VMOE_OK &&
-        paths_add_operands(&job.paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK)
-        write_array(&job, output, &error);
+        paths_add_operands(&job.paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {
+        if (!files_differ(self->name, argv, 1, &output, 1) ||
+            !files_differ(self->name, job.paths.path, job.paths.count, &output, 1))
+            status = EXIT_USAGE;
+        else
+            write_array(&job, output, &error);
+    }
     clean_up(&job);
-    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
+    return error.status == VMOE_OK ? status : error_exit(&error);
 }
 
 const struct command command_preprocess = {

@@ -287,6 +287,11 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     if (output == NULL)
         return usage_error("routes", "-o is missing: where shall the picture go?");
+    if (!canvas_writes(output))
+        return usage_error("routes", "option --output: expected a name that ends in .jpg or .ppm, "
+                                     "found '%s'", output);
+    if (!files_differ("routes", argv, 2, &output, 1))
+        return EXIT_USAGE;
     if (model_open(argv[0], &model, &info, &error) != VMOE_OK)
         return error_exit(&error);
     view.info = &info;

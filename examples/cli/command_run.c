@@ -236,6 +236,9 @@ static int run(const struct command *self, int argc, char **argv)
     job.model_path = argv[0];
     job.input_path = argv[1];
     job.logits_path = argv[2];
+    if (!files_differ(self->name, argv, 2,
+                      (const char *[]){ job.logits_path, job.features_path, job.report_path }, 3))
+        return EXIT_USAGE;
     if (prepare(&job, &error) == VMOE_OK && run_calls(&job, &error) == VMOE_OK)
         finish(&job, &error);
     clean_up(&job);

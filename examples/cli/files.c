@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "interrupt.h"
 #include "messages.h"
+#include "options.h"
 
 /* ---- Reading -------------------------------------------------------------------------------- */
 
@@ -101,6 +101,51 @@ vmoe_status file_target(const char *path, char **target, vmoe_error *error)
         *target = strdup(path);
     }
     return *target != NULL ? VMOE_OK : error_system(error, path, "cannot write here");
+}
+
+/* The folder that a path is in, and what is behind the last slash. */
+static const char *split_path(const char *path, struct stat *folder)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = slash != NULL ? strndup(path, (size_t)(slash - path) + 1) : NULL;
+
+    memset(folder, 0, sizeof *folder);
+    stat(parent != NULL ? parent : ".", folder);
+    free(parent);
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Files that are not there yet are the same if they would be. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    const bool has_a = stat(a, &x) == 0, has_b = stat(b, &y) == 0;
+
+    if (has_a != has_b)
+        return false;
+    if (!has_a && strcmp(split_path(a, &x), split_path(b, &y)) != 0)
+        return false;
+    return x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
+bool files_differ(const char *command, char *const *read, size_t reads, const char *const *written,
+                  size_t writes)
+{
+    for (size_t i = 0; i < writes; i++) {
+        if (written[i] == NULL)
+            continue;
+        for (size_t k = 0; k < reads; k++)
+            if (same_file(written[i], read[k])) {
+                usage_error(command, "'%s' is read, so it cannot be written too", written[i]);
+                return false;
+            }
+        for (size_t k = 0; k < i; k++)
+            if (written[k] != NULL && same_file(written[i], written[k])) {
+                usage_error(command, "'%s' is to be written for two results", written[i]);
+                return false;
+            }
+    }
+    return true;
 }
 
 vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *error)

@@ -2,6 +2,7 @@
 #ifndef VMOE_CLI_FILES_H
 #define VMOE_CLI_FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +24,14 @@ vmoe_status picture_read(const char *path, vmoe_picture *picture, vmoe_error *er
  * frees `*target`.
  */
 vmoe_status file_target(const char *path, char **target, vmoe_error *error);
+
+/*
+ * Whether the files that a command shall write are different from each other and from those that it
+ * reads, so that nothing is lost.  NULLs stand for what is not written.  Reports the mistake if not,
+ * for the command.
+ */
+bool files_differ(const char *command, char *const *read, size_t reads, const char *const *written,
+                  size_t writes);
 
 /* An output file: write to `stream`, then commit or abandon.  Writes need not be checked. */
 struct output_file {

@@ -13,7 +13,6 @@
 #include "messages.h"
 #include "picture_spec.h"
 
-#define PATH_BYTES 4096u
 #define BATCH_BYTES ((size_t)64 << 20)
 #define BATCH_IMAGES 256u
 #define PICTURES_MAX 10000000u
@@ -148,7 +147,7 @@ static vmoe_status add_entry(struct labelled *labelled, const char *folder, cons
     char path[PATH_BYTES];
     uint32_t label;
 
-    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+    if (!path_join(path, folder, name))
         return error_set(error, VMOE_ERR_LIMIT, folder, "the path of an entry is too long");
     if (!path_is_folder(path))
         return strncmp(name, "t10k-images", 11) == 0 && labelled->gray == NULL

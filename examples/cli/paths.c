@@ -11,7 +11,6 @@
 
 #include "messages.h"
 
-#define PATH_BYTES 4096u
 #define DEPTH_MAX 32u /* of folders in folders: a link may lead back */
 
 bool path_is_folder(const char *path)
@@ -19,6 +18,21 @@ bool path_is_folder(const char *path)
     struct stat info;
 
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool path_ends_with(const char *path, const char *ending)
+{
+    const size_t length = strlen(path), end = strlen(ending);
+
+    return length > end && strcasecmp(path + length - end, ending) == 0;
+}
+
+bool path_join(char out[PATH_BYTES], const char *folder, const char *name)
+{
+    const size_t length = strlen(folder);
+    const char *slash = length > 0 && folder[length - 1] == '/' ? "" : "/";
+
+    return snprintf(out, PATH_BYTES, "%s%s%s", folder, slash, name) < (int)PATH_BYTES;
 }
 
 vmoe_status paths_add(struct paths *paths, const char *path, vmoe_error *error)
@@ -74,7 +88,7 @@ static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned 
 
         if (error->status != VMOE_OK) {
             /* Only free what is left. */
-        } else if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) {
+        } else if (!path_join(path, folder, name)) {
             error_set(error, VMOE_ERR_LIMIT, folder, "the path of an entry is too long");
         } else if (path_is_folder(path)) {
             if (depth < DEPTH_MAX)

@@ -13,6 +13,13 @@ struct paths {
 
 bool path_is_folder(const char *path);
 
+/* Without regard to case, and with a name before the ending. */
+bool path_ends_with(const char *path, const char *ending);
+
+/* The path of an entry of a folder.  False if it is too long. */
+#define PATH_BYTES 4096u
+bool path_join(char out[PATH_BYTES], const char *folder, const char *name);
+
 vmoe_status paths_add(struct paths *paths, const char *path, vmoe_error *error);
 
 /* The JPEG files of a folder and of the folders in it, by name, in the order of their names. */

@@ -93,6 +93,7 @@ gzip -c t10k-labels-idx1-ubyte >idx/t10k-labels-idx1-ubyte.gz
 cut -f1-9 idx.tsv >idx.expected
 check "... the same by their folder, packed" sh -c "cut -f1-9 folder.tsv | cmp - idx.expected"
 
+check "a name with an ending" refuses 2 "without .svg or .tsv" sweep "$model" --data data -o swept.SVG
 check "no data" refuses 2 "data is missing" sweep "$model"
 check "a bad list" refuses 2 "separated by commas" sweep "$model" --data data -C 1,x
 check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
@@ -124,7 +125,7 @@ assert head == b'P6' and len(pixels) == 3 * width * height
 assert len(set(pixels[i:i + 3] for i in range(0, len(pixels), 3))) > 500"
 check "... as JPEG" "$vmoe" routes "$model" "$pictures/bag.jpg" -o routes.jpg
 check "... which classify can read" sh -c "'$vmoe' classify '$model' routes.jpg --top 1 | grep -q label"
-check "... by another name" refuses 1 "must end in .jpg or .ppm" routes "$model" "$pictures/bag.jpg" -o routes.gif
+check "... by another name" refuses 2 "ends in .jpg or .ppm" routes "$model" "$pictures/bag.jpg" -o routes.gif
 check "... nowhere" refuses 2 "-o is missing" routes "$model" "$pictures/bag.jpg"
 check "... of no picture" refuses 1 "not a JPEG file" routes "$model" data/Bag.jpg -o none.jpg
 check "... with too many experts" refuses 1 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
@@ -167,6 +168,7 @@ assert len(cells) == 3 * 8 * 10, len(cells)"
 check "... says K and C" grep -q "K = 2, C = 1.05; choices" experts.svg
 check "... without data" refuses 2 "data is missing" experts "$model"
 check "... with a group" refuses 2 "unknown option '--group'" experts "$model" --data data --group 4
+check "... into a file that is no .svg" refuses 2 "ends in .svg" experts "$model" --data data -o x.png
 
 for i in 1 2 3 4 5 6 7 8 9; do
     printf '%.*sein l\303\244ngerer Name, \303\274ber den Rand hinaus\n' $i xxxxxxxxx
