@@ -274,8 +274,8 @@ check "  every group gives the same" grep -qx ' *10' count
 sed -n 141,150p out >group.out
 expect 0 "one group of all" classify "$model" --top 1 --json --group all -C 0.3 "$pictures"/*.jpg
 check "  the result is that of a group of 10" cmp out group.out
-expect 1 "groups that do not fit" classify "$model" --group 3 "$pictures"/*.jpg
-complains '^vmoe: group: '
+expect 2 "groups that do not fit" classify "$model" --group 3 "$pictures"/*.jpg
+complains "option --group: 10 pictures cannot be cut into groups of 3; '--group image'"
 
 for dial in "-C 0.2" "-K 1" "--priority bpr-max" "--priority bpr-sum" "--group image" "--group 1" \
     "--capacity-rule round" "--capacity-multiple 1" "--precision f32" "--precision bf16" \
@@ -284,9 +284,22 @@ for dial in "-C 0.2" "-K 1" "--priority bpr-max" "--priority bpr-sum" "--group i
     expect 0 "the dial at $dial" classify "$model" "$boot" $dial
 done
 expect 0 "-C 1e-6 leaves one slot" classify "$model" "$boot" -C 1e-6 --capacity-multiple 1
-expect 1 "C above its limit" classify "$model" "$boot" -C 65
-expect 1 "K above the number of experts" classify "$model" "$boot" -K 9
-expect 1 "too many threads" classify "$model" "$boot" --threads 100000
+expect 2 "C above its limit" classify "$model" "$boot" -C 65
+complains "option -C: expected a decimal number above 0 and at most 64, found '65'$"
+expect 2 "C without a slot" classify "$model" "$boot" -C 1e-6 --capacity-multiple 1 --capacity-rule round
+complains "option -C, --capacity: a ratio of 1e-06 gives an expert no slot"
+expect 2 "K above its limit" classify "$model" "$boot" --experts-per-token=17
+complains "option --experts-per-token: expected a whole number from 1 to 16, found '17'$"
+expect 2 "too many threads" classify "$model" "$boot" --threads 257
+complains "option --threads: expected a whole number from 1 to 256, found '257'$"
+expect 2 "too large a multiple" classify "$model" "$boot" --capacity-multiple 4097
+complains "option --capacity-multiple: expected a whole number from 1 to 4096, found '4097'$"
+for words in "classify $model $boot" "routes $model $boot -o never.jpg" "bench $model --seconds 0.01" \
+    "sweep $model --data albums" "experts $model --data albums" "cost $model"; do
+    # shellcheck disable=SC2086
+    expect 2 "${words%% *} with K above the number of experts" $words -K 9
+    complains "option -K, --experts.*: a token cannot go to 9 experts"
+done
 
 expect 1 "a missing picture" classify "$model" missing.jpg
 complains '^vmoe: missing.jpg: cannot open the file: '
@@ -415,8 +428,8 @@ all(o[0][k] == o[1][k] for k in \
         --report report.json
     cp report.json out
     json "one group" "o[0]['groups'] == 1 and o[0]['group_images'] == 6"
-    expect 1 "a group that does not fit" run "$model" u8.npy never.npy --group 4
-    expect 1 "a batch that does not fit its group" run "$model" u8.npy never.npy --group 2 --batch 3
+    expect 2 "a group that does not fit" run "$model" u8.npy never.npy --group 4
+    expect 2 "a batch that does not fit its group" run "$model" u8.npy never.npy --group 2 --batch 3
     for bad in f64 big fortran flat small gray short long cut huge missing; do
         expect 1 "run on an array that is $bad" run "$model" $bad.npy never.npy --report never.json
         complains "^vmoe: $bad.npy: "
@@ -542,9 +555,9 @@ abs(o[0]['papers_macs_dense'] / 8e9 - 55.5) < 0.5"
 for name in $("$vmoe" presets | grep -v '^eee_'); do
     expect 0 "cost of $name" cost --preset "$name"
 done
-expect 1 "cost of an unknown preset" cost --preset nonesuch
+expect 2 "cost of an unknown preset" cost --preset nonesuch
 expect 1 "cost of a missing file" cost missing.vmoe
-expect 1 "cost beyond the limits" cost "$model" -C 65
+expect 2 "cost beyond the limits" cost "$model" -C 65
 
 # ---- import ------------------------------------------------------------------------------------
 
@@ -588,10 +601,14 @@ expect 1 "import with a missing label file" import "$source" -o int8.vmoe --labe
 complains '^vmoe: missing.txt: '
 head -n 2 labels.txt >few.txt
 expect 1 "import with too few labels" import "$source" -o int8.vmoe --labels few.txt
+complains '^vmoe: few.txt: '
 { tr '\n' '\000' <labels.txt; } >zero.txt
 expect 1 "import with zero bytes in labels" import "$source" -o int8.vmoe --labels zero.txt
-expect 1 "import with an unknown preset" import "$source" -o int8.vmoe --preset nonesuch
-expect 1 "import with K above the experts" import "$source" -o int8.vmoe -K 99
+expect 2 "import with an unknown preset" import "$source" -o int8.vmoe --preset nonesuch
+expect 2 "import with K above its limit" import "$source" -o int8.vmoe -K 99
+expect 2 "import with K above the experts" import "$source" -o int8.vmoe -K 9
+expect 2 "import beyond a limit" import "$source" -o int8.vmoe --image-size 5000
+complains "option --image-size: the value is 5000, but 1 to 4096 is possible"
 check "failures leave the old file alone" cmp int8.vmoe before.vmoe
 expect 1 "import into a missing folder" import "$source" -o missing/x.vmoe
 if [ -c /dev/full ]; then

@@ -248,7 +248,18 @@ static size_t read_capacities(const struct bench *bench, double capacities[DIAL_
     capacities[0] = 0.0;
     if (bench->capacities == NULL || bench->info.experts == 0)
         return 1;
-    return dial_list("bench", "capacity", bench->capacities, "X", option_ratio, capacities, NULL);
+    return dial_list("bench", "capacity", bench->capacities, "X", dial_capacity, capacities, NULL);
+}
+
+/* Before anything is printed. */
+static vmoe_status check_settings(struct bench *bench, const double *capacities, size_t count,
+                                  vmoe_error *error)
+{
+    for (size_t i = 0; i < count && error->status == VMOE_OK; i++) {
+        bench->dial.capacity = capacities[i];
+        dial_check(&bench->dial, &bench->info, bench->images, error);
+    }
+    return error->status;
 }
 
 static vmoe_status bench_model(struct bench *bench, const char *path, const double *capacities,
@@ -296,7 +307,7 @@ static int run(const struct command *self, int argc, char **argv)
           &bench.as_json },
         { 'C', "capacity", "LIST", "values of C, such as 0.25,0.5,1.05", option_text,
           &bench.capacities },
-        { 'K', "experts-per-token", "N", "experts that a token is sent to", option_count,
+        { 'K', "experts-per-token", "N", "experts that a token is sent to", dial_experts,
           &dial->experts_per_token },
         { 0, "priority", PRIORITIES, "who comes first when slots are scarce", option_choice,
           &dial->priority },
@@ -318,11 +329,12 @@ static int run(const struct command *self, int argc, char **argv)
     if (count == 0)
         return EXIT_USAGE;
     dial->group_images = 1;
-    bench_model(&bench, argv[0], capacities, count, &error);
+    if (check_settings(&bench, capacities, count, &error) == VMOE_OK)
+        bench_model(&bench, argv[0], capacities, count, &error);
     free(bench.pixels);
     free(bench.times);
     vmoe_free(bench.model);
-    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
+    return error.status == VMOE_OK ? EXIT_WORKED : options_exit(self, options, &error);
 }
 
 const struct command command_bench = {

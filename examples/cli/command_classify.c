@@ -302,11 +302,6 @@ static int classify(struct job *job, char *const *files, size_t count)
     size_t slice = group < SLICE_PICTURES ? SLICE_PICTURES / group * group : group;
     vmoe_error error = VMOE_ERROR_INIT;
 
-    if (group != VMOE_GROUP_ALL && count % group != 0) {
-        error_set(&error, VMOE_ERR_ARGUMENT, "group",
-                  "%zu pictures cannot be cut into groups of %u", count, group);
-        return error_exit(&error);
-    }
     if (slice > count)
         slice = count;
     job->alone = group == 1;
@@ -325,6 +320,20 @@ static int classify(struct job *job, char *const *files, size_t count)
     }
     progress_hide(&job->progress);
     return job->failed ? EXIT_FAILED : EXIT_WORKED;
+}
+
+/* The group is often that of the file, which is not to be seen in the way the command was called. */
+static vmoe_status check_dial(const struct job *job, size_t count, vmoe_error *error)
+{
+    const uint32_t group = group_images(job);
+
+    if (group != VMOE_GROUP_ALL && count % group != 0)
+        return error_set(error, VMOE_ERR_ARGUMENT, "options.group_images",
+                         "%zu picture%s cannot be cut into groups of %u%s; '--group image' routes each "
+                         "picture by itself",
+                         count, count == 1 ? "" : "s", group,
+                         job->dial.group_images == 0 ? ", which the model file asks for" : "");
+    return dial_check(&job->dial, &job->info, count, error);
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -351,14 +360,15 @@ static int run(const struct command *self, int argc, char **argv)
     if (model_open(argv[0], &model, &job.info, &error) != VMOE_OK)
         return error_exit(&error);
     job.model = model;
-    if (paths_add_operands(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK) {
+    if (paths_add_operands(&paths, argv + 1, (size_t)operands - 1, &error) == VMOE_OK &&
+        check_dial(&job, paths.count, &error) == VMOE_OK) {
         if (job.top_count == 0)
             job.top_count = job.as_json || paths.count < 2 ? DEFAULT_TOP : TABLE_TOP;
         if (job.top_count > job.info.classes)
             job.top_count = job.info.classes;
         status = classify(&job, paths.path, paths.count);
     } else {
-        status = error_exit(&error);
+        status = options_exit(self, options, &error);
     }
     free_slice(&job);
     paths_free(&paths);

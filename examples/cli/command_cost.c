@@ -15,8 +15,11 @@ static vmoe_status find_geometry(const char *preset, const char *path, vmoe_info
 {
     vmoe_model *model;
 
-    if (preset != NULL)
-        return vmoe_preset(preset, info, error);
+    if (preset != NULL) {
+        if (vmoe_preset(preset, info, error) == VMOE_ERR_ARGUMENT)
+            error_locate(error, "options.preset");
+        return error->status;
+    }
     if (model_open_header(path, &model, info, error) == VMOE_OK)
         vmoe_free(model);
     return error->status;
@@ -154,13 +157,13 @@ static int run(const struct command *self, int argc, char **argv)
     if ((operands == 1) == (preset != NULL))
         return usage_error(self->name, "expected either a FILE or --preset NAME");
     if (find_geometry(preset, argv[0], &info, &error) != VMOE_OK)
-        return error_exit(&error);
+        return options_exit(self, options, &error);
     complete(&dial, &info);
     if (images == 0)
         images = info.experts == 0 || dial.group_images == VMOE_GROUP_ALL ? 1 : dial.group_images;
     if (vmoe_get_cost(&info, &dial, images, &cost, &error) != VMOE_OK ||
         find_dense(&info, images, &dense, &error) != VMOE_OK)
-        return error_exit(&error);
+        return options_exit(self, options, &error);
     if (as_json)
         print_json(&dial, images, &cost, &dense);
     else

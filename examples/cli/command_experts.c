@@ -313,7 +313,7 @@ static int run(const struct command *self, int argc, char **argv)
     survey.dial.group_images = 1;
     if (dial_picks(&survey.dial, &survey.info, argv[0], &survey.picks, &error) == VMOE_OK)
         survey_all(&survey, &error);
-    status = error.status != VMOE_OK       ? error_exit(&error)
+    status = error.status != VMOE_OK       ? options_exit(self, options, &error)
              : survey.labelled.broken > 0 ? EXIT_FAILED
                                           : EXIT_WORKED;
     labelled_close(&survey.labelled);

@@ -91,6 +91,8 @@ static vmoe_status import(const char *source, const char *destination, const cha
         watch.interrupted = interrupt_flag();
         status = vmoe_import(source, target, options, error);
         progress_hide(&watch.progress);
+        if (strcmp(error->where, "options.labels") == 0)
+            error_locate(error, label_path);
     }
     free(target);
     free(labels);
@@ -111,12 +113,12 @@ static int run(const struct command *self, int argc, char **argv)
         { 0, "dtype", PRECISIONS, "type of the stored weights; default bf16", option_choice,
           &to->precision },
         { 0, "compress", NULL, "a smaller file that loads more slowly", option_flag, &compress },
-        { 'K', "experts-per-token", "K", "experts that a token is sent to; default 2", option_count,
+        { 'K', "experts-per-token", "K", "experts that a token is sent to; default 2", dial_experts,
           &to->experts_per_token },
-        { 'C', "capacity", "C", "capacity ratio; default 1.05", option_ratio, &to->capacity },
+        { 'C', "capacity", "C", "capacity ratio; default 1.05", dial_capacity, &to->capacity },
         { 0, "capacity-rule", CAPACITY_RULES, "rounding of the capacity; default ceil",
           option_choice, &to->capacity_rule },
-        { 0, "capacity-multiple", "M", "then up to a multiple of M; default 4", option_count,
+        { 0, "capacity-multiple", "M", "then up to a multiple of M; default 4", dial_multiple,
           &to->capacity_multiple },
         { 0, "group-images", "N", "images that are routed together; default 1", option_count,
           &to->group_images },
@@ -142,7 +144,7 @@ static int run(const struct command *self, int argc, char **argv)
         return EXIT_USAGE;
     import_options.compact = compress;
     if (import(argv[0], output, labels, &import_options, &error) != VMOE_OK)
-        return error_exit(&error);
+        return options_exit(self, options, &error);
     return EXIT_WORKED;
 }
 

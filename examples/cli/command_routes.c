@@ -299,7 +299,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (dial_picks(&view.dial, &info, argv[0], &view.picks, &error) == VMOE_OK)
         show_routes(&view, model, argv[1], output, &error);
     vmoe_free(model);
-    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
+    return error.status == VMOE_OK ? EXIT_WORKED : options_exit(self, options, &error);
 }
 
 const struct command command_routes = {

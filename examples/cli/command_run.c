@@ -60,11 +60,27 @@ static void *take(size_t count, size_t bytes)
     return calloc(count > 0 ? count : 1, bytes);
 }
 
-static vmoe_status take_memory(struct job *job, vmoe_error *error)
+/* Images of the first call, and of all but the last one. */
+static size_t batch_images(const struct job *job)
 {
     const uint64_t images = job->images.dims[0];
-    const size_t batch =
-        job->batch == 0 || job->batch > images ? (size_t)images : (size_t)job->batch;
+
+    return job->batch == 0 || job->batch > images ? (size_t)images : (size_t)job->batch;
+}
+
+/* All calls, before the first one, so that a long job does not end with a mistake. */
+static vmoe_status check_calls(const struct job *job, vmoe_error *error)
+{
+    const size_t batch = batch_images(job);
+
+    if (dial_check(&job->dial, &job->info, batch, error) == VMOE_OK && batch > 0)
+        dial_check(&job->dial, &job->info, job->images.dims[0] % batch, error);
+    return error->status;
+}
+
+static vmoe_status take_memory(struct job *job, vmoe_error *error)
+{
+    const size_t batch = batch_images(job);
 
     job->input = take(batch, job->image_elements * (size_t)job->images.type);
     job->logits = take(batch, job->info.classes * sizeof *job->logits);
@@ -88,7 +104,8 @@ static vmoe_status open_output(struct output_file *file, const char *path, uint6
 static vmoe_status prepare(struct job *job, vmoe_error *error)
 {
     if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK ||
-        open_images(job, error) != VMOE_OK || take_memory(job, error) != VMOE_OK ||
+        open_images(job, error) != VMOE_OK || check_calls(job, error) != VMOE_OK ||
+        take_memory(job, error) != VMOE_OK ||
         run_totals_make(&job->totals, &job->info, error) != VMOE_OK ||
         open_output(&job->logits_file, job->logits_path, job->images.dims[0], job->info.classes,
                     error) != VMOE_OK)
@@ -242,7 +259,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (prepare(&job, &error) == VMOE_OK && run_calls(&job, &error) == VMOE_OK)
         finish(&job, &error);
     clean_up(&job);
-    return error.status == VMOE_OK ? EXIT_WORKED : error_exit(&error);
+    return error.status == VMOE_OK ? EXIT_WORKED : options_exit(self, options, &error);
 }
 
 const struct command command_run = {

@@ -43,6 +43,13 @@ struct sweep {
     size_t count;
 };
 
+static uint32_t group_images(const struct sweep *sweep)
+{
+    if (sweep->info.experts == 0)
+        return 1;
+    return sweep->dial.group_images != 0 ? sweep->dial.group_images : sweep->info.group_images;
+}
+
 /* ---- Settings ------------------------------------------------------------------------------- */
 
 static bool add_setting(struct sweep *sweep, double capacity, uint32_t experts, uint32_t priority)
@@ -72,9 +79,9 @@ static bool make_settings(struct sweep *sweep)
     if (sweep->info.experts == 0)
         return add_setting(sweep, 0.0, 0, 0);
     some_capacities =
-        dial_list("sweep", "capacity", sweep->capacities, "X", option_ratio, capacities, NULL);
+        dial_list("sweep", "capacity", sweep->capacities, "X", dial_capacity, capacities, NULL);
     if (sweep->experts != NULL)
-        some_experts = dial_list("sweep", "experts", sweep->experts, "N", option_count, NULL, experts);
+        some_experts = dial_list("sweep", "experts", sweep->experts, "N", dial_experts, NULL, experts);
     some_priorities = dial_list("sweep", "priority", sweep->priorities, PRIORITIES, option_choice,
                                 NULL, priorities);
     if (some_capacities == 0 || some_experts == 0 || some_priorities == 0)
@@ -85,6 +92,14 @@ static bool make_settings(struct sweep *sweep)
                 if (!add_setting(sweep, capacities[c], experts[k], priorities[p]))
                     return false;
     return true;
+}
+
+/* Before the first of them is run, which may take long. */
+static vmoe_status check_settings(const struct sweep *sweep, vmoe_error *error)
+{
+    for (size_t i = 0; i < sweep->count && error->status == VMOE_OK; i++)
+        dial_check(&sweep->settings[i].dial, &sweep->info, group_images(sweep), error);
+    return error->status;
 }
 
 /* ---- Running -------------------------------------------------------------------------------- */
@@ -121,8 +136,7 @@ static vmoe_status run_batch(struct sweep *sweep, struct setting *setting, bool 
 static vmoe_status run_all(struct sweep *sweep, vmoe_error *error)
 {
     struct labelled *labelled = &sweep->labelled;
-    const uint32_t group =
-        sweep->dial.group_images != 0 ? sweep->dial.group_images : sweep->info.group_images;
+    const uint32_t group = group_images(sweep);
     struct progress progress;
 
     progress_begin(&progress, (uint64_t)labelled->count * sweep->count, "runs");
@@ -169,7 +183,7 @@ static void write_table(const struct sweep *sweep, FILE *stream)
             fputs("-\t-\t-\t-", stream);
         else
             fprintf(stream, "%g\t%u\t%s\t%u", s->dial.capacity, s->dial.experts_per_token, priority,
-                    s->dial.group_images != 0 ? s->dial.group_images : sweep->info.group_images);
+                    group_images(sweep));
         fprintf(stream, "\t%" PRIu64 "\t%" PRIu64 "\t%.2f\t%.2f\t%.4g\t%.4g\n", s->images,
                 s->correct, percent(s->correct, s->images), percent(s->dropped, s->assigned),
                 gmac_of(s), 1e3 * s->seconds);
@@ -348,7 +362,7 @@ static int run(const struct command *self, int argc, char **argv)
         { 0, "group", "image|N", "images that compete for the same slots", dial_group,
           &dial->group_images },
         { 0, "capacity-multiple", "N", "capacities are multiples of N; 1 makes a finer dial",
-          option_count, &dial->capacity_multiple },
+          dial_multiple, &dial->capacity_multiple },
         MACHINE_OPTIONS(dial),
         OPTIONS_END,
     };
@@ -370,8 +384,8 @@ static int run(const struct command *self, int argc, char **argv)
     sweep.dial.cancel = interrupt_flag();
     if (!make_settings(&sweep))
         status = EXIT_USAGE;
-    else if (sweep_all(&sweep, &error) != VMOE_OK)
-        status = error_exit(&error);
+    else if (check_settings(&sweep, &error) != VMOE_OK || sweep_all(&sweep, &error) != VMOE_OK)
+        status = options_exit(self, options, &error);
     else
         status = sweep.labelled.broken > 0 ? EXIT_FAILED : EXIT_WORKED;
     free(sweep.top);

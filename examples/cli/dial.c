@@ -4,6 +4,52 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MULTIPLE_MAX 4096u /* the one limit that vmoe_get_limits does not tell */
+
+static const char *count_up_to(const struct cli_option *option, const char *text, uint32_t most)
+{
+    static char expected[64];
+
+    if (option_count(option, text) == NULL && *(uint32_t *)option->target <= most)
+        return NULL;
+    snprintf(expected, sizeof expected, "a whole number from 1 to %u", most);
+    return expected;
+}
+
+static vmoe_limits limits_of_library(void)
+{
+    vmoe_limits limits = VMOE_LIMITS_INIT;
+
+    vmoe_get_limits(&limits, NULL);
+    return limits;
+}
+
+const char *dial_capacity(const struct cli_option *option, const char *text)
+{
+    static char expected[64];
+    const double most = limits_of_library().capacity;
+
+    if (option_ratio(option, text) == NULL && *(double *)option->target <= most)
+        return NULL;
+    snprintf(expected, sizeof expected, "a decimal number above 0 and at most %g", most);
+    return expected;
+}
+
+const char *dial_experts(const struct cli_option *option, const char *text)
+{
+    return count_up_to(option, text, limits_of_library().experts_per_token);
+}
+
+const char *dial_multiple(const struct cli_option *option, const char *text)
+{
+    return count_up_to(option, text, MULTIPLE_MAX);
+}
+
+const char *dial_threads(const struct cli_option *option, const char *text)
+{
+    return count_up_to(option, text, limits_of_library().threads);
+}
+
 const char *dial_group(const struct cli_option *option, const char *text)
 {
     uint32_t *images = option->target;
@@ -76,16 +122,21 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
     return count;
 }
 
+vmoe_status dial_check(const vmoe_options *dial, const vmoe_info *info, uint64_t images,
+                       vmoe_error *error)
+{
+    vmoe_cost cost = VMOE_COST_INIT;
+
+    return vmoe_get_cost(info, dial, images, &cost, error);
+}
+
 vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
                        uint32_t *picks, vmoe_error *error)
 {
     *picks = dial->experts_per_token != 0 ? dial->experts_per_token : info->experts_per_token;
     if (info->moe_layers == 0)
         return error_set(error, VMOE_ERR_ARGUMENT, path, "the model has no experts");
-    if (*picks > info->experts)
-        return error_set(error, VMOE_ERR_ARGUMENT, "K",
-                         "%u experts for each token are more than %u", *picks, info->experts);
-    return VMOE_OK;
+    return dial_check(dial, info, 1, error);
 }
 
 void word_format(char out[WORD_BYTES], const char *words, uint32_t number)

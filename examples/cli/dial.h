@@ -17,9 +17,9 @@
 #define IMAGE_DIAL_OPTIONS(dial) PAIR_OPTIONS(dial), SLOT_OPTIONS(dial)
 
 #define PAIR_OPTIONS(dial) \
-    { 'C', "capacity", "X", "slots of the experts: C * tokens * K / experts", option_ratio, \
+    { 'C', "capacity", "X", "slots of the experts: C * tokens * K / experts", dial_capacity, \
       &(dial)->capacity }, \
-    { 'K', "experts-per-token", "N", "experts that a token is sent to", option_count, \
+    { 'K', "experts-per-token", "N", "experts that a token is sent to", dial_experts, \
       &(dial)->experts_per_token }, \
     { 0, "priority", PRIORITIES, "who comes first when slots are scarce", \
       option_choice, &(dial)->priority }
@@ -27,13 +27,13 @@
 #define SLOT_OPTIONS(dial) \
     { 0, "capacity-rule", CAPACITY_RULES, "rounding of the capacity", option_choice, \
       &(dial)->capacity_rule }, \
-    { 0, "capacity-multiple", "N", "then up to a multiple of N", option_count, \
+    { 0, "capacity-multiple", "N", "then up to a multiple of N", dial_multiple, \
       &(dial)->capacity_multiple }, \
     MACHINE_OPTIONS(dial)
 
 /* Those of them that say how to compute, not what. */
 #define MACHINE_OPTIONS(dial) \
-    { 0, "threads", "N", "threads; default: one for each CPU", option_count, &(dial)->threads }, \
+    { 0, "threads", "N", "threads; default: one for each CPU", dial_threads, &(dial)->threads }, \
     { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision, \
       &(dial)->precision }, \
     { 0, "isa", "NAME", "instruction set: ref, avx2, ...", dial_isa, &(dial)->isa }
@@ -52,9 +52,19 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
                  const char *(*set)(const struct cli_option *, const char *), double *real,
                  uint32_t *whole);
 
-/* K of a call with experts; an error for the dense model in `path`, or a K that it cannot have. */
+/* dial_check for single images, and the K of a call; the dense model in `path` has none. */
 vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
                        uint32_t *picks, vmoe_error *error);
+
+/* Whether the model can be run so with `images` images.  An error is about a field of the dial. */
+vmoe_status dial_check(const vmoe_options *dial, const vmoe_info *info, uint64_t images,
+                       vmoe_error *error);
+
+/* option_ratio and option_count up to the limits of the library. */
+const char *dial_capacity(const struct cli_option *option, const char *text);
+const char *dial_experts(const struct cli_option *option, const char *text);
+const char *dial_multiple(const struct cli_option *option, const char *text);
+const char *dial_threads(const struct cli_option *option, const char *text);
 
 const char *dial_group(const struct cli_option *option, const char *text);
 const char *dial_precision(const struct cli_option *option, const char *text);

@@ -295,7 +295,8 @@ vmoe_status labelled_next(struct labelled *labelled, uint32_t group, vmoe_error 
 
     group = group == 0 || group == VMOE_GROUP_ALL ? 1 : group;
     if (group > labelled->room)
-        return error_set(error, VMOE_ERR_LIMIT, "group", "groups of %u are larger than a batch, %zu",
+        return error_set(error, VMOE_ERR_LIMIT, "options.group_images",
+                         "groups of %u are larger than a batch, %zu",
                          group, labelled->room);
     room = labelled->room / group * group;
     for (; count < room && labelled->next < labelled->count; labelled->next++) {

@@ -77,7 +77,7 @@ const char *option_choice(const struct cli_option *option, const char *text)
 
 int usage_error(const char *command, const char *format, ...)
 {
-    char text[320];
+    char text[400];
     va_list arguments;
 
     va_start(arguments, format);
@@ -141,6 +141,7 @@ static bool take(const struct command *command, const struct cli_option *options
 {
     const char *word = argv[*i], *value, *expected;
     const struct cli_option *option = find(options, word, &value);
+    const int typed = word[1] == '-' ? (int)strcspn(word, "=") : 2;
 
     if (option == NULL) {
         usage_error(command->name, "unknown option '%s'", word);
@@ -152,17 +153,54 @@ static bool take(const struct command *command, const struct cli_option *options
     }
     if (option->value != NULL && value == NULL) {
         if (*i + 1 >= argc) {
-            usage_error(command->name, "option --%s needs a value, %s", option->name,
-                        option->value);
+            usage_error(command->name, "option %s needs a value, %s", word, option->value);
             return false;
         }
         value = argv[++*i];
     }
     expected = option->set(option, value);
     if (expected != NULL)
-        usage_error(command->name, "option --%s: expected %s, found '%s'", option->name, expected,
+        usage_error(command->name, "option %.*s: expected %s, found '%s'", typed, word, expected,
                     value);
     return expected == NULL;
+}
+
+/* The option for a field such as "experts_per_token"; its name may be the beginning of the field's. */
+static const struct cli_option *option_of_field(const struct cli_option *options, const char *field)
+{
+    const struct cli_option *found = NULL;
+    size_t longest = 0;
+
+    for (; options->name != NULL; options++) {
+        size_t same = 0;
+
+        while (options->name[same] != '\0' &&
+               options->name[same] == (field[same] == '_' ? '-' : field[same]))
+            same++;
+        if (options->name[same] == '\0' && same > longest) {
+            found = options;
+            longest = same;
+        }
+    }
+    return found;
+}
+
+int options_exit(const struct command *command, const struct cli_option *options,
+                 const vmoe_error *error)
+{
+    const bool named = strncmp(error->where, "options.", 8) == 0 ||
+                       strncmp(error->where, "import.", 7) == 0;
+    const struct cli_option *option =
+        named ? option_of_field(options, strchr(error->where, '.') + 1) : NULL;
+    const bool mistaken = error->status == VMOE_ERR_ARGUMENT || error->status == VMOE_ERR_LIMIT ||
+                          error->status == VMOE_ERR_UNSUPPORTED;
+
+    if (option == NULL || !mistaken)
+        return error_exit(error);
+    if (option->letter != 0)
+        return usage_error(command->name, "option -%c, --%s: %s", option->letter, option->name,
+                           error->text);
+    return usage_error(command->name, "option --%s: %s", option->name, error->text);
 }
 
 int options_parse(const struct command *command, const struct cli_option *options, int argc,

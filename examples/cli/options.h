@@ -57,6 +57,13 @@ enum { PARSED = -1 };
 int options_parse(const struct command *command, const struct cli_option *options, int argc,
                   char **argv, int *operands);
 
+/*
+ * error_exit for a command with options: what the library says of a field that one of them fills is
+ * said of the option, as a mistake in the way the command was called.
+ */
+int options_exit(const struct command *command, const struct cli_option *options,
+                 const vmoe_error *error);
+
 /* Reports a mistake in the way a command was called; returns EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -128,7 +128,7 @@ check "... which classify can read" sh -c "'$vmoe' classify '$model' routes.jpg 
 check "... by another name" refuses 2 "ends in .jpg or .ppm" routes "$model" "$pictures/bag.jpg" -o routes.gif
 check "... nowhere" refuses 2 "-o is missing" routes "$model" "$pictures/bag.jpg"
 check "... of no picture" refuses 1 "not a JPEG file" routes "$model" data/Bag.jpg -o none.jpg
-check "... with too many experts" refuses 1 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
+check "... with too many experts" refuses 2 "9 experts" routes "$model" "$pictures/bag.jpg" -o none.jpg -K 9
 check "... with a group" refuses 2 "unknown option '--group'" routes "$model" "$pictures/bag.jpg" -o none.jpg --group all
 check "... leaves nothing then" [ ! -e none.jpg ]
 
@@ -215,6 +215,7 @@ for r in rows:
 assert rows[0]['macs'] < rows[1]['macs'] and rows[0]['dropped'] > rows[1]['dropped']
 "
 check "... as text" sh -c "'$vmoe' bench '$model' --seconds 0.01 | grep -q '^memory  *[0-9.]* [kMG]B at most$'"
+check "... of a C that is too large" refuses 2 "at most 64, separated by commas" bench "$model" -C 1,65
 check "... of a bad list" refuses 2 "separated by commas" bench "$model" -C 1,,2
 check "... of no model" refuses 1 "nowhere" bench nowhere.vmoe
 
