@@ -150,6 +150,15 @@ expect 2 "group 0" classify "$model" "$boot" --group 0
 expect 2 "an unknown capacity rule" classify "$model" "$boot" --capacity-rule floor
 expect 2 "an unknown precision" classify "$model" "$boot" --precision f16
 expect 2 "an unknown ISA" classify "$model" "$boot" --isa sse9
+complains "option --isa: expected one that this machine has (ref[a-z0-9, -]*), found 'sse9'$"
+sed -n "s/.*has (\(.*\)), found.*/\1/p" err | tr -d , >has.txt
+expect 0 "help names the ISAs" help classify
+prints '^ *--isa ref|avx2|avx512|.*|neon'
+for isa in $(sed -n 's/^ *--isa //p' out | tr '|' ' '); do
+    want=2
+    ! tr ' ' '\n' <has.txt | grep -qxF -e "$isa" || want=0
+    expect $want "--isa $isa" classify "$model" "$boot" --isa "$isa"
+done
 expect 2 "classify without a picture" classify "$model"
 expect 2 "classify without anything" classify
 expect 2 "info without a file" info

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ISAS_BYTES 160
 #define MULTIPLE_MAX 4096u /* the one limit that vmoe_get_limits does not tell */
 
 static const char *count_up_to(const struct cli_option *option, const char *text, uint32_t most)
@@ -73,16 +74,41 @@ const char *dial_precision(const struct cli_option *option, const char *text)
     return expected;
 }
 
+/* The names of all instruction sets, or of those that the machine has. */
+static const char *list_isas(char names[ISAS_BYTES], const char *separator, bool all)
+{
+    const char *name;
+    size_t used = 0;
+
+    names[0] = '\0';
+    for (uint32_t isa = VMOE_ISA_DEFAULT + 1; (name = vmoe_isa_name(isa)) != NULL; isa++)
+        if ((all || vmoe_isa_available(isa)) && used < ISAS_BYTES)
+            used += (size_t)snprintf(names + used, ISAS_BYTES - used, "%s%s",
+                                     used > 0 ? separator : "", name);
+    return names;
+}
+
+const char *dial_isas(void)
+{
+    static char names[ISAS_BYTES];
+
+    return list_isas(names, "|", true);
+}
+
 const char *dial_isa(const struct cli_option *option, const char *text)
 {
+    static char expected[ISAS_BYTES + 32];
+    char names[ISAS_BYTES];
     const char *name;
 
     for (uint32_t isa = VMOE_ISA_DEFAULT + 1; (name = vmoe_isa_name(isa)) != NULL; isa++)
-        if (strcmp(name, text) == 0) {
+        if (strcmp(name, text) == 0 && vmoe_isa_available(isa)) {
             *(uint32_t *)option->target = isa;
             return NULL;
         }
-    return "the name of an instruction set";
+    snprintf(expected, sizeof expected, "one that this machine has (%s)",
+             list_isas(names, ", ", false));
+    return expected;
 }
 
 /* The next word of a list with commas; false at its end. */

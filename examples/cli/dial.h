@@ -36,7 +36,7 @@
     { 0, "threads", "N", "threads; default: one for each CPU", dial_threads, &(dial)->threads }, \
     { 0, "precision", "auto|f32|bf16|int8", "least exact arithmetic permitted", dial_precision, \
       &(dial)->precision }, \
-    { 0, "isa", "NAME", "instruction set: ref, avx2, ...", dial_isa, &(dial)->isa }
+    { 0, "isa", dial_isas(), "instruction set; default: the best one here", dial_isa, &(dial)->isa }
 
 #define CAPACITY_RULES "ceil|round"
 #define PRECISIONS "f32|bf16|int8"
@@ -68,6 +68,9 @@ const char *dial_threads(const struct cli_option *option, const char *text);
 
 const char *dial_group(const struct cli_option *option, const char *text);
 const char *dial_precision(const struct cli_option *option, const char *text);
+
+/* All instruction sets, as the choices of an option. */
+const char *dial_isas(void);
 const char *dial_isa(const struct cli_option *option, const char *text);
 
 /* The n-th word, from 1, of a list such as PRECISIONS; "unknown" outside of it. */

@@ -98,7 +98,7 @@ static void print_help(const struct command *command, const struct cli_option *o
     printf("Usage: vmoe %s [OPTIONS]%s%s\n\n%s.\n\nOptions:\n", command->name,
            command->operands[0] == '\0' ? "" : " ", command->operands, command->summary);
     for (const struct cli_option *o = options; o->name != NULL; o++) {
-        char left[64];
+        char left[128];
 
         snprintf(left, sizeof left, "%c%c%s--%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name,

@@ -29,6 +29,7 @@ for command in $commands; do
 done
 offers $'vanilla\nbpr-max\nbpr-sum' vmoe classify --priority ""
 offers $'bpr-max\nbpr-sum' vmoe classify --priority = b
+offers $'neon\nneon-dot\nneon-i8mm' vmoe bench --isa neon
 offers "$(vmoe presets | grep ^vmoe_b16)" vmoe cost --preset vmoe_b16
 offers "" vmoe classify -C ""
 offers "" vmoe classify mod
