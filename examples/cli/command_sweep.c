@@ -401,7 +401,8 @@ const struct command command_sweep = {
     .notes =
         "PATH is a folder with a folder of JPEG pictures for each class, named by label or number;\n"
         "or an idx file of pictures as MNIST has them, beside the one of their labels; or a folder\n"
-        "with such a test set.  Settings are run in turn; times are those of the fastest batch.",
+        "with such a test set.  In the name of a folder, '-' or '_' stands for a '/' of the label,\n"
+        "and case does not matter.  Settings are run in turn; times are those of the fastest batch.",
     .example = "vmoe sweep model.vmoe --data validation -C 0.25,0.5,1.05 -K 1,2 -o sweep",
     .operands_min = 1,
     .operands_max = 1,

@@ -16,6 +16,9 @@
 #define BATCH_BYTES ((size_t)64 << 20)
 #define BATCH_IMAGES 256u
 #define PICTURES_MAX 10000000u
+#define NAMES_LISTED 3u /* in an error */
+#define NAME_LISTED_BYTES 40u
+#define NAMES_BYTES 200u
 
 /* ---- idx files ------------------------------------------------------------------------------ */
 
@@ -105,23 +108,94 @@ static int is_visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
-/* The class that a folder is named after: its label, or its number. */
-static bool find_class(const struct labelled *labelled, const char *name, uint32_t *index)
+/* No folder can have the slash of a label in its name. */
+static bool same_letter(char of_label, char of_name, bool ignore_case)
+{
+    if (of_label == '/')
+        return of_name == '-' || of_name == '_';
+    return of_label == of_name ||
+           (ignore_case && strncasecmp(&of_label, &of_name, 1) == 0);
+}
+
+static bool is_named(const char *label, const char *name, bool ignore_case)
+{
+    size_t i = 0;
+
+    while (label[i] != '\0' && same_letter(label[i], name[i], ignore_case))
+        i++;
+    return i > 0 && label[i] == '\0' && name[i] == '\0';
+}
+
+/* How many classes have this name; `first` and `last` are two of them. */
+static uint32_t count_named(const struct labelled *labelled, const char *name, bool ignore_case,
+                            uint32_t *first, uint32_t *last)
+{
+    uint32_t count = 0;
+
+    *first = *last = 0;
+    for (uint32_t i = 0; i < labelled->info.classes; i++)
+        if (is_named(vmoe_label(labelled->model, i), name, ignore_case)) {
+            *first = count == 0 ? i : *first;
+            *last = i;
+            count++;
+        }
+    return count;
+}
+
+static bool parse_class(const struct labelled *labelled, const char *name, uint32_t *index)
 {
     char *end;
-    unsigned long number;
+    const unsigned long number = strtoul(name, &end, 10);
 
-    for (uint32_t i = 0; i < labelled->info.classes; i++) {
-        const char *label = vmoe_label(labelled->model, i);
-
-        if (label != NULL && label[0] != '\0' && strcasecmp(label, name) == 0) {
-            *index = i;
-            return true;
-        }
-    }
-    number = strtoul(name, &end, 10);
     *index = (uint32_t)number;
     return name[0] >= '0' && name[0] <= '9' && *end == '\0' && number < labelled->info.classes;
+}
+
+/* A few of the names that a folder could have, as the end of a sentence. */
+static void list_names(const struct labelled *labelled, char out[NAMES_BYTES])
+{
+    size_t used = (size_t)snprintf(out, NAMES_BYTES, "0 .. %u", labelled->info.classes - 1);
+    unsigned listed = 0;
+
+    for (uint32_t i = 0; i < labelled->info.classes && listed < NAMES_LISTED; i++) {
+        const char *label = vmoe_label(labelled->model, i);
+        const size_t length = strlen(label);
+
+        if (length == 0 || length > NAME_LISTED_BYTES)
+            continue;
+        used += (size_t)snprintf(out + used, NAMES_BYTES - used, listed == 0 ? ", or %s" : ", %s",
+                                 label);
+        for (char *c = out + used - length; *c != '\0'; c++)
+            *c = *c == '/' ? '-' : *c;
+        listed++;
+    }
+    if (listed > 0 && listed < labelled->info.classes)
+        snprintf(out + used, NAMES_BYTES - used, ", ...");
+}
+
+/* The class that a folder is named after: its label, if need be in other letters, or its number. */
+static vmoe_status find_class(const struct labelled *labelled, const char *folder, const char *name,
+                              uint32_t *index, vmoe_error *error)
+{
+    char names[NAMES_BYTES];
+    uint32_t last;
+
+    for (int ignore_case = 0; ignore_case < 2; ignore_case++) {
+        const uint32_t count = count_named(labelled, name, ignore_case != 0, index, &last);
+
+        if (count == 1)
+            return VMOE_OK;
+        if (count > 1)
+            return error_set(error, VMOE_ERR_ARGUMENT, folder,
+                             "the folder may be meant for class %u or %u; name it by the number",
+                             *index, last);
+    }
+    if (parse_class(labelled, name, index))
+        return VMOE_OK;
+    list_names(labelled, names);
+    return error_set(error, VMOE_ERR_ARGUMENT, folder,
+                     "the folder is named after none of the %u classes: %s",
+                     labelled->info.classes, names);
 }
 
 static vmoe_status add_class(struct labelled *labelled, const char *folder, uint32_t label,
@@ -153,11 +227,8 @@ static vmoe_status add_entry(struct labelled *labelled, const char *folder, cons
         return strncmp(name, "t10k-images", 11) == 0 && labelled->gray == NULL
                    ? open_idx(labelled, path, error)
                    : VMOE_OK;
-    if (!find_class(labelled, name, &label))
-        return error_set(error, VMOE_ERR_ARGUMENT, path,
-                         "the folder is named after none of the %u classes, neither by label nor "
-                         "by number",
-                         labelled->info.classes);
+    if (find_class(labelled, path, name, &label, error) != VMOE_OK)
+        return error->status;
     return add_class(labelled, path, label, error);
 }
 

@@ -29,7 +29,8 @@ struct labelled {
 };
 
 /*
- * `path` is a folder of folders, named by the classes' labels or numbers; an idx file with "images"
+ * `path` is a folder of folders, named by the classes' labels or numbers (a '/' in a label is a '-' or
+ * '_' there, and case counts only where classes differ in nothing else); an idx file with "images"
  * in its name, beside one with "labels" instead; or a folder with such files of a test set.  At most
  * `most` pictures are taken, evenly spread (0: all).  labelled_close is needed after failures too.
  */

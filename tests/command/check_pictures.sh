@@ -99,7 +99,14 @@ check "a bad list" refuses 2 "separated by commas" sweep "$model" --data data -C
 check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
 mkdir -p unknown/giraffe
 cp "$pictures/bag.jpg" unknown/giraffe
-check "a folder of no class" refuses 1 "none of the 10 classes" sweep "$model" --data unknown
+check "a folder of no class" refuses 1 "none of the 10 classes: 0 .. 9, or T-shirt-top, Trouser, " \
+    sweep "$model" --data unknown
+for name in T-shirt-top t-shirt_TOP 0; do
+    mkdir -p "slash/$name"
+    cp "$pictures/t-shirt-top.jpg" "slash/$name"
+done
+"$vmoe" sweep "$model" --data slash -C 1 --priority vanilla >slash.tsv
+check "a label with a slash" sh -c "cut -f5,6 slash.tsv | tail -n 1 | grep -qx '3	3'"
 check "data that are not there" refuses 1 "nowhere" sweep "$model" --data nowhere
 mkdir -p nothing
 check "a folder without classes" refuses 1 "no labelled pictures" sweep "$model" --data nothing
@@ -133,6 +140,18 @@ check "... with a group" refuses 2 "unknown option '--group'" routes "$model" "$
 check "... leaves nothing then" [ ! -e none.jpg ]
 
 "$vmoe" import "$gap" -o gap.vmoe
+printf '%s\n' crane Crane heron HERON cat cat a/b a-b dog >twins.txt
+"$vmoe" import "$gap" -o twins.vmoe --labels twins.txt
+for name in crane:0 HERON:3 Dog:8; do
+    mkdir -p "twins/${name%:*}" && cp "$pictures/bag.jpg" "twins/${name%:*}"
+    check "labels that differ in case only, ${name%:*}" sh -c "'$vmoe' experts twins.vmoe --data twins |
+        cut -f3 | grep -qx ${name#*:}"
+done
+for name in cRANE cat a-b; do
+    mkdir -p "twin/$name" && cp "$pictures/bag.jpg" "twin/$name"
+    check "a folder of two classes, $name" refuses 1 "name it by the number" experts twins.vmoe --data twin
+    rm -r twin
+done
 for k in 1 2; do
     "$vmoe" routes gap.vmoe "$pictures/bag.jpg" -o narrow.ppm -K $k
     check "... no text of a narrow picture is cut off, K = $k" "$python" -c "
