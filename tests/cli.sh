@@ -599,6 +599,9 @@ o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
 o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'small-30-crop-24'"
 expect 0 "labels are shown" classify --text all.vmoe "$boot" "$bag" --top 1
 prints "$(printf 'Klasse [0-9]* \303\266  *[0-9]')"
+expect 2 "a picture that fills no group of the file" classify all.vmoe "$boot"
+complains "1 picture cannot be cut into groups of 2, which the model file asks for; '--group image' routes"
+expect 0 "a picture in a group of its own" classify all.vmoe "$boot" --group image
 expect 0 "import to int8" import "$source" --dtype int8 -o int8.vmoe
 expect 0 "import replaces a file" import "$source" --dtype f32 -o int8.vmoe
 expect 0 "import for larger pictures" import "$source" --image-size 48 -o large.vmoe

@@ -183,9 +183,10 @@ static void print_row(const struct bench *bench, const struct result *result, bo
 
     if (first) {
         word_format(precision, PRECISIONS, report->precision);
-        printf("calls     %u image%s, %u thread%s, %s, %s; the first took %.2f ms\n\n", bench->images,
-               bench->images == 1 ? "" : "s", report->threads, report->threads == 1 ? "" : "s",
-               vmoe_isa_name(report->isa), precision, 1e3 * result->first);
+        printf("calls     %u image%s%s, %u thread%s, %s, %s; the first took %.2f ms\n\n", bench->images,
+               bench->images == 1 ? "" : "s", bench->info.experts != 0 ? " in groups of 1" : "",
+               report->threads, report->threads == 1 ? "" : "s", vmoe_isa_name(report->isa),
+               precision, 1e3 * result->first);
         printf("     C   calls    best ms     p50 ms     p99 ms   images/s  GMAC/s  dropped");
         for (int s = 0; s < VMOE_STAGE_COUNT; s++)
             printf("  %s", stage_names[s]);
@@ -221,6 +222,7 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_number(&json, "capacity",
                 result->capacity != 0.0 ? result->capacity : bench->info.capacity);
     json_count(&json, "experts_per_token", result->report.experts_per_token);
+    json_count(&json, "group_images", result->report.group_images);
     json_count(&json, "calls", result->calls);
     json_number(&json, "first_seconds", result->first);
     json_number(&json, "best_seconds", result->best);
@@ -343,6 +345,7 @@ const struct command command_bench = {
     .summary = "Measures load, first call, latency, throughput and stages",
     .notes =
         "The images are noise, so nothing is decoded, and routing may differ from that of pictures.\n"
+        "Each is a routing group of its own, also where the file has larger groups.\n"
         "Loading from disk is asked for by making the system forget the file, which it may refuse\n"
         "to do.",
     .example = "vmoe bench model.vmoe -C 0.25,0.5,1.05 --images 8 --threads 1",

@@ -157,6 +157,27 @@ static vmoe_status run_all(struct sweep *sweep, vmoe_error *error)
     return error->status;
 }
 
+/* Pictures that fill no group have not been run; without a word the counts would be a riddle. */
+static vmoe_status tell_rest(const struct sweep *sweep, vmoe_error *error)
+{
+    const size_t read = sweep->labelled.count - sweep->labelled.broken;
+    const uint64_t rest = read - sweep->settings[0].images;
+    char text[160];
+
+    if (read == 0)
+        return error_set(error, VMOE_ERR_IMAGE, sweep->data, "none of the pictures could be read");
+    if (rest == read)
+        return error_set(error, VMOE_ERR_ARGUMENT, "options.group_images",
+                         "%zu picture%s cannot fill a group of %u", read, read == 1 ? "" : "s",
+                         group_images(sweep));
+    if (rest > 0) {
+        snprintf(text, sizeof text, "%" PRIu64 " of %zu pictures left out: they do not fill a group of %u",
+                 rest, read, group_images(sweep));
+        error_print(sweep->data, text);
+    }
+    return VMOE_OK;
+}
+
 /* ---- The table ------------------------------------------------------------------------------ */
 
 static double percent(uint64_t part, uint64_t whole)
@@ -327,10 +348,8 @@ static vmoe_status sweep_all(struct sweep *sweep, vmoe_error *error)
     sweep->top = calloc(sweep->labelled.room, sizeof *sweep->top);
     if (sweep->top == NULL)
         return error_set(error, VMOE_ERR_MEMORY, "sweep", "no memory for the answers");
-    if (run_all(sweep, error) != VMOE_OK)
+    if (run_all(sweep, error) != VMOE_OK || tell_rest(sweep, error) != VMOE_OK)
         return error->status;
-    if (sweep->settings[0].images == 0)
-        return error_set(error, VMOE_ERR_IMAGE, sweep->data, "none of the pictures could be read");
     if (sweep->output == NULL) {
         write_table(sweep, stdout);
         return VMOE_OK;
@@ -359,7 +378,7 @@ static int run(const struct command *self, int argc, char **argv)
           &sweep.priorities },
         { 0, "pictures", "N", "take N pictures, evenly spread; default all", option_count,
           &sweep.most },
-        { 0, "group", "image|N", "images that compete for the same slots", dial_group,
+        { 0, "group", "image|N", "images that compete for slots; a rest is left out", dial_group,
           &dial->group_images },
         { 0, "capacity-multiple", "N", "capacities are multiples of N; 1 makes a finer dial",
           dial_multiple, &dial->capacity_multiple },

@@ -94,6 +94,12 @@ cut -f1-9 idx.tsv >idx.expected
 check "... the same by their folder, packed" sh -c "cut -f1-9 folder.tsv | cmp - idx.expected"
 
 check "a name with an ending" refuses 2 "without .svg or .tsv" sweep "$model" --data data -o swept.SVG
+"$vmoe" sweep "$model" --data data -C 1 --priority vanilla --group 5 >grouped.tsv 2>err
+result $? "pictures that fill no group"
+check "... are told" grep -qx "vmoe: data: 2 of 12 pictures left out: they do not fill a group of 5" err
+check "... and left out" sh -c "cut -f4,5 grouped.tsv | tail -n 1 | grep -qx '5	10'"
+check "pictures that fill no group at all" refuses 2 "12 pictures cannot fill a group of 13" \
+    sweep "$model" --data data -C 1 --group 13
 check "no data" refuses 2 "data is missing" sweep "$model"
 check "a bad list" refuses 2 "separated by commas" sweep "$model" --data data -C 1,x
 check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
@@ -226,13 +232,16 @@ python_says "bench" "
 rows = [json.loads(line) for line in open('bench.json')]
 assert [r['capacity'] for r in rows] == [0.2, 1.05]
 for r in rows:
-    assert r['calls'] >= 3 and r['images'] == 3 and r['threads'] == 1
+    assert r['calls'] >= 3 and r['images'] == 3 and r['threads'] == 1 and r['group_images'] == 1
     assert 0 < r['best_seconds'] <= r['p50_seconds'] <= r['p99_seconds']
     assert r['load_warm_seconds'] > 0 and r['peak_bytes'] > 1e6
     assert abs(r['images_per_second'] * r['p50_seconds'] - 3) < 1e-3
     assert sum(r['stage_seconds'].values()) <= r['best_seconds'] * 1.001
 assert rows[0]['macs'] < rows[1]['macs'] and rows[0]['dropped'] > rows[1]['dropped']
 "
+"$vmoe" import "$gap" -o grouped.vmoe --group-images 8
+check "... of a file with groups" sh -c "'$vmoe' bench grouped.vmoe --seconds 0.01 --images 3 |
+    grep -q '^calls  *3 images in groups of 1, '"
 check "... as text" sh -c "'$vmoe' bench '$model' --seconds 0.01 | grep -q '^memory  *[0-9.]* [kMG]B at most$'"
 check "... of a C that is too large" refuses 2 "at most 64, separated by commas" bench "$model" -C 1,65
 check "... of a bad list" refuses 2 "separated by commas" bench "$model" -C 1,,2
