@@ -15,11 +15,8 @@ static vmoe_status find_geometry(const char *preset, const char *path, vmoe_info
 {
     vmoe_model *model;
 
-    if (preset != NULL) {
-        if (vmoe_preset(preset, info, error) == VMOE_ERR_ARGUMENT)
-            error_locate(error, "options.preset");
-        return error->status;
-    }
+    if (preset != NULL)
+        return preset_open(preset, info, error);
     if (model_open_header(path, &model, info, error) == VMOE_OK)
         vmoe_free(model);
     return error->status;

@@ -8,6 +8,7 @@
 #include "dial.h"
 #include "files.h"
 #include "interrupt.h"
+#include "open_model.h"
 #include "picture_spec.h"
 #include "progress.h"
 
@@ -132,6 +133,7 @@ static int run(const struct command *self, int argc, char **argv)
         { 0, "labels", "FILE", "names of the classes, one a line, in UTF-8", option_text, &labels },
         OPTIONS_END,
     };
+    vmoe_info released = VMOE_INFO_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
     int operands;
     const int status = options_parse(self, options, argc, argv, &operands);
@@ -143,6 +145,8 @@ static int run(const struct command *self, int argc, char **argv)
     if (!files_differ(self->name, argv, 1, &output, 1))
         return EXIT_USAGE;
     import_options.compact = compress;
+    if (to->preset != NULL && preset_open(to->preset, &released, &error) != VMOE_OK)
+        return options_exit(self, options, &error);
     if (import(argv[0], output, labels, &import_options, &error) != VMOE_OK)
         return options_exit(self, options, &error);
     return EXIT_WORKED;

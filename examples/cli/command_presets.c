@@ -13,8 +13,12 @@ static int run(const struct command *self, int argc, char **argv)
 
     if (status != PARSED)
         return status;
-    for (size_t i = 0; (name = vmoe_preset_name(i)) != NULL; i++)
-        puts(name);
+    for (size_t i = 0; (name = vmoe_preset_name(i)) != NULL; i++) {
+        vmoe_info info = VMOE_INFO_INIT;
+
+        if (vmoe_preset(name, &info, NULL) == VMOE_OK)
+            puts(name);
+    }
     return EXIT_WORKED;
 }
 
@@ -22,7 +26,9 @@ const struct command command_presets = {
     .name = "presets",
     .operands = "",
     .summary = "Lists the released checkpoints whose geometry is known by name",
-    .notes = "A name goes to 'vmoe import --preset' or 'vmoe cost --preset'.",
+    .notes =
+        "A name goes to 'vmoe import --preset' or 'vmoe cost --preset'.  Ensembles of experts (E3)\n"
+        "are not supported yet and so are not listed.",
     .example = "vmoe presets",
     .operands_min = 0,
     .operands_max = 0,

@@ -33,3 +33,11 @@ vmoe_status model_open_header(const char *path, vmoe_model **model, vmoe_info *i
 {
     return open_with(path, VMOE_LOAD_HEADER_ONLY | VMOE_LOAD_MMAP, model, info, error);
 }
+
+vmoe_status preset_open(const char *name, vmoe_info *info, vmoe_error *error)
+{
+    if (vmoe_preset(name, info, error) == VMOE_ERR_ARGUMENT)
+        error_set(error, VMOE_ERR_ARGUMENT, "options.preset",
+                  "there is no preset '%.100s'; 'vmoe presets' lists them", name);
+    return error->status;
+}

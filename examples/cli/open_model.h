@@ -11,4 +11,7 @@ vmoe_status model_open(const char *path, vmoe_model **model, vmoe_info *info, vm
 vmoe_status model_open_header(const char *path, vmoe_model **model, vmoe_info *info,
                               vmoe_error *error);
 
+/* The geometry of a released checkpoint.  An unknown name is an error about an option. */
+vmoe_status preset_open(const char *name, vmoe_info *info, vmoe_error *error);
+
 #endif
