@@ -198,7 +198,7 @@ prints '28 x 28 pixels'
 expect 0 "info as JSON" info --json "$model"
 check "  a JSON tool reads it" python3 -m json.tool out
 json "the geometry" "o[0]['image_size'] == 28 and o[0]['tokens'] == 50 and o[0]['classes'] == 10 \
-and o[0]['experts'] == 8 and o[0]['moe_layers'] == [1, 3, 5] and o[0]['capacity'] == 1.05 \
+and o[0]['experts'] == 8 and o[0]['moe_layers'] == [1, 3, 5] and o[0]['capacity_ratio'] == 1.05 \
 and o[0]['preprocessing'] == 'resize-28' and o[0]['labels'] is True and len(o[0]['id']) == 32"
 expect 0 "verify" verify "$model"
 prints ': ok$'
@@ -404,6 +404,8 @@ n.isfinite(a('logits')).all()"
     done
     expect 0 "run on no images" run "$model" none.npy logits2.npy --report report.json \
         --features features.npy
+    cp report.json out
+    json "a report without images" "o[0]['slots'] == 16 and o[0]['groups'] == 0"
     npy "the results are empty" \
         "a('logits2').shape == (0, 10) and a('features').shape == (0, 96)"
     expect 0 "run with all outputs" run "$model" u8.npy logits2.npy --features features.npy \
@@ -412,15 +414,17 @@ n.isfinite(a('logits')).all()"
         "a('features').dtype == n.float32 and a('features').shape == (6, 96)"
     cp report.json out
     check "  a JSON tool reads the report" python3 -m json.tool report.json
-    json "the setting" "o[0]['capacity'] == 4 and o[0]['experts_per_token'] == 2 and \
+    json "the setting" "o[0]['slots'] == 4 and o[0]['capacity_ratio'] == 0.3 and o[0]['experts_per_token'] == 2 and \
 o[0]['group_images'] == 1 and o[0]['priority'] == 'bpr-max' and o[0]['threads'] == 2 and \
 o[0]['precision'] == ('bf16' if o[0]['isa'] in ('avx512-bf16', 'amx') else 'f32')"
+    json "keys that the manual tells" "all('\n.B %s\n' % k in open('$root/docs/man/vmoe.1.in').read() \
+for k in list(o[0])[:13] if k != 'calls')"
     json "sums that add up" "o[0]['assigned'] == 6 * 50 * 2 * 3 and \
 o[0]['processed'] + o[0]['dropped'] == o[0]['assigned'] and \
 all(sum(l[k] for l in o[0]['layers']) == o[0][k] \
 for k in ('assigned', 'processed', 'dropped', 'untouched'))"
     json "loads that add up" "[l['layer'] for l in o[0]['layers']] == [1, 3, 5] and \
-all(len(l['load']) == 8 and sum(l['load']) == l['processed'] and l['capacity'] == 4 \
+all(len(l['load']) == 8 and sum(l['load']) == l['processed'] and l['slots'] == 4 \
 for l in o[0]['layers'])"
     json "work and times" "0 < o[0]['macs'] < o[0]['papers_macs'] and o[0]['weight_bytes'] > 0 and \
 set(o[0]['seconds']) == {'image', 'embed', 'attention', 'mlp', 'routing', 'experts', 'head'} and \
@@ -546,8 +550,9 @@ expect 0 "cost of a file" cost "$model"
 prints 'this setting'
 prints 'the dense ViT'
 expect 0 "cost as JSON" cost "$model" --json -K 1 -C 0.5
-json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['C'] == 0.5 and \
-o[0]['capacity'] == 4 and o[0]['images'] == 1"
+json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['capacity_ratio'] == 0.5 and \
+o[0]['slots'] == 4 and o[0]['images'] == 1"
+json "keys that the manual tells" "all('\n.B %s\n' % k in open('$root/docs/man/vmoe.1.in').read() for k in o[0])"
 json "costs in order" "0 < o[0]['macs'] < o[0]['papers_macs'] <= o[0]['papers_macs_padded'] and \
 0 < o[0]['macs_dense'] < o[0]['papers_macs_dense'] and \
 o[0]['weight_bytes'] > 0 and o[0]['workspace_bytes'] > 0"
@@ -579,7 +584,7 @@ check "  it prints nothing" test ! -s out
 expect 0 "  what it wrote is sound" verify gap.vmoe
 expect 0 "  what it wrote has the defaults" info --json gap.vmoe
 json "the defaults" "o[0]['precision'] == 'bf16' and not o[0]['compact'] and \
-o[0]['experts_per_token'] == 2 and o[0]['capacity'] == 1.05 and \
+o[0]['experts_per_token'] == 2 and o[0]['capacity_ratio'] == 1.05 and \
 o[0]['capacity_rule'] == 'ceil' and o[0]['capacity_multiple'] == 4 and \
 o[0]['group_images'] == 1 and o[0]['gelu'] == 'tanh' and \
 o[0]['output'] == 'softmax' and o[0]['labels'] is False"
@@ -596,7 +601,7 @@ expect 0 "import with everything" import --dtype=f32 --compress "$source" \
 expect 0 "  what it wrote is sound" verify all.vmoe
 expect 0 "  what it wrote has these settings" info --json all.vmoe
 json "the settings" "o[0]['precision'] == 'f32' and o[0]['compact'] and \
-o[0]['experts_per_token'] == 1 and o[0]['capacity'] == 0.75 and \
+o[0]['experts_per_token'] == 1 and o[0]['capacity_ratio'] == 0.75 and \
 o[0]['capacity_rule'] == 'round' and o[0]['capacity_multiple'] == 1 and \
 o[0]['group_images'] == 2 and o[0]['gelu'] == 'erf' and \
 o[0]['output'] == 'sigmoid' and o[0]['labels'] and o[0]['preprocessing'] == 'small-30-crop-24'"
@@ -643,12 +648,23 @@ if [ -r "$golden/dense/vit.npz" ]; then
     side=$(python3 -c "import json; print(json.load(open('out'))['image_size'])")
     expect 0 "a dense model classifies" classify dense.vmoe "$boot" -C 0.5 --json
     expect 0 "the cost of a dense model" cost dense.vmoe
+    "$vmoe" info --json dense.vmoe >out
+    json "no dial" "[o[0][k] for k in ('capacity_ratio', 'experts_per_token', 'group_images', \
+'capacity_rule', 'capacity_multiple')] == [None] * 5"
+    expect 0 "the cost of a dense model as JSON" cost dense.vmoe --json -C 0.5 -K 1
+    json "no dial" "[o[0][k] for k in ('capacity_ratio', 'slots', 'experts_per_token', \
+'group_images', 'capacity_rule', 'capacity_multiple')] == [None] * 6"
+    expect 0 "bench of a dense model" bench dense.vmoe --json --seconds 0.01
+    json "no dial" "[o[0][k] for k in ('capacity_ratio', 'slots', 'experts_per_token', \
+'group_images')] == [None] * 4"
     if [ -n "$python" ]; then
         "$python" -c "
 import numpy as n
 n.save('dense.npy', n.zeros((2, $side, $side, 3), n.uint8))"
-        expect 0 "run on a dense model" run dense.vmoe dense.npy logits.npy --report report.json
+        expect 0 "run on a dense model" run dense.vmoe dense.npy logits.npy --report report.json -C 0.5
         cp report.json out
+        json "no dial" "[o[0][k] for k in ('capacity_ratio', 'slots', 'experts_per_token', \
+'group_images', 'priority')] == [None] * 5"
         json "no layers with experts" "o[0]['layers'] == [] and o[0]['assigned'] == 0"
         if [ -e "$golden/dense/images.npy" ]; then
             expect 0 "run on golden images" run dense.vmoe "$golden/dense/images.npy" logits.npy

@@ -219,10 +219,12 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_count(&json, "threads", result->report.threads);
     json_text(&json, "isa", vmoe_isa_name(result->report.isa));
     json_text(&json, "precision", precision);
-    json_number(&json, "capacity",
-                result->capacity != 0.0 ? result->capacity : bench->info.capacity);
-    json_count(&json, "experts_per_token", result->report.experts_per_token);
-    json_count(&json, "group_images", result->report.group_images);
+    json_number_or_null(&json, "capacity_ratio",
+                        result->capacity != 0.0 ? result->capacity : bench->info.capacity);
+    json_count_or_null(&json, "slots", result->report.capacity);
+    json_count_or_null(&json, "experts_per_token", result->report.experts_per_token);
+    json_count_or_null(&json, "group_images",
+                       bench->info.experts != 0 ? result->report.group_images : 0);
     json_count(&json, "calls", result->calls);
     json_number(&json, "first_seconds", result->first);
     json_number(&json, "best_seconds", result->best);

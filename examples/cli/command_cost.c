@@ -22,9 +22,15 @@ static vmoe_status find_geometry(const char *preset, const char *path, vmoe_info
     return error->status;
 }
 
-/* Fills in the defaults, so that the setting can be shown. */
+/* Fills in the defaults, so that the setting can be shown; a model without experts has none. */
 static void complete(vmoe_options *dial, const vmoe_info *info)
 {
+    const vmoe_options none = VMOE_OPTIONS_INIT;
+
+    if (info->experts == 0) {
+        *dial = none;
+        return;
+    }
     if (dial->capacity == 0.0)
         dial->capacity = info->capacity;
     if (dial->experts_per_token == 0)
@@ -112,13 +118,13 @@ static void print_json(const vmoe_options *dial, uint32_t images, const vmoe_cos
     word_format(rule, CAPACITY_RULES, dial->capacity_rule);
     json_open(&json, NULL, '{');
     json_count(&json, "images", images);
-    json_number(&json, "C", dial->capacity);
-    json_count(&json, "experts_per_token", dial->experts_per_token);
-    json_count(&json, "group_images",
-               dial->group_images == VMOE_GROUP_ALL ? images : dial->group_images);
-    json_text(&json, "capacity_rule", rule);
-    json_count(&json, "capacity_multiple", dial->capacity_multiple);
-    json_count(&json, "capacity", cost->capacity);
+    json_number_or_null(&json, "capacity_ratio", dial->capacity);
+    json_count_or_null(&json, "slots", cost->capacity);
+    json_count_or_null(&json, "experts_per_token", dial->experts_per_token);
+    json_count_or_null(&json, "group_images",
+                       dial->group_images == VMOE_GROUP_ALL ? images : dial->group_images);
+    json_text(&json, "capacity_rule", dial->capacity_rule != 0 ? rule : NULL);
+    json_count_or_null(&json, "capacity_multiple", dial->capacity_multiple);
     json_count(&json, "macs", computed(cost));
     json_count(&json, "macs_dense", computed(dense));
     json_count(&json, "papers_macs", cost->macs);

@@ -58,11 +58,11 @@ static void print_json(const char *path, const vmoe_model *model, const vmoe_inf
         if (info->moe[i])
             json_count(&json, NULL, i);
     json_close(&json, ']');
-    json_count(&json, "experts_per_token", info->experts_per_token);
-    json_count(&json, "group_images", info->group_images);
-    json_number(&json, "capacity", info->capacity);
-    json_text(&json, "capacity_rule", words.rule);
-    json_count(&json, "capacity_multiple", info->capacity_multiple);
+    json_count_or_null(&json, "experts_per_token", info->experts_per_token);
+    json_count_or_null(&json, "group_images", info->group_images);
+    json_number_or_null(&json, "capacity_ratio", info->capacity);
+    json_text(&json, "capacity_rule", info->experts != 0 ? words.rule : NULL);
+    json_count_or_null(&json, "capacity_multiple", info->capacity_multiple);
     json_text(&json, "preprocessing", words.preprocessing);
     json_text(&json, "precision", words.precision);
     json_truth(&json, "compact", info->compact != 0);

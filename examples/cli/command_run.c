@@ -209,7 +209,7 @@ static vmoe_status run_calls(struct job *job, vmoe_error *error)
 static vmoe_status finish(struct job *job, vmoe_error *error)
 {
     if (job->report_path != NULL)
-        run_totals_write(&job->totals, job->dial.priority, job->report_file.stream);
+        run_totals_write(&job->totals, &job->dial, job->report_file.stream);
     if (output_commit(&job->logits_file, error) == VMOE_OK && job->features_path != NULL)
         output_commit(&job->features_file, error);
     if (error->status == VMOE_OK && job->report_path != NULL)

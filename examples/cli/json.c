@@ -72,7 +72,10 @@ void json_close(struct json *json, char bracket)
 void json_text(struct json *json, const char *key, const char *text)
 {
     begin(json, key);
-    put_string(json->stream, text);
+    if (text != NULL)
+        put_string(json->stream, text);
+    else
+        fputs("null", json->stream);
 }
 
 void json_count(struct json *json, const char *key, uint64_t number)
@@ -88,6 +91,19 @@ void json_number(struct json *json, const char *key, double number)
         fprintf(json->stream, "%.9g", number);
     else
         fputs("null", json->stream);
+}
+
+void json_count_or_null(struct json *json, const char *key, uint64_t number)
+{
+    if (number != 0)
+        json_count(json, key, number);
+    else
+        json_text(json, key, NULL);
+}
+
+void json_number_or_null(struct json *json, const char *key, double number)
+{
+    json_number(json, key, number > 0.0 ? number : (double)NAN);
 }
 
 void json_truth(struct json *json, const char *key, bool truth)

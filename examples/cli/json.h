@@ -15,9 +15,13 @@ struct json {
 void json_open(struct json *json, const char *key, char bracket);
 void json_close(struct json *json, char bracket);
 
-/* Invalid UTF-8 becomes U+FFFD. */
+/* Invalid UTF-8 becomes U+FFFD, and NULL null. */
 void json_text(struct json *json, const char *key, const char *text);
 void json_count(struct json *json, const char *key, uint64_t number);
+
+/* null for 0: what a model without experts has not. */
+void json_count_or_null(struct json *json, const char *key, uint64_t number);
+void json_number_or_null(struct json *json, const char *key, double number);
 
 /* Nine digits, enough for every float; NaN and infinities become null. */
 void json_number(struct json *json, const char *key, double number);

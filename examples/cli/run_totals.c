@@ -28,6 +28,7 @@ vmoe_status run_totals_make(struct run_totals *totals, const vmoe_info *info, vm
     totals->images = 0;
     totals->calls = 0;
     totals->experts = info->experts;
+    totals->capacity_ratio = info->capacity;
     if (make_arrays(&totals->call, info, error) != VMOE_OK)
         return error->status;
     return make_arrays(&totals->total, info, error);
@@ -92,7 +93,7 @@ static void write_layers(struct json *json, const struct run_totals *totals)
     for (size_t i = 0; i < total->layers_length; i++) {
         json_open(json, NULL, '{');
         json_count(json, "layer", total->layers[i].layer);
-        json_count(json, "capacity", total->capacity);
+        json_count(json, "slots", total->capacity);
         json_count(json, "assigned", total->layers[i].assigned);
         json_count(json, "processed", total->layers[i].processed);
         json_count(json, "dropped", total->layers[i].dropped);
@@ -106,26 +107,39 @@ static void write_layers(struct json *json, const struct run_totals *totals)
     json_close(json, ']');
 }
 
-void run_totals_write(const struct run_totals *totals, uint32_t priority, FILE *stream)
+/* A model without experts has nothing of it, whatever was asked for. */
+static void write_dial(struct json *json, const struct run_totals *totals, const vmoe_options *dial)
+{
+    const vmoe_report *total = &totals->total;
+    const bool experts = totals->experts != 0;
+    char order[WORD_BYTES];
+
+    word_format(order, PRIORITIES,
+                dial->priority != 0 ? dial->priority : (uint32_t)VMOE_PRIORITY_VANILLA);
+    json_number_or_null(json, "capacity_ratio",
+                        experts && dial->capacity > 0.0 ? dial->capacity : totals->capacity_ratio);
+    json_count_or_null(json, "slots", total->capacity);
+    json_count_or_null(json, "experts_per_token", total->experts_per_token);
+    json_count_or_null(json, "group_images", experts ? total->group_images : 0);
+    json_text(json, "priority", experts ? order : NULL);
+}
+
+void run_totals_write(const struct run_totals *totals, const vmoe_options *dial, FILE *stream)
 {
     static const char *const stages[VMOE_STAGE_COUNT] = {
         "image", "embed", "attention", "mlp", "routing", "experts", "head",
     };
     const vmoe_report *total = &totals->total;
     const char *isa = vmoe_isa_name(total->isa);
-    char precision[WORD_BYTES], order[WORD_BYTES];
+    char precision[WORD_BYTES];
     struct json json = { stream, false };
 
     word_format(precision, PRECISIONS, total->precision);
-    word_format(order, PRIORITIES, priority != 0 ? priority : (uint32_t)VMOE_PRIORITY_VANILLA);
     json_open(&json, NULL, '{');
     json_count(&json, "images", totals->images);
     json_count(&json, "calls", totals->calls);
     json_count(&json, "groups", total->groups);
-    json_count(&json, "capacity", total->capacity);
-    json_count(&json, "experts_per_token", total->experts_per_token);
-    json_count(&json, "group_images", total->group_images);
-    json_text(&json, "priority", order);
+    write_dial(&json, totals, dial);
     json_count(&json, "assigned", total->assigned);
     json_count(&json, "processed", total->processed);
     json_count(&json, "dropped", total->dropped);

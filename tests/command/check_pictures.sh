@@ -230,7 +230,7 @@ for c, least in (('4', 0.9999), ('0.2', 0.95)):  # of C = 4 all pairs, of 0.2 so
 "$vmoe" bench "$model" --seconds 0.01 -C 0.2,1.05 --threads 1 --images 3 --json >bench.json
 python_says "bench" "
 rows = [json.loads(line) for line in open('bench.json')]
-assert [r['capacity'] for r in rows] == [0.2, 1.05]
+assert [r['capacity_ratio'] for r in rows] == [0.2, 1.05]
 for r in rows:
     assert r['calls'] >= 3 and r['images'] == 3 and r['threads'] == 1 and r['group_images'] == 1
     assert 0 < r['best_seconds'] <= r['p50_seconds'] <= r['p99_seconds']

@@ -122,6 +122,7 @@ class Answers(unittest.TestCase):
         self.assertEqual(list(info.moe_blocks), said.pop("moe_layers"))
         self.assertEqual(f"{info.preprocessing.kind}-{info.preprocessing.side}",
                          said.pop("preprocessing"))
+        self.assertEqual(info.capacity, said.pop("capacity_ratio"))
         del said["file"], said["provenance"]
         for name, value in said.items():
             self.assertEqual(getattr(info, name), value, name)
