@@ -640,6 +640,8 @@ if [ -c /dev/full ]; then
 fi
 check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
 expect 2 "import into its source" import int8.vmoe -o ./int8.vmoe
+expect 2 "import into its labels" import "$source" -o labels.txt --labels labels.txt
+check "  they are as before" grep -q Klasse labels.txt
 if [ -r "$golden/dense/vit.npz" ]; then
     expect 0 "import of a .npz" import "$golden/dense/vit.npz" -o dense.vmoe --dtype f32
     expect 0 "a dense model" info dense.vmoe

@@ -304,8 +304,8 @@ static int run(const struct command *self, int argc, char **argv)
     if (survey.data == NULL)
         return usage_error("experts", "--data is missing: where are the labelled pictures?");
     if (survey.output != NULL && !path_ends_with(survey.output, ".svg"))
-        return usage_error("experts", "option --output: expected a name that ends in .svg, found '%s'",
-                           survey.output);
+        return usage_error("experts", "option --output: expected a name that ends in .svg, "
+                                      "found '%s'", survey.output);
     if (!files_differ("experts", argv, 1, &survey.output, 1))
         return EXIT_USAGE;
     if (model_open(argv[0], &survey.model, &survey.info, &error) != VMOE_OK)

@@ -134,6 +134,7 @@ static int run(const struct command *self, int argc, char **argv)
         OPTIONS_END,
     };
     vmoe_info released = VMOE_INFO_INIT;
+    char *read[2];
     vmoe_error error = VMOE_ERROR_INIT;
     int operands;
     const int status = options_parse(self, options, argc, argv, &operands);
@@ -142,7 +143,9 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     if (output == NULL)
         return usage_error(self->name, "option --out is missing");
-    if (!files_differ(self->name, argv, 1, &output, 1))
+    read[0] = argv[0];
+    read[1] = (char *)(uintptr_t)labels;
+    if (!files_differ(self->name, read, labels != NULL ? 2 : 1, &output, 1))
         return EXIT_USAGE;
     import_options.compact = compress;
     if (to->preset != NULL && preset_open(to->preset, &released, &error) != VMOE_OK)

@@ -396,8 +396,8 @@ static int run(const struct command *self, int argc, char **argv)
         return usage_error("sweep", "--group: expected 'image' or a number of images");
     if (sweep.output != NULL &&
         (path_ends_with(sweep.output, ".svg") || path_ends_with(sweep.output, ".tsv")))
-        return usage_error("sweep", "option --output: expected a name without .svg or .tsv, found '%s'",
-                           sweep.output);
+        return usage_error("sweep", "option --output: expected a name without .svg or .tsv, "
+                                    "found '%s'", sweep.output);
     if (model_open(argv[0], &sweep.model, &sweep.info, &error) != VMOE_OK)
         return error_exit(&error);
     sweep.dial.cancel = interrupt_flag();

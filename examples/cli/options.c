@@ -194,9 +194,14 @@ int options_exit(const struct command *command, const struct cli_option *options
         named ? option_of_field(options, strchr(error->where, '.') + 1) : NULL;
     const bool mistaken = error->status == VMOE_ERR_ARGUMENT || error->status == VMOE_ERR_LIMIT ||
                           error->status == VMOE_ERR_UNSUPPORTED;
+    vmoe_error failed = *error;
 
-    if (option == NULL || !mistaken)
+    if (option == NULL)
         return error_exit(error);
+    if (!mistaken) {
+        error_locate(&failed, option->name);
+        return error_exit(&failed);
+    }
     if (option->letter != 0)
         return usage_error(command->name, "option -%c, --%s: %s", option->letter, option->name,
                            error->text);
