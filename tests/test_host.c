@@ -250,11 +250,12 @@ static int count_threads_as_child(void *context)
 static void a_child_says_how_many_threads_it_has(void **state)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
-    float *images = make_images(&geometry, IMAGES);
+    float *images;
 
     (void)state;
     if (SANITIZED)
         skip_because("not under a sanitizer");
+    images = make_images(&geometry, IMAGES);
     for (uint32_t threads = 1; threads <= 2; threads++) {
         struct parent parent = { .images = images, .options = VMOE_OPTIONS_INIT };
 
