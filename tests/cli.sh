@@ -481,6 +481,9 @@ all(o[0][k] == o[1][k] for k in \
     expect 0 "run with a umask" run "$model" u8.npy mask.npy
     umask 022
     check "  the mode follows it" sh -c 'ls -l mask.npy | grep -q "^-rw-r-----"'
+    chmod 600 mask.npy
+    expect 0 "run into a private file" run "$model" u8.npy mask.npy
+    check "  it stays private" sh -c 'ls -l mask.npy | grep -q "^-rw-------"'
 else
     skip "run" "no numpy"
 fi

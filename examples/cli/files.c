@@ -3,7 +3,6 @@
 #include "files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -148,6 +147,19 @@ bool files_differ(const char *command, char *const *read, size_t reads, const ch
     return true;
 }
 
+/* Those of the file that is replaced, or those of any new file. */
+static mode_t rights_of(const char *target)
+{
+    struct stat info;
+    mode_t mask;
+
+    if (stat(target, &info) == 0)
+        return info.st_mode & 0777;
+    mask = umask(0);
+    umask(mask);
+    return 0666 & ~mask;
+}
+
 vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *error)
 {
     size_t room;
@@ -164,8 +176,8 @@ vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *
         output_abandon(file);
         return error_set(error, VMOE_ERR_MEMORY, path, "no memory for a file name");
     }
-    snprintf(file->temporary, room, "%s.tmp-%lx", file->target, (unsigned long)getpid());
-    descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    snprintf(file->temporary, room, "%s.tmp-XXXXXX", file->target);
+    descriptor = mkstemp(file->temporary);
     if (descriptor < 0) {
         error_system(error, path, "cannot create a file in this folder");
         free(file->temporary);
@@ -173,7 +185,8 @@ vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *
         output_abandon(file);
         return error->status;
     }
-    file->stream = fdopen(descriptor, "wb");
+    if (fchmod(descriptor, rights_of(file->target)) == 0)
+        file->stream = fdopen(descriptor, "wb");
     if (file->stream == NULL) {
         error_system(error, path, "cannot write the file");
         close(descriptor);
