@@ -54,11 +54,9 @@ static inline struct vmoe_quant quant_of(const struct span *span)
 #define STORE_NUMBERS store_numbers
 static inline void store_numbers(const float *x, float inverse, float zero, uint8_t *y)
 {
-    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer in the low bits */
-
     for (size_t i = 0; i < VMOE_ROW_BYTES; i += WIDTH) {
         const vec q = at_most(255.0f, at_least(0.0f, load(x + i) * inverse + zero));
-        const vec_bits bits = (vec_bits)(q + round) & 0xffu;
+        const vec_bits bits = (vec_bits)(q + ROUNDER) & 0xffu;
         typedef uint8_t bytes __attribute__((vector_size(WIDTH)));
         const bytes narrow = __builtin_convertvector(bits, bytes);
 

@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* 1.5 * 2^23: a sum with it is rounded to an integer, and leaves that in the low bits. */
+#define ROUNDER 12582912.0f
+
 #define LANES 16u
 #define PARTS (LANES / WIDTH)
 
@@ -42,9 +45,8 @@ static inline vec at_most(float high, vec x)
  */
 static inline vec reduced_expm1(vec x, vec *scale)
 {
-    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer part in the low bits */
-    const vec shifted = x * 1.44269504f + round;
-    const vec n = shifted - round;
+    const vec shifted = x * 1.44269504f + ROUNDER;
+    const vec n = shifted - ROUNDER;
     const vec r = x - n * 0.693359375f - n * -2.12194440e-4f; /* n times the first is exact */
     vec p;
 

@@ -74,10 +74,9 @@ static inline __m512i words_of(__m512i x, __m512 inverse, __m512 zero)
 
 static struct vmoe_quant bf16_to_int8(size_t n, const uint16_t *x, uint8_t *y)
 {
-    const float round = 12582912.0f; /* 1.5 * 2^23: leaves the integer in the low bits */
     const struct vmoe_quant quant = quant_of_bf16(n, x);
     const __m512 inverse = _mm512_set1_ps(1.0f / quant.scale);
-    const __m512 zero = _mm512_set1_ps((float)quant.zero + round);
+    const __m512 zero = _mm512_set1_ps((float)quant.zero + ROUNDER);
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
 
     for (size_t i = 0; i < n; i += VMOE_ROW_BYTES) {
