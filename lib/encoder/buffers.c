@@ -112,7 +112,7 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
     const uint64_t mlp_rows = smaller(tokens * picks, VMOE_MLP_ROWS);
     uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
-                              VMOE_NORM_TOKENS * d * sizeof(float));
+                              VMOE_TASK_ROWS * d * sizeof(float));
 
     if (info->classifier == VMOE_CLASSIFIER_MAP) /* whose attention is always in float32 */
         scratch = larger(scratch,

@@ -14,8 +14,8 @@
  */
 #define VMOE_MLP_ROWS 512u
 
-/* Tokens whose layer norm makes one task. */
-#define VMOE_NORM_TOKENS 16u
+/* Rows that are normed, made narrow, copied or given to the router by one task. */
+#define VMOE_TASK_ROWS 16u
 
 /*
  * Images whose attention is worked through together: their queries, keys and values should stay in

@@ -9,7 +9,7 @@ struct norm_run {
     const struct vmoe_encoder *encoder;
     const struct vmoe_norm *norm;
     const struct vmoe_matrix *rows;
-    size_t first, end;
+    size_t first, count;
 };
 
 /* Narrow rows are made from a float32 row that stays in the first-level cache. */
@@ -19,9 +19,8 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     const struct vmoe_encoder *encoder = run->encoder;
     const struct vmoe_kernels *kernels = encoder->kernels;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t d = encoder->info->width, begin = run->first + task * VMOE_NORM_TOKENS;
-    const size_t left = run->end - begin;
-    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
+    const size_t d = encoder->info->width, begin = run->first + task * VMOE_TASK_ROWS;
+    const size_t end = begin + vmoe_task_rows(run->count, task);
     float *row = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
     for (size_t t = begin; t < end; t++) {
@@ -37,10 +36,9 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
 void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
                size_t count, const struct vmoe_matrix *rows)
 {
-    struct norm_run run = { encoder, norm, rows, first, first + count };
+    struct norm_run run = { encoder, norm, rows, first, count };
 
-    vmoe_team_run(encoder->team, (count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, norm_rows,
-                  &run);
+    vmoe_team_run(encoder->team, vmoe_task_count(count), norm_rows, &run);
 }
 
 struct narrow_run {
@@ -52,8 +50,8 @@ struct narrow_run {
 static void narrow_rows(void *context, size_t task, uint32_t thread)
 {
     const struct narrow_run *run = context;
-    const size_t begin = task * VMOE_NORM_TOKENS, left = run->count - begin;
-    const size_t end = begin + (left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS);
+    const size_t begin = task * VMOE_TASK_ROWS;
+    const size_t end = begin + vmoe_task_rows(run->count, task);
 
     (void)thread;
     for (size_t r = begin; r < end; r++)
@@ -65,8 +63,7 @@ void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *f
 {
     struct narrow_run run = { encoder->kernels, from, to, count, n };
 
-    vmoe_team_run(encoder->team, (count + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS, narrow_rows,
-                  &run);
+    vmoe_team_run(encoder->team, vmoe_task_count(count), narrow_rows, &run);
 }
 
 /* ---- Trace ---------------------------------------------------------------------------------- */

@@ -120,6 +120,19 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 /* The same for the residual stream. */
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
 
+/* Tasks of VMOE_TASK_ROWS rows each, and the rows of one: the last may have fewer. */
+static inline size_t vmoe_task_count(size_t rows)
+{
+    return (rows + VMOE_TASK_ROWS - 1) / VMOE_TASK_ROWS;
+}
+
+static inline size_t vmoe_task_rows(size_t rows, size_t task)
+{
+    const size_t left = rows - task * VMOE_TASK_ROWS;
+
+    return left < VMOE_TASK_ROWS ? left : VMOE_TASK_ROWS;
+}
+
 /* Rows of `n` floats without padding. */
 static inline struct vmoe_matrix vmoe_float_matrix(const float *data, size_t n)
 {

@@ -7,9 +7,6 @@
 
 #include "encoder/encoder.h"
 
-/* Rows that are copied by one task. */
-#define TASK_ROWS 16u
-
 /* Rows begin .. begin + rows - 1 of a call. */
 struct wave {
     const struct vmoe_encoder *encoder;
@@ -21,8 +18,8 @@ static void gather_rows(void *context, size_t task, uint32_t thread)
 {
     const struct wave *wave = context;
     const struct vmoe_matrix *from = wave->call->in, *to = &wave->encoder->buffers.gathered;
-    const size_t begin = task * TASK_ROWS, left = wave->rows - begin;
-    const size_t end = begin + (left < TASK_ROWS ? left : TASK_ROWS);
+    const size_t begin = task * VMOE_TASK_ROWS;
+    const size_t end = begin + vmoe_task_rows(wave->rows, task);
 
     (void)thread;
     for (size_t r = begin; r < end; r++) {
@@ -81,7 +78,7 @@ static void run_wave(struct wave *wave)
                                        .scratch_bytes = buffers->scratch_bytes };
 
     if (call->indices != NULL) {
-        vmoe_team_run(encoder->team, (wave->rows + TASK_ROWS - 1) / TASK_ROWS, gather_rows, wave);
+        vmoe_team_run(encoder->team, vmoe_task_count(wave->rows), gather_rows, wave);
         first.a = buffers->gathered;
         second.out_rows = call->indices + wave->begin;
         second.factors = call->factors + wave->begin;

@@ -25,8 +25,7 @@ static void run_gates(void *context, size_t task, uint32_t thread)
     const struct vmoe_norm *norm = &layer->block->norm_1;
     size_t d = encoder->info->width, experts = encoder->info->experts;
     size_t picks = encoder->dial.picks;
-    size_t begin = task * VMOE_NORM_TOKENS, left = layer->tokens - begin;
-    size_t count = left < VMOE_NORM_TOKENS ? left : VMOE_NORM_TOKENS;
+    size_t begin = task * VMOE_TASK_ROWS, count = vmoe_task_rows(layer->tokens, task);
     float *gates = buffers->gates + begin * experts;
     float *rows = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
@@ -159,8 +158,7 @@ static void plan(struct layer *layer, uint32_t block, uint32_t number)
     struct vmoe_encoder *encoder = layer->encoder;
     size_t picks = encoder->dial.picks;
 
-    vmoe_team_run(encoder->team, (layer->tokens + VMOE_NORM_TOKENS - 1) / VMOE_NORM_TOKENS,
-                  run_gates, layer);
+    vmoe_team_run(encoder->team, vmoe_task_count(layer->tokens), run_gates, layer);
     if (encoder->forced != NULL)
         follow_routes(encoder,
                       encoder->forced + (number * encoder->call_images + encoder->first_image) *
