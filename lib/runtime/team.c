@@ -59,7 +59,8 @@ struct vmoe_team {
     pid_t process; /* that started the workers */
     uint32_t started;
 #if defined(__linux__)
-    cpu_set_t place; /* where workers may run */
+    cpu_set_t callers; /* where the caller may run */
+    cpu_set_t place;   /* where workers may */
 #endif
     uint32_t places; /* so far */
     struct worker workers[VMOE_LIMIT_THREADS - 1];
@@ -125,16 +126,22 @@ static void *worker_main(void *argument)
 }
 
 #if defined(__linux__)
+/* Once a call: the host may have given its thread other CPUs since the last one. */
+static void ask_callers(struct vmoe_team *team)
+{
+    if (sched_getaffinity(0, sizeof team->callers, &team->callers) != 0)
+        CPU_ZERO(&team->callers);
+}
+
 /* Where the workers may run: where their caller may, and not on its CPU unless CPUs are shared. */
 static bool find_place(const struct vmoe_team *team, cpu_set_t *place)
 {
     const int cpu = vmoe_cpu_current();
 
-    if (cpu < 0 || sched_getaffinity(0, sizeof *place, place) != 0)
-        return false;
-    if (!atomic_load(&team->rest))
+    *place = team->callers;
+    if (cpu >= 0 && !atomic_load(&team->rest))
         CPU_CLR((size_t)cpu, place);
-    return CPU_COUNT(place) > 0;
+    return cpu >= 0 && CPU_COUNT(place) > 0;
 }
 
 /*
@@ -161,6 +168,11 @@ static void spread(struct vmoe_team *team)
     }
 }
 #else
+static void ask_callers(struct vmoe_team *team)
+{
+    (void)team;
+}
+
 static void spread(struct vmoe_team *team)
 {
     (void)team;
@@ -262,6 +274,8 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
         team->started++;
     }
     team->threads = threads;
+    if (threads > 1)
+        ask_callers(team);
     atomic_store(&team->rest, threads > vmoe_cpu_count());
     return VMOE_OK;
 }
