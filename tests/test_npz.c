@@ -17,6 +17,7 @@
 #include "support/fault.h"
 #include "support/formula.h"
 #include "support/random.h"
+#include "support/tiny.h"
 
 /* ---- A zip writer --------------------------------------------------------------------------- */
 
@@ -1128,21 +1129,14 @@ static void a_file_that_changes_after_opening_is_an_error(void **state)
 
 /* ---- Models --------------------------------------------------------------------------------- */
 
-/* One block with experts. */
+/* The smallest model, larger. */
 static vmoe_info model_of(uint32_t experts, uint32_t width, uint32_t mlp)
 {
-    vmoe_info info = VMOE_INFO_INIT;
+    vmoe_info info = smallest_info();
 
-    info.image_size = 4;
-    info.patch_size = 2;
     info.width = width;
-    info.heads = 2;
     info.mlp = mlp;
-    info.layers = 1;
-    info.classes = 5;
-    info.classifier = VMOE_CLASSIFIER_TOKEN;
     info.experts = experts;
-    info.moe[0] = 1;
     return info;
 }
 

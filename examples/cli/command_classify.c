@@ -270,14 +270,6 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-/* Images of a routing group.  A dense model has no groups. */
-static uint32_t group_images(const struct job *job)
-{
-    if (job->info.experts == 0)
-        return 1;
-    return job->dial.group_images != 0 ? job->dial.group_images : job->info.group_images;
-}
-
 /* Lists become a table where there is more than one picture. */
 static void choose_columns(struct job *job, char *const *files, size_t count)
 {
@@ -298,7 +290,7 @@ static void choose_columns(struct job *job, char *const *files, size_t count)
 
 static int classify(struct job *job, char *const *files, size_t count)
 {
-    const uint32_t group = group_images(job);
+    const uint32_t group = dial_group_images(&job->dial, &job->info);
     size_t slice = group < SLICE_PICTURES ? SLICE_PICTURES / group * group : group;
     vmoe_error error = VMOE_ERROR_INIT;
 
@@ -325,7 +317,7 @@ static int classify(struct job *job, char *const *files, size_t count)
 /* The group is often that of the file, which is not to be seen in the way the command was called. */
 static vmoe_status check_dial(const struct job *job, size_t count, vmoe_error *error)
 {
-    const uint32_t group = group_images(job);
+    const uint32_t group = dial_group_images(&job->dial, &job->info);
 
     if (group != VMOE_GROUP_ALL && count % group != 0)
         return error_set(error, VMOE_ERR_ARGUMENT, "options.group_images",

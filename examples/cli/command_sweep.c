@@ -43,13 +43,6 @@ struct sweep {
     size_t count;
 };
 
-static uint32_t group_images(const struct sweep *sweep)
-{
-    if (sweep->info.experts == 0)
-        return 1;
-    return sweep->dial.group_images != 0 ? sweep->dial.group_images : sweep->info.group_images;
-}
-
 /* ---- Settings ------------------------------------------------------------------------------- */
 
 static bool add_setting(struct sweep *sweep, double capacity, uint32_t experts, uint32_t priority)
@@ -97,8 +90,10 @@ static bool make_settings(struct sweep *sweep)
 /* Before the first of them is run, which may take long. */
 static vmoe_status check_settings(const struct sweep *sweep, vmoe_error *error)
 {
+    const uint32_t group = dial_group_images(&sweep->dial, &sweep->info);
+
     for (size_t i = 0; i < sweep->count && error->status == VMOE_OK; i++)
-        dial_check(&sweep->settings[i].dial, &sweep->info, group_images(sweep), error);
+        dial_check(&sweep->settings[i].dial, &sweep->info, group, error);
     return error->status;
 }
 
@@ -136,7 +131,7 @@ static vmoe_status run_batch(struct sweep *sweep, struct setting *setting, bool 
 static vmoe_status run_all(struct sweep *sweep, vmoe_error *error)
 {
     struct labelled *labelled = &sweep->labelled;
-    const uint32_t group = group_images(sweep);
+    const uint32_t group = dial_group_images(&sweep->dial, &sweep->info);
     struct progress progress;
 
     progress_begin(&progress, (uint64_t)labelled->count * sweep->count, "runs");
@@ -162,6 +157,7 @@ static vmoe_status tell_rest(const struct sweep *sweep, vmoe_error *error)
 {
     const size_t read = sweep->labelled.count - sweep->labelled.broken;
     const uint64_t rest = read - sweep->settings[0].images;
+    const uint32_t group = dial_group_images(&sweep->dial, &sweep->info);
     char text[160];
 
     if (read == 0)
@@ -169,10 +165,10 @@ static vmoe_status tell_rest(const struct sweep *sweep, vmoe_error *error)
     if (rest == read)
         return error_set(error, VMOE_ERR_ARGUMENT, "options.group_images",
                          "%zu picture%s cannot fill a group of %u", read, read == 1 ? "" : "s",
-                         group_images(sweep));
+                         group);
     if (rest > 0) {
         snprintf(text, sizeof text, "%" PRIu64 " of %zu pictures left out: they do not fill a group of %u",
-                 rest, read, group_images(sweep));
+                 rest, read, group);
         error_print(sweep->data, text);
     }
     return VMOE_OK;
@@ -204,7 +200,7 @@ static void write_table(const struct sweep *sweep, FILE *stream)
             fputs("-\t-\t-\t-", stream);
         else
             fprintf(stream, "%g\t%u\t%s\t%u", s->dial.capacity, s->dial.experts_per_token, priority,
-                    group_images(sweep));
+                    dial_group_images(&sweep->dial, &sweep->info));
         fprintf(stream, "\t%" PRIu64 "\t%" PRIu64 "\t%.2f\t%.2f\t%.4g\t%.4g\n", s->images,
                 s->correct, percent(s->correct, s->images), percent(s->dropped, s->assigned),
                 gmac_of(s), 1e3 * s->seconds);

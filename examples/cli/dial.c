@@ -156,6 +156,13 @@ vmoe_status dial_check(const vmoe_options *dial, const vmoe_info *info, uint64_t
     return vmoe_get_cost(info, dial, images, &cost, error);
 }
 
+uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info)
+{
+    if (info->experts == 0)
+        return 1;
+    return dial->group_images != 0 ? dial->group_images : info->group_images;
+}
+
 vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
                        uint32_t *picks, vmoe_error *error)
 {

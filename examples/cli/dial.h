@@ -52,6 +52,9 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
                  const char *(*set)(const struct cli_option *, const char *), double *real,
                  uint32_t *whole);
 
+/* Images of a routing group; a model without experts has no groups. */
+uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info);
+
 /* dial_check for single images, and the K of a call; the dense model in `path` has none. */
 vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
                        uint32_t *picks, vmoe_error *error);
