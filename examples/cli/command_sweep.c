@@ -236,7 +236,7 @@ static void draw_series(const struct sweep *sweep, const struct chart *chart, in
 {
     const double unit = unit_of(sweep, against);
     double points[2 * SETTINGS_MAX];
-    char texts[DIAL_LIST_MAX][80];
+    char texts[SETTINGS_MAX][80];
     const char *titles[SETTINGS_MAX];
     size_t count = 0;
 

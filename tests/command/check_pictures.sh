@@ -74,6 +74,14 @@ marks = [e for e in root if e.tag.endswith('path')]
 assert len(marks) == 2 * 8 + 4, len(marks)"
 check "... without -o it is a table" sh -c "'$vmoe' sweep '$model' --data data -C 1 | cut -f1-3 | tail -n 1 |
     grep -qx '1	2	bpr-max'"
+# One line of the curve with more points than a list has values, because one of them comes again.
+many=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.3,1.4,1.5,1.6,1.7
+check "a list that repeats itself" "$vmoe" sweep "$model" --data data --pictures 1 -C $many -K 1,1,1,1 \
+    --priority vanilla -o again
+check "... is one line" "$python" -c "
+import xml.etree.ElementTree as t
+titles = [e for e in t.parse('again.svg').getroot().iter() if e.tag.endswith('title')]
+assert len(titles) == 2 * 4 * 17, len(titles)"
 
 # Ten pictures as idx files: the same answers as from their pixels.
 python_says "idx files" "
