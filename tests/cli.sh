@@ -659,6 +659,12 @@ if [ -r "$golden/dense/vit.npz" ]; then
     expect 0 "the cost of a dense model as JSON" cost dense.vmoe --json -C 0.5 -K 1
     json "no dial" "[o[0][k] for k in ('capacity_ratio', 'slots', 'experts_per_token', \
 'group_images', 'capacity_rule', 'capacity_multiple')] == [None] * 6"
+    expect 0 "the cost of a dense model with a thread" cost dense.vmoe --json --threads 1
+    cp out threads.out
+    expect 0 "the cost of a dense model with 64" cost dense.vmoe --json --threads 64
+    cat out >>threads.out
+    cp threads.out out
+    json "more memory for more threads" "o[0]['workspace_bytes'] < o[1]['workspace_bytes']"
     expect 0 "bench of a dense model" bench dense.vmoe --json --seconds 0.01
     json "no dial" "[o[0][k] for k in ('capacity_ratio', 'slots', 'experts_per_token', \
 'group_images')] == [None] * 4"

@@ -22,27 +22,6 @@ static vmoe_status find_geometry(const char *preset, const char *path, vmoe_info
     return error->status;
 }
 
-/* Fills in the defaults, so that the setting can be shown; a model without experts has none. */
-static void complete(vmoe_options *dial, const vmoe_info *info)
-{
-    const vmoe_options none = VMOE_OPTIONS_INIT;
-
-    if (info->experts == 0) {
-        *dial = none;
-        return;
-    }
-    if (dial->capacity == 0.0)
-        dial->capacity = info->capacity;
-    if (dial->experts_per_token == 0)
-        dial->experts_per_token = info->experts_per_token;
-    if (dial->group_images == 0)
-        dial->group_images = info->group_images;
-    if (dial->capacity_rule == 0)
-        dial->capacity_rule = info->capacity_rule;
-    if (dial->capacity_multiple == 0)
-        dial->capacity_multiple = info->capacity_multiple;
-}
-
 /* The cost of the ViT with the same geometry and no experts. */
 static vmoe_status find_dense(const vmoe_info *info, uint32_t images, vmoe_cost *cost,
                               vmoe_error *error)
@@ -161,7 +140,7 @@ static int run(const struct command *self, int argc, char **argv)
         return usage_error(self->name, "expected either a FILE or --preset NAME");
     if (find_geometry(preset, argv[0], &info, &error) != VMOE_OK)
         return options_exit(self, options, &error);
-    complete(&dial, &info);
+    dial_complete(&dial, &info);
     if (images == 0)
         images = info.experts == 0 || dial.group_images == VMOE_GROUP_ALL ? 1 : dial.group_images;
     if (vmoe_get_cost(&info, &dial, images, &cost, &error) != VMOE_OK ||

@@ -156,6 +156,24 @@ vmoe_status dial_check(const vmoe_options *dial, const vmoe_info *info, uint64_t
     return vmoe_get_cost(info, dial, images, &cost, error);
 }
 
+void dial_complete(vmoe_options *dial, const vmoe_info *info)
+{
+    const bool dense = info->experts == 0; /* all of its defaults are 0 */
+
+    if (dense || dial->capacity == 0.0)
+        dial->capacity = info->capacity;
+    if (dense || dial->experts_per_token == 0)
+        dial->experts_per_token = info->experts_per_token;
+    if (dense || dial->group_images == 0)
+        dial->group_images = info->group_images;
+    if (dense || dial->capacity_rule == 0)
+        dial->capacity_rule = info->capacity_rule;
+    if (dense || dial->capacity_multiple == 0)
+        dial->capacity_multiple = info->capacity_multiple;
+    if (dense || dial->priority == VMOE_PRIORITY_DEFAULT)
+        dial->priority = dense ? VMOE_PRIORITY_DEFAULT : VMOE_PRIORITY_VANILLA;
+}
+
 uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info)
 {
     if (info->experts == 0)

@@ -52,6 +52,9 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
                  const char *(*set)(const struct cli_option *, const char *), double *real,
                  uint32_t *whole);
 
+/* Fills in the model's defaults, so that the setting can be shown.  Without experts there is none. */
+void dial_complete(vmoe_options *dial, const vmoe_info *info);
+
 /* Images of a routing group; a model without experts has no groups. */
 uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info);
 
