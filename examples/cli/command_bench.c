@@ -193,7 +193,7 @@ static void print_row(const struct bench *bench, const struct result *result, bo
         putchar('\n');
     }
     if (bench->info.experts != 0)
-        printf("%6g", result->capacity != 0.0 ? result->capacity : bench->info.capacity);
+        printf("%6g", result->capacity);
     else
         printf("     -");
     printf("  %6zu  %9.3f  %9.3f  %9.3f  %9.4g  %6.1f  %5.1f %%", result->calls, 1e3 * result->best,
@@ -219,8 +219,7 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_count(&json, "threads", result->report.threads);
     json_text(&json, "isa", vmoe_isa_name(result->report.isa));
     json_text(&json, "precision", precision);
-    json_number_or_null(&json, "capacity_ratio",
-                        result->capacity != 0.0 ? result->capacity : bench->info.capacity);
+    json_number_or_null(&json, "capacity_ratio", result->capacity);
     json_count_or_null(&json, "slots", result->report.capacity);
     json_count_or_null(&json, "experts_per_token", result->report.experts_per_token);
     json_count_or_null(&json, "group_images",
@@ -249,7 +248,7 @@ static void print_json(const struct bench *bench, const struct result *result, d
 /* The values of the list, or the model's own C alone.  0 after a mistake. */
 static size_t read_capacities(const struct bench *bench, double capacities[DIAL_LIST_MAX])
 {
-    capacities[0] = 0.0;
+    capacities[0] = bench->info.capacity;
     if (bench->capacities == NULL || bench->info.experts == 0)
         return 1;
     return dial_list("bench", "capacity", bench->capacities, "X", dial_capacity, capacities, NULL);

@@ -232,8 +232,7 @@ static void write_map(const struct survey *survey, FILE *stream)
                                   " picture%s)", images, images == 1 ? "" : "s");
     svg_text(stream, 20, 28, "start", 15, title);
     snprintf(title, sizeof title, "K = %u, C = %g; choices that found no slot count, too",
-             survey->picks,
-             survey->dial.capacity != 0.0 ? survey->dial.capacity : survey->info.capacity);
+             survey->picks, survey->dial.capacity);
     svg_text(stream, 20, 46, "start", TEXT, title);
     for (uint32_t block = 0; block < survey->info.layers; block++)
         if (survey->info.moe[block]) {

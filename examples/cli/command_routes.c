@@ -191,11 +191,9 @@ static void caption(const struct view *view, char text[CAPTION_BYTES])
 {
     char priority[WORD_BYTES];
 
-    word_format(priority, PRIORITIES,
-                view->dial.priority != 0 ? view->dial.priority : VMOE_PRIORITY_VANILLA);
+    word_format(priority, PRIORITIES, view->dial.priority);
     snprintf(text, CAPTION_BYTES, "K = %u, C = %g, %s: %" PRIu64 " slot%s an expert", view->picks,
-             view->dial.capacity != 0.0 ? view->dial.capacity : view->info->capacity, priority,
-             view->slots, view->slots == 1 ? "" : "s");
+             view->dial.capacity, priority, view->slots, view->slots == 1 ? "" : "s");
 }
 
 /* Numbers are clear in a square of this size. */

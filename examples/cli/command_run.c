@@ -103,8 +103,10 @@ static vmoe_status open_output(struct output_file *file, const char *path, uint6
 
 static vmoe_status prepare(struct job *job, vmoe_error *error)
 {
-    if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK ||
-        open_images(job, error) != VMOE_OK || check_calls(job, error) != VMOE_OK ||
+    if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK)
+        return error->status;
+    dial_complete(&job->dial, &job->info);
+    if (open_images(job, error) != VMOE_OK || check_calls(job, error) != VMOE_OK ||
         take_memory(job, error) != VMOE_OK ||
         run_totals_make(&job->totals, &job->info, error) != VMOE_OK ||
         open_output(&job->logits_file, job->logits_path, job->images.dims[0], job->info.classes,

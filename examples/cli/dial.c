@@ -181,10 +181,11 @@ uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info)
     return dial->group_images != 0 ? dial->group_images : info->group_images;
 }
 
-vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
-                       uint32_t *picks, vmoe_error *error)
+vmoe_status dial_picks(vmoe_options *dial, const vmoe_info *info, const char *path, uint32_t *picks,
+                       vmoe_error *error)
 {
-    *picks = dial->experts_per_token != 0 ? dial->experts_per_token : info->experts_per_token;
+    dial_complete(dial, info);
+    *picks = dial->experts_per_token;
     if (info->moe_layers == 0)
         return error_set(error, VMOE_ERR_ARGUMENT, path, "the model has no experts");
     return dial_check(dial, info, 1, error);

@@ -58,9 +58,9 @@ void dial_complete(vmoe_options *dial, const vmoe_info *info);
 /* Images of a routing group; a model without experts has no groups. */
 uint32_t dial_group_images(const vmoe_options *dial, const vmoe_info *info);
 
-/* dial_check for single images, and the K of a call; the dense model in `path` has none. */
-vmoe_status dial_picks(const vmoe_options *dial, const vmoe_info *info, const char *path,
-                       uint32_t *picks, vmoe_error *error);
+/* Completes and checks a dial for single images, and tells its K; the dense model in `path` has none. */
+vmoe_status dial_picks(vmoe_options *dial, const vmoe_info *info, const char *path, uint32_t *picks,
+                       vmoe_error *error);
 
 /* Whether the model can be run so with `images` images.  An error is about a field of the dial. */
 vmoe_status dial_check(const vmoe_options *dial, const vmoe_info *info, uint64_t images,

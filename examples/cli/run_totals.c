@@ -28,7 +28,6 @@ vmoe_status run_totals_make(struct run_totals *totals, const vmoe_info *info, vm
     totals->images = 0;
     totals->calls = 0;
     totals->experts = info->experts;
-    totals->capacity_ratio = info->capacity;
     if (make_arrays(&totals->call, info, error) != VMOE_OK)
         return error->status;
     return make_arrays(&totals->total, info, error);
@@ -107,17 +106,15 @@ static void write_layers(struct json *json, const struct run_totals *totals)
     json_close(json, ']');
 }
 
-/* A model without experts has nothing of it, whatever was asked for. */
+/* A model without experts has nothing of it. */
 static void write_dial(struct json *json, const struct run_totals *totals, const vmoe_options *dial)
 {
     const vmoe_report *total = &totals->total;
     const bool experts = totals->experts != 0;
     char order[WORD_BYTES];
 
-    word_format(order, PRIORITIES,
-                dial->priority != 0 ? dial->priority : (uint32_t)VMOE_PRIORITY_VANILLA);
-    json_number_or_null(json, "capacity_ratio",
-                        experts && dial->capacity > 0.0 ? dial->capacity : totals->capacity_ratio);
+    word_format(order, PRIORITIES, dial->priority);
+    json_number_or_null(json, "capacity_ratio", dial->capacity);
     json_count_or_null(json, "slots", total->capacity);
     json_count_or_null(json, "experts_per_token", total->experts_per_token);
     json_count_or_null(json, "group_images", experts ? total->group_images : 0);

@@ -8,7 +8,6 @@
 struct run_totals {
     uint64_t images, calls;
     uint32_t experts;
-    double capacity_ratio; /* of the model */
     vmoe_report call;  /* for the next call; its arrays are in place */
     vmoe_report total; /* its arrays have the same lengths */
 };
@@ -20,7 +19,7 @@ void run_totals_free(struct run_totals *totals);
 /* Adds `totals->call`, the report of a call with `images` images. */
 void run_totals_add(struct run_totals *totals, uint64_t images);
 
-/* `dial` is that of the calls. */
+/* `dial` is that of the calls, after dial_complete. */
 void run_totals_write(const struct run_totals *totals, const vmoe_options *dial, FILE *stream);
 
 #endif
