@@ -19,6 +19,7 @@
 #include "json.h"
 #include "open_model.h"
 #include "progress.h"
+#include "run_totals.h"
 
 #define CALLS_MAX 100000u
 
@@ -43,9 +44,6 @@ struct result {
     double stages[VMOE_STAGE_COUNT]; /* of the best call */
     vmoe_report report; /* of the last call */
 };
-
-static const char *const stage_names[] = { "image",   "embed",   "attention", "mlp",
-                                           "routing", "experts", "head" };
 
 /* ---- Loading -------------------------------------------------------------------------------- */
 

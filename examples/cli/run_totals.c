@@ -7,6 +7,9 @@
 #include "json.h"
 #include "messages.h"
 
+const char *const stage_names[VMOE_STAGE_COUNT] = { "image",   "embed",   "attention", "mlp",
+                                                    "routing", "experts", "head" };
+
 static vmoe_status make_arrays(vmoe_report *report, const vmoe_info *info, vmoe_error *error)
 {
     const vmoe_report empty = VMOE_REPORT_INIT;
@@ -123,9 +126,6 @@ static void write_dial(struct json *json, const struct run_totals *totals, const
 
 void run_totals_write(const struct run_totals *totals, const vmoe_options *dial, FILE *stream)
 {
-    static const char *const stages[VMOE_STAGE_COUNT] = {
-        "image", "embed", "attention", "mlp", "routing", "experts", "head",
-    };
     const vmoe_report *total = &totals->total;
     const char *isa = vmoe_isa_name(total->isa);
     char precision[WORD_BYTES];
@@ -149,7 +149,7 @@ void run_totals_write(const struct run_totals *totals, const vmoe_options *dial,
     json_count(&json, "threads", total->threads);
     json_open(&json, "seconds", '{');
     for (int i = 0; i < VMOE_STAGE_COUNT; i++)
-        json_number(&json, stages[i], total->seconds[i]);
+        json_number(&json, stage_names[i], total->seconds[i]);
     json_close(&json, '}');
     json_number(&json, "total_seconds", total->total_seconds);
     write_layers(&json, totals);

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <vmoe.h>
 
+/* By vmoe_stage. */
+extern const char *const stage_names[VMOE_STAGE_COUNT];
+
 struct run_totals {
     uint64_t images, calls;
     uint32_t experts;
