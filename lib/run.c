@@ -217,16 +217,13 @@ static vmoe_status check_call(struct run *run, vmoe_error *error)
 static void layout(struct run *run, struct vmoe_arena *arena)
 {
     const vmoe_info *info = run->info;
-    const vmoe_preprocessing *p = &info->preprocessing;
     uint64_t values = 3 * (uint64_t)info->image_size * info->image_size;
 
     vmoe_buffers_layout(info, &run->encoder.dial, &run->encoder.types, run->slice, run->threads,
                         arena, &run->encoder.buffers);
     run->encoder.tally.used =
         vmoe_arena_take(arena, (uint64_t)info->moe_layers * info->experts, sizeof(uint8_t));
-    run->image_scratch_bytes = vmoe_preprocess_scratch_bytes(p);
-    run->image_scratch_bytes = (run->image_scratch_bytes + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT *
-                               VMOE_ALIGNMENT;
+    run->image_scratch_bytes = vmoe_preprocess_scratch_bytes(&info->preprocessing);
     run->image_scratch = vmoe_arena_take(arena, run->threads, run->image_scratch_bytes);
     run->image = vmoe_arena_take(arena, run->threads * values, sizeof(float));
     run->failures = vmoe_arena_take(arena, run->threads, sizeof *run->failures);

@@ -2,7 +2,6 @@
 #include "image/preprocess.h"
 
 #include "image/resize.h"
-#include "runtime/limits.h"
 #include "runtime/memory.h"
 
 uint32_t vmoe_preprocess_side(const vmoe_preprocessing *preprocessing)
@@ -23,45 +22,15 @@ uint64_t vmoe_preprocess_scratch_bytes(const vmoe_preprocessing *preprocessing)
     return arena.used;
 }
 
-static vmoe_status check(const vmoe_preprocessing *preprocessing, const char *where,
-                         vmoe_error *error)
-{
-    const uint32_t side = preprocessing->side;
-    const uint32_t crop = preprocessing->crop;
-
-    if (side < 1 || side > VMOE_LIMIT_IMAGE_SIZE)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
-                         "the side of the preprocessing is %u, expected 1 to %u", side,
-                         VMOE_LIMIT_IMAGE_SIZE);
-    switch (preprocessing->kind) {
-    case VMOE_PREPROCESS_RESIZE:
-        return VMOE_OK;
-    case VMOE_PREPROCESS_SMALL_CROP:
-        if (crop < 1 || crop > side)
-            return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
-                             "the crop of the preprocessing is %u, expected 1 to its side, %u",
-                             crop, side);
-        return VMOE_OK;
-    default:
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, where,
-                         "the kind of the preprocessing is %u, expected %d (RESIZE) or %d "
-                         "(SMALL_CROP)",
-                         preprocessing->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP);
-    }
-}
-
 vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
                                     const vmoe_picture *picture, const char *where, void *scratch,
                                     float *out, vmoe_error *error)
 {
     struct vmoe_arena arena = { scratch, vmoe_preprocess_scratch_bytes(preprocessing), 0, false };
     struct vmoe_rows *rows;
-    vmoe_status status = check(preprocessing, where, error);
+    vmoe_status status = vmoe_rows_open(
+        picture, where, vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES), &rows, error);
 
-    if (status != VMOE_OK)
-        return status;
-    status = vmoe_rows_open(picture, where, vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES), &rows,
-                            error);
     if (status != VMOE_OK)
         return status;
     if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)

@@ -12,12 +12,12 @@
 /* The side of the output in pixels. */
 uint32_t vmoe_preprocess_side(const vmoe_preprocessing *preprocessing);
 
-/* Bytes of scratch, aligned to 64, for a picture of any size within the limits. */
+/* Bytes of scratch, aligned to 64 and a multiple of it, for any picture within the limits. */
 uint64_t vmoe_preprocess_scratch_bytes(const vmoe_preprocessing *preprocessing);
 
 /*
- * Writes (side, side, 3) float32 in 0..255; RESIZE yields whole numbers.  The scratch includes the
- * memory of the row stream.
+ * Writes (side, side, 3) float32 in 0..255; RESIZE yields whole numbers.  The preprocessing has
+ * passed vmoe_config_check_preprocessing.  The scratch includes the memory of the row stream.
  */
 vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
                                     const vmoe_picture *picture, const char *where, void *scratch,
