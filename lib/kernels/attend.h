@@ -1,7 +1,7 @@
 /*
  * Attention of one head in float32, put together from the table's own products and softmax.  The
  * file of a table includes this text after it has defined ATTEND_ROWS, the queries that see all keys
- * at once, so that the softmax is exact, gemm_f32 for so many rows, product_f32 and pack_keys.
+ * at once, so that the softmax is exact, gemm_f32 for so many rows, and product_f32.
  */
 #ifndef VMOE_KERNELS_ATTEND_H
 #define VMOE_KERNELS_ATTEND_H
@@ -9,6 +9,15 @@
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 #include "runtime/memory.h"
+
+/* Keys are columns.  Some tables have a faster form. */
+#ifndef PACK_KEYS
+#define PACK_KEYS pack_keys
+static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
+{
+    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
+}
+#endif
 
 /* The products of some queries with all keys. */
 static void score(const struct vmoe_attend *call, size_t first, size_t rows, const float *keys,
@@ -48,7 +57,7 @@ static void attend_f32(const struct vmoe_attend *call)
         .factors = inverse
     };
 
-    pack_keys(call->width, call->tokens, call->k, call->ldkv, keys);
+    PACK_KEYS(call->width, call->tokens, call->k, call->ldkv, keys);
     vmoe_pack(VMOE_PRECISION_F32, call->tokens, call->width, call->v, call->ldkv / sizeof(float), 1,
               values, NULL);
     /* Blocks of nearly equal size: few rows are a poor use of the keys. */

@@ -8,7 +8,6 @@
 
 #include "kernels/arm/float32x4.h"
 #include "kernels/arm/neon.h"
-#include "kernels/pack.h"
 
 /* ---- Element-wise operations ---------------------------------------------------------------- */
 
@@ -106,11 +105,6 @@ FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
 
 #define ATTEND_ROWS TILE_ROWS
 #define gemm_f32 gemm_of_product_f32
-
-static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
-{
-    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
-}
 
 #include "kernels/attend.h"
 

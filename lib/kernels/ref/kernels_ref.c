@@ -5,7 +5,6 @@
  */
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
-#include "kernels/pack.h"
 
 #include <string.h>
 
@@ -123,11 +122,6 @@ PRODUCT(int8, VMOE_PRECISION_INT8, 4)
 /* ---- Attention ------------------------------------------------------------------------------ */
 
 #define ATTEND_ROWS TILE_ROWS
-
-static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
-{
-    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
-}
 
 #include "kernels/attend.h"
 

@@ -6,7 +6,6 @@
 #if defined(__x86_64__)
 
 #include "kernels/kernels.h"
-#include "kernels/pack.h"
 
 #include <immintrin.h>
 
@@ -125,11 +124,6 @@ FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, NARROW_ROWS)
 
 #define ATTEND_ROWS TILE_ROWS
 #define gemm_f32 gemm_of_product_f32
-
-static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
-{
-    vmoe_pack(VMOE_PRECISION_F32, width, tokens, keys, 1, stride / sizeof *keys, packed, NULL);
-}
 
 #include "kernels/attend.h"
 

@@ -5,7 +5,6 @@
 #if defined(__x86_64__)
 
 #include "kernels/kernels.h"
-#include "kernels/pack.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/float32x16.h"
 
@@ -98,9 +97,11 @@ FLOAT_PRODUCT(, vmoe_avx512_product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
 #define ATTEND_ROWS TILE_ROWS
 #define product_f32 vmoe_avx512_product_f32
 #define gemm_f32 gemm_of_vmoe_avx512_product_f32
+#define PACK_KEYS transpose_keys
 
 /* 16 dimensions of 16 keys at a time; what is beyond the keys and their width is zero. */
-static void pack_keys(size_t width, size_t tokens, const float *keys, size_t stride, float *packed)
+static void transpose_keys(size_t width, size_t tokens, const float *keys, size_t stride,
+                           float *packed)
 {
     const size_t panels = (tokens + VMOE_PANEL - 1) / VMOE_PANEL;
 
