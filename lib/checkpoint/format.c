@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "checkpoint/bytes.h"
 #include "kernels/pack.h"
 #include "runtime/text.h"
 
@@ -21,16 +22,6 @@ static void put_u64(uint8_t *to, uint64_t value)
 {
     for (int i = 0; i < 8; i++)
         to[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint32_t get_u32(const uint8_t *from)
-{
-    return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
-
-static uint64_t get_u64(const uint8_t *from)
-{
-    return get_u32(from) | (uint64_t)get_u32(from + 4) << 32;
 }
 
 static bool all_zero(const uint8_t *bytes, size_t count)

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "checkpoint/bytes.h"
 #include "runtime/checked.h"
 
 /* The text that is left.  The first error sticks. */
@@ -25,15 +26,13 @@ vmoe_status vmoe_npy_header_bytes(const uint8_t start[VMOE_NPY_START_BYTES], con
                                   uint32_t *bytes, vmoe_error *error)
 {
     const uint32_t major = start[6], minor = start[7];
-    uint32_t length = start[8] | (uint32_t)start[9] << 8;
+    uint32_t length = major == 1 ? get_u16(start + 8) : get_u32(start + 8);
 
     if (memcmp(start, "\x93NUMPY", 6) != 0)
         return vmoe_fail(error, VMOE_ERR_FORMAT, name, "it does not begin like a .npy array");
     if (major < 1 || major > 3 || minor != 0)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name, "version %u.%u of .npy is unknown",
                          major, minor);
-    if (major > 1)
-        length |= (uint32_t)start[10] << 16 | (uint32_t)start[11] << 24;
     *bytes = (major == 1 ? 10 : 12) + length;
     if (length > VMOE_LIMIT_NPY_HEADER_BYTES || *bytes > VMOE_LIMIT_NPY_HEADER_BYTES)
         return vmoe_fail(error, VMOE_ERR_LIMIT, name, "its header has %u bytes, the limit is %u",

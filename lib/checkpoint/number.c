@@ -1,8 +1,9 @@
 /* Number types: one row of a table each, and one loop each. */
 #include "checkpoint/number.h"
 
-#include <stdbool.h>
 #include <string.h>
+
+#include "checkpoint/bytes.h"
 
 static const struct {
     const char *name;
@@ -55,21 +56,6 @@ uint32_t vmoe_number_bytes(enum vmoe_number type)
     return types[type].bytes;
 }
 
-static uint16_t load_u16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | (unsigned)p[1] << 8);
-}
-
-static uint32_t load_u32(const uint8_t *p)
-{
-    return load_u16(p) | (uint32_t)load_u16(p + 2) << 16;
-}
-
-static uint64_t load_u64(const uint8_t *p)
-{
-    return load_u32(p) | (uint64_t)load_u32(p + 4) << 32;
-}
-
 static float float_of_bits(uint32_t bits)
 {
     float value;
@@ -109,21 +95,12 @@ static int64_t signed_of(uint64_t value, unsigned bits)
     return value < half ? (int64_t)value : -(int64_t)(half - 1 - (value - half)) - 1;
 }
 
-static bool is_little_endian(void)
-{
-    const uint16_t one = 1;
-    uint8_t first;
-
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
 void vmoe_number_to_f32(enum vmoe_number type, const void *raw, size_t count, float *out)
 {
     const uint8_t *p = raw;
     const uint32_t step = types[type].bytes;
 
-    if (type == VMOE_NUMBER_F32 && raw == out && is_little_endian())
+    if (type == VMOE_NUMBER_F32 && raw == out)
         return;
 
 #define CASE(type, value) \
@@ -133,18 +110,18 @@ void vmoe_number_to_f32(enum vmoe_number type, const void *raw, size_t count, fl
         break
 
     switch (type) {
-        CASE(VMOE_NUMBER_F32, float_of_bits(load_u32(p)));
-        CASE(VMOE_NUMBER_BF16, float_of_bits((uint32_t)load_u16(p) << 16));
-        CASE(VMOE_NUMBER_F16, float_of_half(load_u16(p)));
-        CASE(VMOE_NUMBER_F64, (float)double_of_bits(load_u64(p)));
+        CASE(VMOE_NUMBER_F32, float_of_bits(get_u32(p)));
+        CASE(VMOE_NUMBER_BF16, float_of_bits((uint32_t)get_u16(p) << 16));
+        CASE(VMOE_NUMBER_F16, float_of_half(get_u16(p)));
+        CASE(VMOE_NUMBER_F64, (float)double_of_bits(get_u64(p)));
         CASE(VMOE_NUMBER_I8, (float)signed_of(*p, 8));
-        CASE(VMOE_NUMBER_I16, (float)signed_of(load_u16(p), 16));
-        CASE(VMOE_NUMBER_I32, (float)signed_of(load_u32(p), 32));
-        CASE(VMOE_NUMBER_I64, (float)signed_of(load_u64(p), 64));
+        CASE(VMOE_NUMBER_I16, (float)signed_of(get_u16(p), 16));
+        CASE(VMOE_NUMBER_I32, (float)signed_of(get_u32(p), 32));
+        CASE(VMOE_NUMBER_I64, (float)signed_of(get_u64(p), 64));
         CASE(VMOE_NUMBER_U8, (float)*p);
-        CASE(VMOE_NUMBER_U16, (float)load_u16(p));
-        CASE(VMOE_NUMBER_U32, (float)load_u32(p));
-        CASE(VMOE_NUMBER_U64, (float)load_u64(p));
+        CASE(VMOE_NUMBER_U16, (float)get_u16(p));
+        CASE(VMOE_NUMBER_U32, (float)get_u32(p));
+        CASE(VMOE_NUMBER_U64, (float)get_u64(p));
         CASE(VMOE_NUMBER_BOOL, *p != 0 ? 1.0f : 0.0f);
     case VMOE_NUMBER_NONE:
     case VMOE_NUMBERS: break;

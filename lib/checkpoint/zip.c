@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "checkpoint/bytes.h"
 #include "checkpoint/heapsort.h"
 #include "runtime/checked.h"
 #include "runtime/limits.h"
@@ -47,21 +48,6 @@ struct archive {
     vmoe_error *error;
 };
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | (unsigned)p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
 static vmoe_status get(const struct archive *archive, uint64_t offset, void *to, size_t bytes)
 {
     return vmoe_file_read(archive->file, archive->path, offset, to, bytes, archive->error);
@@ -94,13 +80,14 @@ static vmoe_status read_end64(struct archive *archive, const uint8_t *end)
         status = get(archive, at, wide, sizeof wide);
     if (status != VMOE_OK)
         return status;
-    good = get32(locator) == LOCATOR_MARK && get32(locator + 4) == 0 &&
-           get64(locator + 8) == at && get32(locator + 16) == 1 && get32(wide) == END64_MARK &&
-           get64(wide + 4) == END64_BYTES - 12 && get32(wide + 16) == 0 && get32(wide + 20) == 0 &&
-           get64(wide + 24) == get64(wide + 32);
-    good &= widen(get16(end + 10), WIDE16, get64(wide + 32), &archive->count);
-    good &= widen(get32(end + 12), WIDE32, get64(wide + 40), &bytes);
-    good &= widen(get32(end + 16), WIDE32, get64(wide + 48), &archive->directory);
+    good = get_u32(locator) == LOCATOR_MARK && get_u32(locator + 4) == 0 &&
+           get_u64(locator + 8) == at && get_u32(locator + 16) == 1 &&
+           get_u32(wide) == END64_MARK && get_u64(wide + 4) == END64_BYTES - 12 &&
+           get_u32(wide + 16) == 0 && get_u32(wide + 20) == 0 &&
+           get_u64(wide + 24) == get_u64(wide + 32);
+    good &= widen(get_u16(end + 10), WIDE16, get_u64(wide + 32), &archive->count);
+    good &= widen(get_u32(end + 12), WIDE32, get_u64(wide + 40), &bytes);
+    good &= widen(get_u32(end + 16), WIDE32, get_u64(wide + 48), &archive->directory);
     good &= archive->directory <= at && bytes == at - archive->directory;
     archive->end = at;
     if (!good)
@@ -122,21 +109,21 @@ static vmoe_status read_end(struct archive *archive)
     status = get(archive, archive->end, end, sizeof end);
     if (status != VMOE_OK)
         return status;
-    if (get32(end) != END_MARK || get16(end + 20) != 0)
+    if (get_u32(end) != END_MARK || get_u16(end + 20) != 0)
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                          "the last %u bytes are not the end record of a zip archive; comments of "
                          "archives are not supported", END_BYTES);
-    if (get16(end + 4) != 0 || get16(end + 6) != 0 || get16(end + 8) != get16(end + 10))
+    if (get_u16(end + 4) != 0 || get_u16(end + 6) != 0 || get_u16(end + 8) != get_u16(end + 10))
         return vmoe_fail(archive->error, VMOE_ERR_UNSUPPORTED, archive->path,
                          "the archive is one of several disks");
-    archive->count = get16(end + 10);
-    archive->directory = get32(end + 16);
-    if (archive->count == WIDE16 || get32(end + 12) == WIDE32 || archive->directory == WIDE32)
+    archive->count = get_u16(end + 10);
+    archive->directory = get_u32(end + 16);
+    if (archive->count == WIDE16 || get_u32(end + 12) == WIDE32 || archive->directory == WIDE32)
         status = read_end64(archive, end);
-    else if (archive->directory + get32(end + 12) != archive->end)
+    else if (archive->directory + get_u32(end + 12) != archive->end)
         status = vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                            "the directory, %lu bytes at %lu, does not end at the end record",
-                           (unsigned long)get32(end + 12), (unsigned long)archive->directory);
+                           (unsigned long)get_u32(end + 12), (unsigned long)archive->directory);
     if (status == VMOE_OK && archive->count > VMOE_LIMIT_ZIP_ENTRIES)
         status = vmoe_fail(archive->error, VMOE_ERR_LIMIT, archive->path,
                            "the archive has %llu members, the limit is %u",
@@ -157,11 +144,11 @@ static bool read_extra(const uint8_t *extra, size_t bytes, uint64_t *const value
     bool all;
 
     while (bytes >= 4) {
-        size_t length = get16(extra + 2);
+        size_t length = get_u16(extra + 2);
 
         if (length > bytes - 4)
             return false;
-        if (get16(extra) == EXTRA_ZIP64) {
+        if (get_u16(extra) == EXTRA_ZIP64) {
             if (wide != NULL)
                 return false;
             wide = extra + 4;
@@ -174,7 +161,7 @@ static bool read_extra(const uint8_t *extra, size_t bytes, uint64_t *const value
     for (size_t i = 0; i < count; i++) {
         if (*values[i] != WIDE32 && !all)
             continue;
-        if (left < 8 || !widen(*values[i], WIDE32, get64(wide), values[i]))
+        if (left < 8 || !widen(*values[i], WIDE32, get_u64(wide), values[i]))
             return false;
         wide += 8;
         left -= 8;
@@ -238,10 +225,10 @@ static vmoe_status read_central(struct archive *archive, uint64_t *at)
 
     if (status != VMOE_OK)
         return status;
-    name_bytes = get16(head + 28);
-    extra_bytes = get16(head + 30);
-    next = *at + CENTRAL_BYTES + name_bytes + extra_bytes + get16(head + 32);
-    if (get32(head) != CENTRAL_MARK || next > archive->end)
+    name_bytes = get_u16(head + 28);
+    extra_bytes = get_u16(head + 30);
+    next = *at + CENTRAL_BYTES + name_bytes + extra_bytes + get_u16(head + 32);
+    if (get_u32(head) != CENTRAL_MARK || next > archive->end)
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                          "at byte %llu: no entry of the directory", (unsigned long long)*at);
     if (name_bytes == 0 || name_bytes > VMOE_LIMIT_NAME_BYTES || extra_bytes > EXTRA_LIMIT)
@@ -256,13 +243,13 @@ static vmoe_status read_central(struct archive *archive, uint64_t *at)
     if (status != VMOE_OK)
         return status;
     name = (const char *)archive->zip->names.items + entry.name;
-    entry.flags = get16(head + 8);
-    entry.method = get16(head + 10);
-    entry.crc = get32(head + 16);
-    entry.stored = get32(head + 20);
-    entry.size = get32(head + 24);
-    entry.header = get32(head + 42);
-    if (get16(head + 34) != 0 || !read_extra(extra, extra_bytes, values, 3))
+    entry.flags = get_u16(head + 8);
+    entry.method = get_u16(head + 10);
+    entry.crc = get_u32(head + 16);
+    entry.stored = get_u32(head + 20);
+    entry.size = get_u32(head + 24);
+    entry.header = get_u32(head + 42);
+    if (get_u16(head + 34) != 0 || !read_extra(extra, extra_bytes, values, 3))
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                          "the entry \"%s\" has damaged extra fields", name);
     status = check_entry(archive, &entry, name);
@@ -292,8 +279,9 @@ static vmoe_status read_local(const struct archive *archive, uint64_t i)
 
     if (status != VMOE_OK)
         return status;
-    extra_bytes = get16(head + 28);
-    if (get32(head) != LOCAL_MARK || get16(head + 26) != name_bytes || extra_bytes > EXTRA_LIMIT)
+    extra_bytes = get_u16(head + 28);
+    if (get_u32(head) != LOCAL_MARK || get_u16(head + 26) != name_bytes ||
+        extra_bytes > EXTRA_LIMIT)
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
                          "at byte %llu: no header of the member \"%s\"",
                          (unsigned long long)entry->header, name);
@@ -302,14 +290,14 @@ static vmoe_status read_local(const struct archive *archive, uint64_t i)
         status = get(archive, entry->header + LOCAL_BYTES + name_bytes, extra, extra_bytes);
     if (status != VMOE_OK)
         return status;
-    stored = get32(head + 18);
-    size = get32(head + 22);
+    stored = get_u32(head + 18);
+    size = get_u32(head + 22);
     good = read_extra(extra, extra_bytes, values, 2) && memcmp(name, local_name, name_bytes) == 0 &&
-           get16(head + 6) == entry->flags && get16(head + 8) == entry->method;
+           get_u16(head + 6) == entry->flags && get_u16(head + 8) == entry->method;
     /* Writers that could not go back have left zeros. */
-    blank = (entry->flags & FLAG_SIZES_BEHIND) != 0 && get32(head + 14) == 0 && stored == 0 &&
+    blank = (entry->flags & FLAG_SIZES_BEHIND) != 0 && get_u32(head + 14) == 0 && stored == 0 &&
             size == 0;
-    good &= blank || (get32(head + 14) == entry->crc && stored == entry->stored &&
+    good &= blank || (get_u32(head + 14) == entry->crc && stored == entry->stored &&
                       size == entry->size);
     if (!good)
         return vmoe_fail(archive->error, VMOE_ERR_FORMAT, archive->path,
