@@ -4,12 +4,10 @@
  */
 #include "checkpoint/chunk.h"
 
-#include <string.h>
-#include <zlib.h>
-
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "checkpoint/deflate.h"
 #include "checkpoint/format.h"
 
 struct vmoe_chunk_coder {
@@ -20,16 +18,6 @@ struct vmoe_chunk_coder {
     uint8_t buffer[VMOE_FORMAT_CHUNK_BYTES];
 };
 
-static voidpf zlib_alloc(voidpf context, uInt count, uInt size)
-{
-    return vmoe_memory_take(context, (uint64_t)count * size);
-}
-
-static void zlib_free(voidpf context, voidpf memory)
-{
-    vmoe_memory_release(context, memory);
-}
-
 vmoe_status vmoe_chunk_coder_create(const vmoe_allocator *allocator,
                                     struct vmoe_chunk_coder **coder, vmoe_error *error)
 {
@@ -38,11 +26,9 @@ vmoe_status vmoe_chunk_coder_create(const vmoe_allocator *allocator,
     *coder = made;
     if (made == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, "checkpoint", "no memory for a chunk of 1 MiB");
-    memset(made, 0, offsetof(struct vmoe_chunk_coder, planes));
     made->allocator = allocator;
-    made->deflate.zalloc = made->inflate.zalloc = zlib_alloc;
-    made->deflate.zfree = made->inflate.zfree = zlib_free;
-    made->deflate.opaque = made->inflate.opaque = (voidpf)(uintptr_t)allocator;
+    made->deflate = made->inflate = vmoe_deflate_stream(allocator);
+    made->deflating = made->inflating = false;
     return VMOE_OK;
 }
 

@@ -7,16 +7,12 @@
 #include <string.h>
 
 #include "checkpoint/chunk.h"
+#include "checkpoint/deflate.h"
 #include "checkpoint/format.h"
 #include "model/config.h"
 #include "runtime/checked.h"
 #include "runtime/file.h"
 #include "runtime/limits.h"
-
-/*
- * Deflate cannot do better, so a file that promises more is refused before memory is taken for it.
- */
-#define DEFLATE_RATIO_MAX 1032u
 
 struct reader {
     const char *where;
@@ -207,7 +203,7 @@ static vmoe_status check_chunks(const struct reader *reader, const struct vmoe_e
         if (chunk.coding == VMOE_CHUNK_RAW
                 ? chunk.stored != raw
                 : chunk.coding != VMOE_CHUNK_ZLIB || !compact || chunk.stored >= raw ||
-                      raw > (uint64_t)chunk.stored * DEFLATE_RATIO_MAX)
+                      raw > (uint64_t)chunk.stored * VMOE_DEFLATE_RATIO)
             return vmoe_fail(error, VMOE_ERR_FORMAT, entry->tensor.name,
                              "chunk %u of %u bytes is stored in %u with coding %u", i, raw,
                              chunk.stored, chunk.coding);

@@ -3,19 +3,7 @@
 
 #include <limits.h>
 
-#include "runtime/checked.h"
-
-static voidpf take(voidpf context, uInt count, uInt bytes)
-{
-    uint64_t total;
-
-    return vmoe_mul_u64(count, bytes, &total) ? vmoe_memory_take(context, total) : NULL;
-}
-
-static void release(voidpf context, voidpf memory)
-{
-    vmoe_memory_release(context, memory);
-}
+#include "checkpoint/deflate.h"
 
 void vmoe_unzip_init(struct vmoe_unzip *unzip, const struct vmoe_file *file, const char *path,
                      uint8_t *scratch, const vmoe_allocator *allocator)
@@ -44,8 +32,7 @@ vmoe_status vmoe_unzip_open(struct vmoe_unzip *unzip, const struct vmoe_zip_entr
     unzip->crc = 0;
     unzip->sequential = true;
     if (entry->method == VMOE_ZIP_DEFLATED) {
-        unzip->inflater = (z_stream){ .zalloc = take, .zfree = release };
-        unzip->inflater.opaque = (voidpf)(uintptr_t)unzip->allocator;
+        unzip->inflater = vmoe_deflate_stream(unzip->allocator);
         if (inflateInit2(&unzip->inflater, -MAX_WBITS) != Z_OK)
             return vmoe_fail(error, VMOE_ERR_MEMORY, name, "no memory to inflate it");
     }

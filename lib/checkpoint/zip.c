@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "checkpoint/bytes.h"
+#include "checkpoint/deflate.h"
 #include "checkpoint/heapsort.h"
 #include "runtime/checked.h"
 #include "runtime/limits.h"
@@ -34,9 +35,6 @@
 /* Two hints for compressors, sizes behind the data, UTF-8 names. */
 #define FLAG_SIZES_BEHIND 0x0008u
 #define FLAGS_ALLOWED (0x0006u | FLAG_SIZES_BEHIND | 0x0800u)
-
-/* Deflate codes at most 258 bytes in 2 bits. */
-#define DEFLATE_RATIO 1032u
 
 struct archive {
     struct vmoe_zip *zip;
@@ -185,7 +183,7 @@ static vmoe_status check_entry(const struct archive *archive, const struct vmoe_
                          "the member \"%s\" %s", name, wrong);
     if (entry->method == VMOE_ZIP_STORED && entry->stored != entry->size)
         wrong = "is stored with another size than its own";
-    else if (entry->size / DEFLATE_RATIO > entry->stored)
+    else if (entry->size / VMOE_DEFLATE_RATIO > entry->stored)
         wrong = "is larger than its data can be";
     else if (entry->header > archive->directory)
         wrong = "begins behind the directory";
