@@ -9,6 +9,8 @@
 #include <xxhash.h>
 
 #include "checkpoint/bytes.h"
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/pack.h"
 #include "runtime/text.h"
 
@@ -222,10 +224,6 @@ uint64_t vmoe_format_tensor_offset(uint64_t end)
     return rest == 0 ? end : end + (VMOE_FORMAT_TENSOR_ALIGNMENT - rest);
 }
 
-#define LINE_BYTES 64u
-#define TILE_LINES 16u
-#define TILE_COLUMNS 16u
-
 static bool line_is_zero(const uint8_t line[LINE_BYTES])
 {
     uint64_t any = 0;
@@ -242,20 +240,20 @@ static bool line_is_zero(const uint8_t line[LINE_BYTES])
 bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t first,
                                  const uint8_t *bytes, size_t count)
 {
-    uint32_t block = vmoe_pack_block(tensor->precision), group = block / TILE_LINES;
+    uint32_t block = vmoe_pack_block(tensor->precision), group = block / LINES;
     uint32_t width = vmoe_format_number_bytes(tensor);
     uint64_t blocks = (tensor->rows + block - 1) / block;
 
     if (tensor->part != VMOE_PART_MATRIX ||
-        (tensor->rows % block == 0 && tensor->columns % (2 * TILE_COLUMNS) == 0))
+        (tensor->rows % block == 0 && tensor->columns % VMOE_PANEL == 0))
         return true;
     for (uint64_t line = first / LINE_BYTES; line < (first + count) / LINE_BYTES; line++) {
-        uint64_t tile = line / TILE_LINES, panel = tile / 2 / blocks;
-        uint64_t row = tile / 2 % blocks * block + line % TILE_LINES * group;
-        uint64_t column = panel * 2 * TILE_COLUMNS + tile % 2 * TILE_COLUMNS;
+        uint64_t tile = line / LINES, panel = tile / 2 / blocks;
+        uint64_t row = tile / 2 % blocks * block + line % LINES * group;
+        uint64_t column = panel * VMOE_PANEL + tile % 2 * COLUMNS;
         const uint8_t *at = bytes + (line * LINE_BYTES - first);
 
-        if ((row + group <= tensor->rows && column + TILE_COLUMNS <= tensor->columns) ||
+        if ((row + group <= tensor->rows && column + COLUMNS <= tensor->columns) ||
             line_is_zero(at))
             continue;
         for (uint32_t i = 0; i < LINE_BYTES; i++) {

@@ -1,4 +1,4 @@
-/* The numbers of the packed layout (kernels.h) that the kernels count with. */
+/* The numbers of the packed layout (kernels.h), beside VMOE_PANEL. */
 #ifndef VMOE_KERNELS_LAYOUT_H
 #define VMOE_KERNELS_LAYOUT_H
 
