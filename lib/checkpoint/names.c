@@ -118,6 +118,19 @@ static void want(struct wanted *wanted, const struct vmoe_dialect *dialect, cons
     memcpy(wanted->dims, dims, 4 * sizeof *dims);
 }
 
+/* Room for VMOE_LIMIT_RANK numbers of 20 digits, and what is between them. */
+#define SHAPE_BYTES (VMOE_LIMIT_RANK * 22u)
+
+static void format_shape(char text[SHAPE_BYTES], uint32_t rank, const uint64_t *dims)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t i = 0; i < rank; i++)
+        used += (size_t)snprintf(text + used, SHAPE_BYTES - used, i == 0 ? "%llu" : ", %llu",
+                                 (unsigned long long)dims[i]);
+}
+
 static vmoe_status add_piece(const struct vmoe_source *source, const struct wanted *wanted,
                              uint64_t first, uint32_t columns, struct vmoe_piece *pieces,
                              uint32_t *count, vmoe_error *error)
@@ -134,15 +147,10 @@ static vmoe_status add_piece(const struct vmoe_source *source, const struct want
     for (uint32_t i = 0; same && i < rank; i++)
         same = array->dims[i] == wanted->dims[i];
     if (!same) {
-        char found[128] = "", expected[128] = "";
-        size_t f = 0, e = 0;
+        char found[SHAPE_BYTES], expected[SHAPE_BYTES];
 
-        for (uint32_t i = 0; i < array->rank && f < 100; i++)
-            f += (size_t)snprintf(found + f, sizeof found - f, i == 0 ? "%llu" : ", %llu",
-                                  (unsigned long long)array->dims[i]);
-        for (uint32_t i = 0; i < rank && e < 100; i++)
-            e += (size_t)snprintf(expected + e, sizeof expected - e, i == 0 ? "%llu" : ", %llu",
-                                  (unsigned long long)wanted->dims[i]);
+        format_shape(found, array->rank, array->dims);
+        format_shape(expected, rank, wanted->dims);
         return vmoe_fail(error, VMOE_ERR_FORMAT, wanted->path,
                          "the shape is (%s), but (%s) was expected", found, expected);
     }
