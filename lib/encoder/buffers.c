@@ -55,7 +55,8 @@ uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images)
     return smaller(images, larger(CHUNK_TOKENS / info->tokens, 1));
 }
 
-static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count, size_t n)
+static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count,
+                                    size_t n)
 {
     struct vmoe_matrix rows = { .type = type, .stride = vmoe_matrix_stride(type, n) };
 
@@ -77,11 +78,12 @@ static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uin
 
     buffers->image_patches = vmoe_arena_take(&begin, patches * values, sizeof(float));
     buffers->patches = (struct vmoe_matrix){ .type = VMOE_PRECISION_F32,
-                                           .data = buffers->image_patches,
-                                           .stride = values * sizeof(float) };
+                                             .data = buffers->image_patches,
+                                             .stride = values * sizeof(float) };
     if (types->patches != VMOE_PRECISION_F32)
         buffers->patches = take_rows(&begin, types->patches, patches, values);
-    buffers->qkv = take_rows(arena, types->attention, vmoe_chunk_images(info, images) * info->tokens,
+    buffers->qkv = take_rows(arena, types->attention,
+                             vmoe_chunk_images(info, images) * info->tokens,
                              3 * (size_t)info->width);
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP)

@@ -40,27 +40,30 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
  * k and v, and what the head needs of all tokens are used one after the other.
  */
 struct vmoe_buffers {
-    float *image_patches;    /* (N, patches, patch values) as they come from the pictures */
+    float *image_patches; /* (N, patches, patch values) as they come from the pictures */
     struct vmoe_matrix patches;
-    struct vmoe_matrix qkv;    /* (chunk, T, 3 D) */
-    float *normed;           /* (N, T, D) after the last norm */
-    float *key_value;        /* (N, T, 2 D) of the map head */
-    struct vmoe_matrix x;    /* (N, T, D) the residual stream, float32 */
-    struct vmoe_matrix y;      /* (N, T, D) what enters a layer */
-    struct vmoe_matrix mixed;  /* (chunk, T, D) what leaves attention, unless y has its type */
+    struct vmoe_matrix qkv;         /* (chunk, T, 3 D) */
+    float *normed;                  /* (N, T, D) after the last norm */
+    float *key_value;               /* (N, T, 2 D) of the map head */
+    struct vmoe_matrix x;           /* (N, T, D) the residual stream, float32 */
+    struct vmoe_matrix y;           /* (N, T, D) what enters a layer */
+    struct vmoe_matrix mixed;       /* (chunk, T, D) what leaves attention, unless y has its type */
     struct vmoe_matrix class_y;     /* (N, D) y of class tokens alone */
     struct vmoe_matrix class_query; /* (chunk, D and a panel of zeros) */
-    struct vmoe_matrix hidden; /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
-    struct vmoe_matrix hidden_wide;   /* before it is made narrow; hidden if the types are equal */
-    struct vmoe_matrix gathered;      /* (VMOE_MLP_ROWS, D) */
-    float *pooled;     /* (N, D) */
-    float *pooled_2;   /* (N, D) of the map head */
-    float *map_query;  /* (D) of the map head, the same for all images */
-    struct vmoe_matrix map_hidden;    /* (N, F) of the map head */
-    float *features;   /* (N, features) */
-    float *logits;     /* (N, classes) */
-    float *probabilities; /* (N, classes) */
-    int32_t *patch_rows; /* (N, patches) the token of each patch */
+    struct vmoe_matrix hidden;      /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
+    struct vmoe_matrix hidden_wide; /* before it is made narrow; hidden if the types are equal */
+    struct vmoe_matrix gathered;    /* (VMOE_MLP_ROWS, D) */
+    float *pooled;                  /* (N, D) */
+    float *pooled_2;                /* (N, D) of the map head */
+    float *map_query;               /* (D) of the map head, the same for all images */
+    struct vmoe_matrix map_hidden;  /* (N, F) of the map head */
+    float *features;                /* (N, features) */
+    float *logits;                  /* (N, classes) */
+    float *probabilities;           /* (N, classes) */
+    int32_t *patch_rows;            /* (N, patches) the token of each patch */
+    struct vmoe_linear_part *parts; /* (experts, or 1) of a call */
+    uint8_t *scratch;               /* (threads, scratch_bytes) */
+    uint64_t scratch_bytes;
     /* Routing, for models with experts. */
     float *gates;      /* (N, T, E) */
     int16_t *choice;   /* (N, T, K) */
@@ -68,9 +71,6 @@ struct vmoe_buffers {
     int32_t *rows;     /* (N * T * K) tokens in the order of their experts */
     float *factors;    /* (N * T * K) their gates */
     uint64_t *offsets; /* (E + 1) where each expert's tokens begin */
-    struct vmoe_linear_part *parts; /* (experts, or 1) of a call */
-    uint8_t *scratch;  /* (threads, scratch_bytes) */
-    uint64_t scratch_bytes;
 };
 
 /* Images that are worked through together: whole groups, and about as many tokens as pay off. */

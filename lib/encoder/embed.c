@@ -31,7 +31,7 @@ static void prepare_image(void *context, size_t image, uint32_t thread)
         return;
     for (size_t p = image * patches; p < (image + 1) * patches; p++)
         vmoe_matrix_set(encoder->kernels, &buffers->patches, p, values,
-                      buffers->image_patches + p * values);
+                        buffers->image_patches + p * values);
 }
 
 void vmoe_embed(struct vmoe_encoder *encoder)

@@ -82,10 +82,10 @@ void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *f
 /* Attention between queries and tokens that are already projected, for every image and head. */
 struct vmoe_heads_call {
     size_t images;
-    const struct vmoe_matrix *q; /* (images * queries, D) */
-    size_t queries;            /* of an image; 0: one that all images share */
-    const struct vmoe_matrix *k, *v;   /* (images * T, D) */
-    const struct vmoe_matrix *out;     /* (images * queries, D) */
+    const struct vmoe_matrix *q;     /* (images * queries, D) */
+    size_t queries;                  /* of an image; 0: one that all images share */
+    const struct vmoe_matrix *k, *v; /* (images * T, D) */
+    const struct vmoe_matrix *out;   /* (images * queries, D) */
 };
 void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call);
 
@@ -137,8 +137,8 @@ static inline size_t vmoe_task_rows(size_t rows, size_t task)
 static inline struct vmoe_matrix vmoe_float_matrix(const float *data, size_t n)
 {
     return (struct vmoe_matrix){ .type = VMOE_PRECISION_F32,
-                               .data = (void *)(uintptr_t)data,
-                               .stride = n * sizeof(float) };
+                                 .data = (void *)(uintptr_t)data,
+                                 .stride = n * sizeof(float) };
 }
 
 #endif

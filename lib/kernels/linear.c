@@ -78,7 +78,7 @@ struct vmoe_matrix vmoe_matrix_columns(const struct vmoe_matrix *rows, size_t c)
 }
 
 void vmoe_matrix_set(const struct vmoe_kernels *kernels, const struct vmoe_matrix *rows, size_t r,
-                   size_t n, const float *values)
+                     size_t n, const float *values)
 {
     switch (rows->type) {
     case VMOE_PRECISION_INT8:
@@ -94,7 +94,7 @@ void vmoe_matrix_set(const struct vmoe_kernels *kernels, const struct vmoe_matri
 }
 
 void vmoe_matrix_convert(const struct vmoe_kernels *kernels, const struct vmoe_matrix *from,
-                       const struct vmoe_matrix *to, size_t r, size_t n)
+                         const struct vmoe_matrix *to, size_t r, size_t n)
 {
     if (from->type == VMOE_PRECISION_F32)
         vmoe_matrix_set(kernels, to, r, n, vmoe_matrix_row(from, r));

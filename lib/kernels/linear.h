@@ -44,11 +44,11 @@ struct vmoe_matrix vmoe_matrix_columns(const struct vmoe_matrix *rows, size_t c)
 
 /* Writes n float32 values to row r in its type. */
 void vmoe_matrix_set(const struct vmoe_kernels *kernels, const struct vmoe_matrix *rows, size_t r,
-                   size_t n, const float *values);
+                     size_t n, const float *values);
 
 /* Row r in another, narrower type: from float32 to any, or from bfloat16 to int8. */
 void vmoe_matrix_convert(const struct vmoe_kernels *kernels, const struct vmoe_matrix *from,
-                       const struct vmoe_matrix *to, size_t r, size_t n);
+                         const struct vmoe_matrix *to, size_t r, size_t n);
 
 /*
  * The narrowest type of rows that a table multiplies with panels of a precision, but nothing less
