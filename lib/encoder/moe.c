@@ -56,15 +56,36 @@ static void assign_group(void *context, size_t group, uint32_t thread)
                       buffers->scratch + thread * buffers->scratch_bytes);
 }
 
-/* The caller's decisions instead of our own: -1 - e is expert e without a slot. */
-static void follow_routes(const struct vmoe_encoder *encoder, const int16_t *routes, size_t pairs)
+/* Where the routes of the slice begin among those of the call, in MoE layer `number`. */
+static size_t first_route(const struct vmoe_encoder *encoder, uint32_t number)
 {
-    const struct vmoe_buffers *buffers = &encoder->buffers;
+    return (number * encoder->call_images + encoder->first_image) * encoder->info->tokens *
+           encoder->dial.picks;
+}
 
-    for (size_t i = 0; i < pairs; i++) {
+/* The caller's decisions instead of our own: -1 - e is expert e without a slot. */
+static void follow_routes(const struct layer *layer, uint32_t number)
+{
+    const struct vmoe_encoder *encoder = layer->encoder;
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const int16_t *routes = encoder->forced + first_route(encoder, number);
+
+    for (size_t i = 0; i < layer->tokens * encoder->dial.picks; i++) {
         buffers->choice[i] = (int16_t)(routes[i] < 0 ? -1 - routes[i] : routes[i]);
         buffers->slot[i] = routes[i] < 0 ? -1 : 0;
     }
+}
+
+/* Our decisions to the caller. */
+static void tell_routes(const struct layer *layer, uint32_t number)
+{
+    const struct vmoe_encoder *encoder = layer->encoder;
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    int16_t *routes = encoder->tally.routes + first_route(encoder, number);
+
+    for (size_t i = 0; i < layer->tokens * encoder->dial.picks; i++)
+        routes[i] =
+            (int16_t)(buffers->slot[i] >= 0 ? buffers->choice[i] : -1 - buffers->choice[i]);
 }
 
 /* True for the pairs that are computed: they have a slot, and the result depends on them. */
@@ -143,32 +164,22 @@ static void count_layer(const struct layer *layer, uint32_t block, uint32_t numb
     for (size_t e = 0; e < experts; e++)
         if (buffers->offsets[e + 1] != buffers->offsets[e])
             tally->used[number * experts + e] = 1;
-    if (tally->routes != NULL) {
-        int16_t *routes = tally->routes + (number * encoder->call_images + encoder->first_image) *
-                                              encoder->info->tokens * picks;
-
-        for (size_t i = 0; i < layer->tokens * picks; i++)
-            routes[i] = (int16_t)(buffers->slot[i] >= 0 ? buffers->choice[i]
-                                                        : -1 - buffers->choice[i]);
-    }
 }
 
 static void plan(struct layer *layer, uint32_t block, uint32_t number)
 {
-    struct vmoe_encoder *encoder = layer->encoder;
-    size_t picks = encoder->dial.picks;
+    const struct vmoe_encoder *encoder = layer->encoder;
 
     vmoe_team_run(encoder->team, vmoe_task_count(layer->tokens), run_gates, layer);
     if (encoder->forced != NULL)
-        follow_routes(encoder,
-                      encoder->forced + (number * encoder->call_images + encoder->first_image) *
-                                            encoder->info->tokens * picks,
-                      layer->tokens * picks);
+        follow_routes(layer, number);
     else
         vmoe_team_run(encoder->team, layer->tokens / encoder->dial.group_tokens, assign_group,
                       layer);
     list_rows(layer);
     count_layer(layer, block, number);
+    if (encoder->tally.routes != NULL)
+        tell_routes(layer, number);
 }
 
 void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
