@@ -95,6 +95,11 @@ static vmoe_status open_idx(struct labelled *labelled, const char *path, vmoe_er
     if (sizes[0] != count[0])
         return error_set(error, VMOE_ERR_FORMAT, labels, "it has %u labels for %u pictures",
                          count[0], sizes[0]);
+    for (size_t i = 0; i < count[0]; i++)
+        if (labelled->labels[i] >= labelled->info.classes)
+            return error_set(error, VMOE_ERR_ARGUMENT, labels,
+                             "label %zu is class %u, but the model's classes are 0 .. %u", i,
+                             labelled->labels[i], labelled->info.classes - 1);
     labelled->count = sizes[0];
     labelled->rows = sizes[1];
     labelled->columns = sizes[2];

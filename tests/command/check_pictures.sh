@@ -133,6 +133,14 @@ check "... by a line" grep -q "^vmoe: broken/bag/broken.jpg: this is not a JPEG 
 check "... and left out" sh -c "cut -f5 out | tail -n 1 | grep -qx 12"
 head -c 100 t10k-images-idx3-ubyte >short-images-idx3-ubyte
 cp t10k-labels-idx1-ubyte short-labels-idx1-ubyte
+python_says "labels beyond the classes" "
+open('beyond-images-idx3-ubyte', 'wb').write(struct.pack('>IIII', 0x803, 2, 28, 28) + bytes(2 * 784))
+open('beyond-labels-idx1-ubyte', 'wb').write(struct.pack('>II', 0x801, 2) + bytes([9, 10]))
+"
+for command in sweep experts; do
+    check "... are refused by $command" refuses 1 "label 1 is class 10, but the model's classes are 0 .. 9" \
+        $command "$model" --data beyond-images-idx3-ubyte
+done
 check "an idx file cut short" refuses 1 "ends before its last" sweep "$model" --data short-images-idx3-ubyte
 
 # ---- routes ----
