@@ -34,7 +34,6 @@ struct view {
     uint8_t *pixels; /* what the model sees, (side, side, 3) */
     int16_t *routes; /* (moe_layers, tokens, K) */
     uint64_t slots; /* of an expert */
-    vmoe_class top;
     struct canvas canvas;
     uint32_t columns, scale; /* of panels; pixels of the canvas for one of the model's */
 };
@@ -70,8 +69,6 @@ static vmoe_status find_routes(struct view *view, const vmoe_model *model,
     view->dial.cancel = interrupt_flag();
     input.images = 1;
     input.pictures = picture;
-    output.top = &view->top;
-    output.top_count = output.top_length = 1;
     output.report = &report;
     if (vmoe_run(model, &input, &view->dial, &output, error) == VMOE_OK)
         view->slots = report.capacity;
