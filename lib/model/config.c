@@ -210,32 +210,11 @@ static vmoe_status check_preprocessing(const vmoe_info *info, const char *where,
     return outcome;
 }
 
-/* Sums over the list of tensors, which the limits keep far from wrapping. */
-static void count_weights(vmoe_info *info)
-{
-    uint64_t parameters, block, expert, mlp;
-    uint64_t d = info->width, f = info->mlp;
-    uint64_t moe = info->moe_layers;
-
-    mlp = d * f + f + f * d + d;
-    expert = info->experts * mlp + d * info->experts;
-    block = 4 * d + 3 * (d * d + d) + d * d + d;
-    parameters = (uint64_t)vmoe_config_patch_values(info) * d + d + info->tokens * d + 2 * d;
-    parameters += info->classifier == VMOE_CLASSIFIER_TOKEN ? d : 0;
-    parameters += info->layers * block + (info->layers - moe) * mlp + moe * expert;
-    if (info->classifier == VMOE_CLASSIFIER_MAP)
-        parameters += d + 4 * (d * d + d) + 2 * d + mlp;
-    if (info->pre_logits != 0)
-        parameters += d * info->pre_logits + info->pre_logits;
-    parameters += (uint64_t)info->features * info->classes + info->classes;
-    info->parameters = parameters;
-    info->weight_bytes = vmoe_tensor_total_bytes(info);
-}
-
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
                                  vmoe_error *error)
 {
     vmoe_status outcome = check_geometry(info, where, status, error);
+    struct vmoe_tensor_totals totals = { .count = UINT64_MAX };
     char buffer[96];
 
     if (outcome == VMOE_OK)
@@ -250,12 +229,14 @@ vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status
     for (uint32_t i = 0; i < info->layers; i++)
         info->moe_layers += info->moe[i];
     /* An expert has several tensors; to count those of a million experts takes a while. */
-    if ((uint64_t)info->moe_layers * info->experts > VMOE_LIMIT_TENSORS ||
-        vmoe_tensor_count(info) > VMOE_LIMIT_TENSORS)
+    if ((uint64_t)info->moe_layers * info->experts <= VMOE_LIMIT_TENSORS)
+        totals = vmoe_tensor_add_up(info);
+    if (totals.count > VMOE_LIMIT_TENSORS)
         return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "experts"),
                          "%u layers of %u experts have more tensors than the limit of %u",
                          info->moe_layers, info->experts, VMOE_LIMIT_TENSORS);
-    count_weights(info);
+    info->parameters = totals.parameters;
+    info->weight_bytes = totals.bytes;
     return VMOE_OK;
 }
 

@@ -11,8 +11,7 @@
 struct walk {
     const vmoe_info *info;
     struct vmoe_tensor *tensors;
-    uint64_t count;
-    uint64_t bytes;
+    struct vmoe_tensor_totals totals; /* so far */
     char prefix[48];
     uint32_t block;
     int32_t expert;
@@ -34,7 +33,7 @@ static void emit(struct walk *walk, const char *name, const char *part_name, uin
                                               : 4 * (uint64_t)rows * columns;
 
     if (walk->tensors != NULL) {
-        struct vmoe_tensor *t = &walk->tensors[walk->count];
+        struct vmoe_tensor *t = &walk->tensors[walk->totals.count];
 
         memset(t, 0, sizeof *t);
         append(t->name, walk->prefix);
@@ -49,8 +48,10 @@ static void emit(struct walk *walk, const char *name, const char *part_name, uin
         t->columns = columns;
         t->bytes = bytes;
     }
-    walk->count++;
-    walk->bytes += bytes;
+    walk->totals.count++;
+    walk->totals.bytes += bytes;
+    if (part != VMOE_PART_SCALE && part != VMOE_PART_SUM)
+        walk->totals.parameters += (uint64_t)rows * columns;
 }
 
 static void emit_array(struct walk *walk, const char *name, uint32_t role, uint32_t rows,
@@ -145,20 +146,17 @@ static void walk_model(struct walk *walk)
     walk_head(walk);
 }
 
-uint64_t vmoe_tensor_count(const vmoe_info *info)
+struct vmoe_tensor_totals vmoe_tensor_add_up(const vmoe_info *info)
 {
     struct walk walk = { .info = info };
 
     walk_model(&walk);
-    return walk.count;
+    return walk.totals;
 }
 
-uint64_t vmoe_tensor_total_bytes(const vmoe_info *info)
+uint64_t vmoe_tensor_count(const vmoe_info *info)
 {
-    struct walk walk = { .info = info };
-
-    walk_model(&walk);
-    return walk.bytes;
+    return vmoe_tensor_add_up(info).count;
 }
 
 void vmoe_tensor_list(const vmoe_info *info, struct vmoe_tensor *tensors)

@@ -76,8 +76,14 @@ uint32_t vmoe_tensor_end_precision(const vmoe_info *info);
 /* How many tensors there are.  The info has passed vmoe_config_complete. */
 uint64_t vmoe_tensor_count(const vmoe_info *info);
 
-/* Sum of their bytes. */
-uint64_t vmoe_tensor_total_bytes(const vmoe_info *info);
+/*
+ * What they add up to, which the limits keep far from wrapping.  Scales and sums of int8 numbers are
+ * no parameters.
+ */
+struct vmoe_tensor_totals {
+    uint64_t count, parameters, bytes;
+};
+struct vmoe_tensor_totals vmoe_tensor_add_up(const vmoe_info *info);
 
 /* Fills `tensors` with vmoe_tensor_count entries. */
 void vmoe_tensor_list(const vmoe_info *info, struct vmoe_tensor *tensors);

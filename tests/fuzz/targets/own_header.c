@@ -38,7 +38,7 @@ static void check_tensors(const vmoe_info *info)
     uint64_t bytes = 0;
 
     MUST(count > 0 && count <= 65536);
-    MUST(info->weight_bytes == vmoe_tensor_total_bytes(info));
+    MUST(info->weight_bytes == vmoe_tensor_add_up(info).bytes);
     if (count > sizeof tensors / sizeof tensors[0] || (count > 64 && info->width % 4 != 0))
         return;
     vmoe_tensor_list(info, tensors);
