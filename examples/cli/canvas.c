@@ -201,8 +201,7 @@ static vmoe_status write_jpeg(const struct canvas *canvas, FILE *stream, vmoe_er
 
 bool canvas_writes(const char *path)
 {
-    return path_ends_with(path, ".jpg") || path_ends_with(path, ".jpeg") ||
-           path_ends_with(path, ".ppm");
+    return path_is_jpeg(path) || path_ends_with(path, ".ppm");
 }
 
 vmoe_status canvas_write(const struct canvas *canvas, const char *path, vmoe_error *error)

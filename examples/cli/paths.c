@@ -27,6 +27,11 @@ bool path_ends_with(const char *path, const char *ending)
     return length > end && strcasecmp(path + length - end, ending) == 0;
 }
 
+bool path_is_jpeg(const char *path)
+{
+    return path_ends_with(path, ".jpg") || path_ends_with(path, ".jpeg");
+}
+
 bool path_join(char out[PATH_BYTES], const char *folder, const char *name)
 {
     const size_t length = strlen(folder);
@@ -67,13 +72,6 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static bool is_jpeg(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-
-    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
-}
-
 static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned depth,
                               vmoe_error *error)
 {
@@ -93,7 +91,7 @@ static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned 
         } else if (path_is_folder(path)) {
             if (depth < DEPTH_MAX)
                 add_folder(paths, path, depth + 1, error);
-        } else if (is_jpeg(name)) {
+        } else if (path_is_jpeg(name)) {
             paths_add(paths, path, error);
         }
         free(entries[i]);

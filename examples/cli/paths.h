@@ -15,6 +15,7 @@ bool path_is_folder(const char *path);
 
 /* Without regard to case, and with a name before the ending. */
 bool path_ends_with(const char *path, const char *ending);
+bool path_is_jpeg(const char *path);
 
 /* The path of an entry of a folder.  False if it is too long. */
 #define PATH_BYTES 4096u
