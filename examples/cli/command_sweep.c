@@ -23,6 +23,8 @@
 #include "svg.h"
 
 #define SETTINGS_MAX 256u
+#define LEGEND_TOP 70.0
+#define LEGEND_LINE 24.0
 
 struct setting {
     vmoe_options dial;
@@ -215,6 +217,11 @@ static bool same_series(const struct setting *a, const struct setting *b)
            a->dial.priority == b->dial.priority;
 }
 
+static bool begins_series(const struct sweep *sweep, size_t i)
+{
+    return i == 0 || !same_series(&sweep->settings[i - 1], &sweep->settings[i]);
+}
+
 /* Accuracy against work (0) or time (1). */
 static double abscissa(const struct setting *s, int against)
 {
@@ -276,7 +283,7 @@ static void draw_chart(const struct sweep *sweep, FILE *stream, int against, dou
     }
     chart_axes(&chart);
     for (size_t i = 0; i < sweep->count; i++)
-        if (i == 0 || !same_series(&sweep->settings[i - 1], &sweep->settings[i]))
+        if (begins_series(sweep, i))
             draw_series(sweep, &chart, against, i, number++);
 }
 
@@ -290,23 +297,27 @@ static void draw_legend(const struct sweep *sweep, FILE *stream)
     for (size_t i = 0; i < sweep->count; i++) {
         const vmoe_options *dial = &sweep->settings[i].dial;
 
-        if (i > 0 && same_series(&sweep->settings[i - 1], &sweep->settings[i]))
+        if (!begins_series(sweep, i))
             continue;
         word_format(name, PRIORITIES, dial->priority);
         snprintf(text, sizeof text, "%s, K = %u", name, dial->experts_per_token);
-        chart_legend(&chart, 880, 70 + 24.0 * number, number,
+        chart_legend(&chart, 880, LEGEND_TOP + LEGEND_LINE * number, number,
                      sweep->info.experts == 0 ? "dense" : text);
         number++;
     }
     if (sweep->info.experts != 0)
-        svg_text(stream, 880, 82 + 24.0 * number, "start", 12, "along a line: C");
+        svg_text(stream, 880, LEGEND_TOP + 12 + LEGEND_LINE * number, "start", 12,
+                 "along a line: C");
 }
 
 static void write_curve(const struct sweep *sweep, FILE *stream)
 {
+    double legend = LEGEND_TOP + LEGEND_LINE;
     char title[160];
 
-    svg_open(stream, 1080, 420);
+    for (size_t i = 0; i < sweep->count; i++)
+        legend += begins_series(sweep, i) ? LEGEND_LINE : 0.0;
+    svg_open(stream, 1080, fmax(420, legend));
     snprintf(title, sizeof title, "%" PRIu64 " picture%s: accuracy against work and time",
              sweep->settings[0].images, sweep->settings[0].images == 1 ? "" : "s");
     svg_text(stream, 74, 28, "start", 16, title);

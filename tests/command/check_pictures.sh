@@ -74,6 +74,14 @@ marks = [e for e in root if e.tag.endswith('path')]
 assert len(marks) == 2 * 8 + 4, len(marks)"
 check "... without -o it is a table" sh -c "'$vmoe' sweep '$model' --data data -C 1 | cut -f1-3 | tail -n 1 |
     grep -qx '1	2	bpr-max'"
+"$vmoe" sweep "$model" --data data --pictures 1 -C 1 -K 1,2,3,4,5,6,7,8 --priority vanilla,bpr-max \
+    -o lines
+check "... a long legend has room" "$python" -c "
+import re
+svg = open('lines.svg').read()
+height = float(re.search('height=.([0-9.]+)', svg)[1])
+lines = [float(y) for y in re.findall(r'translate\([0-9.]+ ([0-9.]+)\)[^>]*>(?:bpr-max|vanilla), K', svg)]
+assert len(lines) == 16 and max(lines) < height - 24, (lines, height)"
 # One line of the curve with more points than a list has values, because one of them comes again.
 many=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.3,1.4,1.5,1.6,1.7
 check "a list that repeats itself" "$vmoe" sweep "$model" --data data --pictures 1 -C $many -K 1,1,1,1 \
