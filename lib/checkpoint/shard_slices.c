@@ -178,6 +178,23 @@ static int compare_slices(const void *context, uint32_t a, uint32_t b)
                             order->bounds + order->slices[b].bounds, order->rank);
 }
 
+/* Makes `reach`, so far where each slice itself ends, that of trees; returns that of them all. */
+static uint64_t reach_of_trees(struct vmoe_shards_slice *slices, uint32_t count)
+{
+    const uint32_t middle = count / 2;
+    uint64_t reach, other;
+
+    if (count == 0)
+        return 0;
+    reach = slices[middle].reach;
+    other = reach_of_trees(slices, middle);
+    reach = other > reach ? other : reach;
+    other = reach_of_trees(slices + middle + 1, count - middle - 1);
+    reach = other > reach ? other : reach;
+    slices[middle].reach = reach;
+    return reach;
+}
+
 /*
  * Moves the slices of one array to `sorted`, in order; `list` has room for as many numbers as the
  * array has slices.
@@ -189,7 +206,6 @@ static vmoe_status sort_slices(struct vmoe_shards *shards, size_t array,
     const struct vmoe_array *a = &shards->arrays[array];
     const struct vmoe_shards_leaf *leaf = &shards->leaves[array];
     struct slice_order order = { shards->slices.items, shards->bounds.items, a->rank };
-    uint64_t reach = 0;
 
     for (uint32_t i = 0; i < leaf->slices; i++)
         list[i] = leaf->first_slice + i;
@@ -197,15 +213,14 @@ static vmoe_status sort_slices(struct vmoe_shards *shards, size_t array,
     for (uint32_t i = 0; i < leaf->slices; i++) {
         struct vmoe_shards_slice *slice = &sorted[leaf->first_slice + i];
         const uint32_t *box;
-        uint64_t run, end;
+        uint64_t run;
 
         *slice = order.slices[list[i]];
         box = order.bounds + slice->bounds;
-        end = vmoe_box_locate(box, a, vmoe_box_volume(box, a->rank) - 1, &run) + 1;
-        reach = end > reach ? end : reach;
-        slice->reach = reach;
+        slice->reach = vmoe_box_locate(box, a, vmoe_box_volume(box, a->rank) - 1, &run) + 1;
         list[i] = slice->bounds;
     }
+    reach_of_trees(sorted + leaf->first_slice, leaf->slices);
     return vmoe_boxes_tile(a, order.bounds, list, leaf->slices, shards->allocator, work, error);
 }
 

@@ -134,21 +134,41 @@ static vmoe_status read_slice(struct vmoe_shards *shards, size_t number,
     return VMOE_OK;
 }
 
-/* The first slice of the array, in order, that may reach past flat position `first`. */
-static uint32_t first_reaching(const struct vmoe_shards_slice *slices, uint32_t count,
-                               uint64_t first)
+/* A part of an array that is to be read. */
+struct request {
+    struct vmoe_shards *shards;
+    size_t number; /* of the array */
+    uint64_t first, count;
+    float *out;
+    vmoe_error *error;
+};
+
+/*
+ * Copies what the slices of a tree have of the request, in order.  Trees that end before it or begin
+ * behind it are passed over: with a walk along all slices, reading a stack of experts one by one
+ * would take a time that grows with the square of their number.
+ */
+static vmoe_status read_slices(const struct request *request,
+                               const struct vmoe_shards_slice *slices, uint32_t count)
 {
-    uint32_t low = 0, high = count;
+    const struct vmoe_shards *shards = request->shards;
+    const uint32_t *bounds = shards->bounds.items;
+    const uint32_t middle = count / 2;
+    const struct vmoe_shards_slice *root = slices + middle;
+    uint64_t run;
+    vmoe_status status;
 
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (slices[middle].reach > first)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    if (count == 0 || root->reach <= request->first)
+        return VMOE_OK;
+    status = read_slices(request, slices, middle);
+    /* Slices are sorted by their first elements. */
+    if (status != VMOE_OK ||
+        vmoe_box_locate(bounds + root->bounds, &shards->arrays[request->number], 0, &run) >=
+            request->first + request->count)
+        return status;
+    status = read_slice(request->shards, request->number, root, request->first, request->count,
+                        request->out, request->error);
+    return status == VMOE_OK ? read_slices(request, root + 1, count - middle - 1) : status;
 }
 
 static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_t first,
@@ -159,25 +179,15 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     const struct vmoe_shards_leaf *leaf = &shards->leaves[number];
     const struct vmoe_shards_slice *slices =
         (const struct vmoe_shards_slice *)shards->slices.items + leaf->first_slice;
-    const uint32_t *bounds = shards->bounds.items;
-    uint64_t end, run;
+    const struct request request = { shards, number, first, count, out, error };
+    uint64_t end;
 
     if (!vmoe_add_u64(first, count, &end) || end > array->elements)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
                          (unsigned long long)array->elements);
     if (leaf->type == VMOE_NUMBER_NONE)
         return vmoe_fail(error, VMOE_ERR_FORMAT, array->name, "its elements are no numbers");
-    for (uint32_t i = first_reaching(slices, leaf->slices, first); i < leaf->slices; i++) {
-        vmoe_status status;
-
-        /* Slices are sorted by their first elements. */
-        if (vmoe_box_locate(bounds + slices[i].bounds, array, 0, &run) >= end)
-            break;
-        status = read_slice(shards, number, &slices[i], first, count, out, error);
-        if (status != VMOE_OK)
-            return status;
-    }
-    return VMOE_OK;
+    return read_slices(&request, slices, leaf->slices);
 }
 
 vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator,

@@ -23,9 +23,12 @@ struct vmoe_shards_piece {
     uint64_t first;  /* elements of the slice before it */
 };
 
-/* A slice of an array. */
+/*
+ * A slice of an array.  The sorted slices of an array form a tree: the middle one is the root, and
+ * those before and behind it are trees again.
+ */
 struct vmoe_shards_slice {
-    uint64_t reach;  /* where the first r slices of the array end, r counting this one */
+    uint64_t reach;  /* where the last of the slices ends whose tree this one is the root of */
     uint32_t bounds; /* where its box begins in `bounds` */
     uint32_t shard;
     uint32_t first_piece, pieces; /* 0 pieces: not found yet */
