@@ -42,6 +42,7 @@ static void wrong_import_options_are_refused(void **state)
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "experts_per_token", options.experts_per_token = 5);
     IMPORT_REFUSED(VMOE_ERR_LIMIT, "experts_per_token", options.experts_per_token = 17);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = -1.0);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = -5e-324);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = (double)NAN);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = (double)INFINITY);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "capacity", options.capacity = 64.5);
@@ -127,6 +128,27 @@ static void labels_up_to_the_limit_are_kept(void **state)
     vmoe_free(model);
 }
 
+/* Calls take a denormal number at its word, too, whatever comparisons think of it. */
+static void a_capacity_that_is_nearly_zero_is_not_the_default(void **state)
+{
+    static const double capacities[] = { 5e-324, 1e-310, 0.0, -0.0 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof capacities / sizeof capacities[0]; i++) {
+        vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+        vmoe_error error = VMOE_ERROR_INIT;
+        vmoe_info info = VMOE_INFO_INIT;
+        vmoe_model *model;
+
+        options.capacity = capacities[i];
+        assert_ok(import_tiny(&options, &error), error);
+        model = must_load(scratch_path("import.vmoe"), NULL);
+        assert_int_equal(vmoe_get_info(model, &info, NULL), VMOE_OK);
+        assert_true(info.capacity == (capacities[i] == 0.0 ? 1.05 : capacities[i]));
+        vmoe_free(model);
+    }
+}
+
 /* Nothing else in a checkpoint says how large they are, so they must not be believed. */
 static void boasting_position_embeddings_get_no_memory(void **state)
 {
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(wrong_labels_are_refused),
         cmocka_unit_test(null_labels_are_refused),
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
+        cmocka_unit_test(a_capacity_that_is_nearly_zero_is_not_the_default),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
         cmocka_unit_test(a_preset_goes_with_its_own_model),
     };

@@ -57,7 +57,7 @@ static void apply_dial(const vmoe_import_options *options, const struct vmoe_pre
     }
     if (options->experts_per_token != 0)
         info->experts_per_token = options->experts_per_token;
-    if (options->capacity != 0.0)
+    if (!vmoe_config_is_zero(options->capacity))
         info->capacity = options->capacity;
     info->capacity_rule =
         options->capacity_rule != 0 ? options->capacity_rule : VMOE_CAPACITY_CEIL;

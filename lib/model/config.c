@@ -110,6 +110,14 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
     return VMOE_OK;
 }
 
+bool vmoe_config_is_zero(double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits << 1 == 0;
+}
+
 /* The bits of infinity; those of a NaN are larger, but for the sign. */
 #define NAN_ABOVE UINT64_C(0x7ff0000000000000)
 
@@ -158,8 +166,8 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
                          "there are %u experts but %u blocks that have them", info->experts,
                          marked);
     if (info->experts == 0) {
-        if (info->experts_per_token != 0 || info->capacity != 0.0 || info->capacity_rule != 0 ||
-            info->capacity_multiple != 0 || info->group_images != 0)
+        if (info->experts_per_token != 0 || !vmoe_config_is_zero(info->capacity) ||
+            info->capacity_rule != 0 || info->capacity_multiple != 0 || info->group_images != 0)
             return vmoe_fail(error, status, place(buffer, where, "experts"),
                              "a model without experts has defaults for routing");
         return VMOE_OK;
@@ -287,20 +295,11 @@ static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *opti
     return VMOE_OK;
 }
 
-/* A comparison would call denormal numbers 0 while the library computes. */
-static bool is_zero(double x)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits << 1 == 0;
-}
-
 /* The slots of an expert, with every default filled in. */
 static vmoe_status resolve_capacity(const vmoe_info *info, const vmoe_options *options,
                                     struct vmoe_dial *dial, vmoe_error *error)
 {
-    const double ratio = is_zero(options->capacity) ? info->capacity : options->capacity;
+    const double ratio = vmoe_config_is_zero(options->capacity) ? info->capacity : options->capacity;
     const uint32_t rule =
         options->capacity_rule != 0 ? options->capacity_rule : info->capacity_rule;
     const uint32_t multiple =
@@ -334,7 +333,7 @@ vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options
         return vmoe_fail(error, VMOE_ERR_LIMIT, "options.capacity_multiple",
                          "multiples of %u are beyond the limit of %u", options->capacity_multiple,
                          VMOE_LIMIT_CAPACITY_MULTIPLE);
-    if (!is_zero(options->capacity)) {
+    if (!vmoe_config_is_zero(options->capacity)) {
         status = check_capacity_ratio(options->capacity, "options", "capacity", VMOE_ERR_ARGUMENT,
                                       error);
         if (status != VMOE_OK)

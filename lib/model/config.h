@@ -43,6 +43,9 @@ bool vmoe_config_reads_class_tokens(const vmoe_info *info);
 /* Floats of a flattened patch. */
 uint32_t vmoe_config_patch_values(const vmoe_info *info);
 
+/* A comparison would call denormal numbers 0 while the library computes, which means the default. */
+bool vmoe_config_is_zero(double x);
+
 /* The dial of one call, with every default filled in. */
 struct vmoe_dial {
     uint32_t picks; /* K */
