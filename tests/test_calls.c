@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "runtime/cpu.h"
@@ -433,6 +434,66 @@ static void a_worker_goes_where_its_caller_may(void **unused)
     vmoe_team_destroy(team);
 }
 
+struct inversion {
+    atomic_bool begun, raised;
+    long sleeps; /* of the caller, before it was raised */
+};
+
+static long count_sleeps(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+}
+
+/* The caller makes itself more important than the worker that it will wait for. */
+static void invert(void *context, size_t task, uint32_t thread)
+{
+    struct inversion *inversion = context;
+    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_FIFO) };
+
+    (void)task;
+    if (thread == 0) {
+        while (!atomic_load(&inversion->begun))
+            sched_yield();
+        sched_setscheduler(0, SCHED_FIFO, &lowest);
+        inversion->sleeps = count_sleeps();
+        atomic_store(&inversion->raised, true);
+    } else {
+        atomic_store(&inversion->begun, true);
+        while (!atomic_load(&inversion->raised))
+            sched_yield();
+    }
+}
+
+/* Where both share a CPU, a caller that only yields keeps it, and waits for ever or for long. */
+static void a_caller_in_real_time_sleeps_while_its_worker_ends(void **unused)
+{
+    const struct sched_param none = { 0 }, lowest = { sched_get_priority_min(SCHED_FIFO) };
+    struct inversion inversion = { .sleeps = 0 };
+    struct vmoe_team *team;
+    cpu_set_t before, one;
+    vmoe_error error;
+
+    (void)unused;
+    if (vmoe_cpu_current() < 0 || sched_setscheduler(0, SCHED_FIFO, &lowest) != 0)
+        skip_because("this process may not have real-time priority");
+    sched_setscheduler(0, SCHED_OTHER, &none);
+    sched_getaffinity(0, sizeof before, &before);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)vmoe_cpu_current(), &one);
+    sched_setaffinity(0, sizeof one, &one);
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    assert_int_equal(vmoe_team_resize(team, 2, &error), VMOE_OK);
+    vmoe_team_run(team, 2, invert, &inversion);
+    inversion.sleeps = count_sleeps() - inversion.sleeps;
+    sched_setscheduler(0, SCHED_OTHER, &none);
+    vmoe_team_destroy(team);
+    sched_setaffinity(0, sizeof before, &before);
+    assert_true(inversion.sleeps > 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
@@ -450,6 +511,7 @@ int main(void)
         TEST(workers_block_all_signals_but_those_of_instructions),
         TEST(a_worker_is_kept_off_the_cpu_of_its_caller),
         TEST(a_worker_goes_where_its_caller_may),
+        TEST(a_caller_in_real_time_sleeps_while_its_worker_ends),
     };
 
     return cmocka_run_group_tests_name("calls", tests, make_many, free_many);

@@ -1,11 +1,11 @@
 /* CPU features and clocks.  Nothing is cached: there is no state, and a query asks each leaf once. */
 #if defined(__linux__)
 #define _GNU_SOURCE
-#include <sched.h>
 #include <sys/syscall.h>
 #endif
 #include "runtime/cpu.h"
 
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -153,6 +153,26 @@ int vmoe_cpu_current(void)
     return sched_getcpu();
 #else
     return -1;
+#endif
+}
+
+/* Rounds of yielding before the naps, which are of this length. */
+#define YIELDS 1000u
+#define NAP_NANOSECONDS 50000
+
+void vmoe_cpu_give_way(unsigned round)
+{
+    const struct timespec nap = { 0, NAP_NANOSECONDS };
+
+    if (round < YIELDS) {
+        sched_yield();
+        return;
+    }
+#if defined(__linux__)
+    /* By its number, because pthread_cancel would end the host's thread in the function. */
+    (void)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
+#else
+    (void)nanosleep(&nap, NULL);
 #endif
 }
 

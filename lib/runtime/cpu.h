@@ -25,6 +25,13 @@ uint32_t vmoe_cpu_count(void);
 /* The CPU that the calling thread is on, or -1 where the system does not say. */
 int vmoe_cpu_current(void);
 
+/*
+ * Lets other threads run, in round 0, 1, ... of a wait for one that nothing wakes the caller for.
+ * Yielding is enough for those of the same priority; for a caller of a real-time class that waits
+ * for an ordinary thread on its own CPU, only sleeping is.
+ */
+void vmoe_cpu_give_way(unsigned round);
+
 /* Seconds of a monotonic clock. */
 double vmoe_cpu_seconds(void);
 

@@ -8,9 +8,10 @@
 #define _GNU_SOURCE
 #include "runtime/pool.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
+
+#include "runtime/cpu.h"
 
 struct vmoe_pool {
     const vmoe_allocator *allocator;
@@ -23,12 +24,12 @@ static void lock(struct vmoe_pool *pool)
 {
     const int self = (int)getpid();
 
-    for (;;) {
+    for (unsigned round = 0;; round++) {
         int holder = atomic_load(&pool->holder);
 
         if (holder != self && atomic_compare_exchange_strong(&pool->holder, &holder, self))
             return;
-        sched_yield();
+        vmoe_cpu_give_way(round);
     }
 }
 

@@ -305,10 +305,11 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
     work(team, 0);
     atomic_store(&team->open, false);
     while (atomic_load(&team->inside) != 0) {
-        if (++rounds < SPIN_ROUNDS)
+        if (rounds < SPIN_ROUNDS)
             pause_briefly();
         else
-            sched_yield();
+            vmoe_cpu_give_way(rounds - SPIN_ROUNDS);
+        rounds++;
     }
 }
 
