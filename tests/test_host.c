@@ -3,6 +3,7 @@
  * middle of calls, or is interrupted a thousand times a second, gets the same answers.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <fenv.h>
 #include <locale.h>
 #include <pthread.h>
@@ -117,6 +118,28 @@ static void nothing_of_the_host_is_changed(void **state)
     assert_int_equal(garbage, VMOE_ERR_FORMAT);
     answer_free(&answer);
     free(images);
+}
+
+/* In a session without a terminal, as a daemon has; 0 if it has none afterwards either. */
+static int load_terminal(void *context)
+{
+    vmoe_model *model;
+
+    if (setsid() < 0 || vmoe_load_file(context, NULL, &model, NULL) != VMOE_ERR_IO)
+        return 1;
+    return open("/dev/tty", O_RDWR) >= 0;
+}
+
+/* A shard may be a link to one; whose terminal it is could then interrupt the process. */
+static void a_file_that_is_a_terminal_is_not_made_the_hosts(void **state)
+{
+    const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+
+    (void)state;
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+        skip_because("there are no terminals to be had");
+    assert_int_equal(run_in_child(load_terminal, ptsname(terminal)), 0);
+    close(terminal);
 }
 
 /* ---- Forks in the middle of calls ----------------------------------------------------------- */
@@ -366,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_of_the_host_is_changed),
+        cmocka_unit_test(a_file_that_is_a_terminal_is_not_made_the_hosts),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
         cmocka_unit_test(a_child_says_how_many_threads_it_has),

@@ -40,9 +40,9 @@ vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error 
 
     file->descriptor = -1;
     file->size = 0;
-    /* O_NONBLOCK keeps a FIFO from blocking the open; regular files ignore it. */
+    /* A FIFO must not block the open, nor a terminal become that of the process. */
     do
-        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0)
         return io_error(error, path, "open the file");
