@@ -493,13 +493,15 @@ static void end_report(struct run *run, double begin)
 
 /* ---- The call ------------------------------------------------------------------------------- */
 
-static void report_progress(const struct run *run, uint64_t done)
+static vmoe_status report_progress(const struct run *run, uint64_t done, vmoe_error *error)
 {
     if (run->options->progress == NULL)
-        return;
+        return VMOE_OK;
     vmoe_cpu_leave_float(run->host_float);
     run->options->progress(run->options->progress_context, done, run->input->images);
     vmoe_cpu_enter_float();
+    /* The callback may have forked, and this be the child, which lacks the workers. */
+    return vmoe_team_resize(run->encoder.team, run->threads, error);
 }
 
 static vmoe_status run_slices(struct run *run, vmoe_error *error)
@@ -520,7 +522,9 @@ static vmoe_status run_slices(struct run *run, vmoe_error *error)
         if (status != VMOE_OK)
             return status;
         vmoe_team_run(encoder->team, encoder->images, store_image, run);
-        report_progress(run, first + encoder->images);
+        status = report_progress(run, first + encoder->images, error);
+        if (status != VMOE_OK)
+            return status;
     }
     return VMOE_OK;
 }

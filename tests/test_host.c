@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/answer.h"
@@ -294,6 +295,57 @@ static void a_child_says_how_many_threads_it_has(void **state)
     free(images);
 }
 
+/* Forks after the first slice, and leaves in `context` what fork answered. */
+static void fork_once(void *context, uint64_t done, uint64_t total)
+{
+    pid_t *child = context;
+
+    (void)done;
+    (void)total;
+    if (*child < 0)
+        *child = fork();
+    if (*child == 0)
+        alarm(20);
+}
+
+/* The child comes back from the callback into the middle of a call, whose threads it lacks. */
+static void a_callback_may_fork(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const size_t images = 1000; /* several slices */
+    float *tensor;
+    vmoe_model *model;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct answer expected, answer;
+    pid_t child = -1;
+    int outcome = -1;
+
+    (void)state;
+    if (SANITIZED)
+        skip_because("not under a sanitizer");
+    tensor = make_images(&geometry, images);
+    model = make_model(&geometry, VMOE_PRECISION_F32);
+    options.threads = 3;
+    expected = must_answer(model, tensor, images, &options);
+    options.progress = fork_once;
+    options.progress_context = &child;
+    const vmoe_status status = answer_run(model, tensor, images, &options, &answer, NULL);
+    const bool same = status == VMOE_OK &&
+                      answer_difference(&expected, 0, &answer, 0, images) == NULL;
+
+    if (child == 0)
+        _exit(!same || answer.report.threads != 1);
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &outcome, 0), child);
+    assert_int_equal(outcome, 0);
+    assert_true(same);
+    assert_int_equal(answer.report.threads, 3);
+    answer_free(&expected);
+    answer_free(&answer);
+    vmoe_free(model);
+    free(tensor);
+}
+
 /* ---- Signals -------------------------------------------------------------------------------- */
 
 static atomic_uint interruptions;
@@ -393,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
         cmocka_unit_test(a_child_says_how_many_threads_it_has),
+        cmocka_unit_test(a_callback_may_fork),
         cmocka_unit_test(a_thousand_signals_a_second_change_nothing),
         cmocka_unit_test(a_handler_can_cancel),
     };
