@@ -132,8 +132,9 @@ typedef struct vmoe_model vmoe_model;
 
 /*
  * Memory for the model and its workspaces.  `alloc` returns at least `bytes` bytes aligned to
- * `alignment` (a power of two), or NULL; `release` takes what `alloc` gave.  Both may be called
- * from any thread that calls the library, never from the library's own threads.
+ * `alignment` (a power of two), or NULL; `release` takes what `alloc` gave.  Memory that is aligned
+ * to less is given back at once, and counts as NULL.  Both may be called from any thread that calls
+ * the library, never from the library's own threads.
  */
 typedef struct vmoe_allocator {
     void *(*alloc)(void *context, size_t bytes, size_t alignment);

@@ -583,6 +583,63 @@ static void a_host_is_asked_for_an_alignment_of_64(void **state)
     free(images);
 }
 
+/* An allocator that takes the alignment for that of malloc, from some request on. */
+struct careless {
+    vmoe_allocator allocator;
+    size_t requests, careful; /* so far, and those that are met */
+    size_t live;
+};
+
+#define SHIFT ((size_t)16)
+
+static void *careless_alloc(void *context, size_t bytes, size_t alignment)
+{
+    struct careless *careless = context;
+    char *memory = NULL;
+
+    if (posix_memalign((void **)&memory, alignment, bytes + alignment) != 0)
+        return NULL;
+    careless->live++;
+    return careless->requests++ < careless->careful ? memory : memory + SHIFT;
+}
+
+static void careless_release(void *context, void *memory)
+{
+    struct careless *careless = context;
+
+    careless->live--;
+    free((char *)memory - (uintptr_t)memory % 64);
+}
+
+static void memory_that_is_not_aligned_is_not_used(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, 1), logits[5];
+    vmoe_status status = VMOE_ERR_MEMORY;
+    unsigned loaded = 0;
+
+    (void)state;
+    write_model(&geometry, NULL, scratch_path("careless.vmoe"));
+    for (size_t careful = 0; status != VMOE_OK; careful++) {
+        struct careless careless = { { careless_alloc, careless_release, &careless }, 0, careful,
+                                     0 };
+        vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+        vmoe_model *model;
+
+        load.allocator = &careless.allocator;
+        status = vmoe_load_file(scratch_path("careless.vmoe"), &load, &model, NULL);
+        loaded += status == VMOE_OK;
+        if (status == VMOE_OK)
+            status = vmoe_logits_f32(model, images, 1, NULL, logits, NULL);
+        vmoe_free(model);
+        assert_int_equal(careless.live, 0);
+        assert_true(status == VMOE_OK || status == VMOE_ERR_MEMORY);
+        assert_true(status == VMOE_OK || careless.requests == careful + 1);
+    }
+    assert_true(loaded > 1);
+    free(images);
+}
+
 /*
  * A load never holds a weight twice: its peak is the block of weights, the header and, in a compact
  * file, a few chunks, far below the 16 MB that are promised.
@@ -698,6 +755,7 @@ int main(void)
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
         cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
+        cmocka_unit_test(memory_that_is_not_aligned_is_not_used),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
         cmocka_unit_test(the_workspace_does_not_grow_with_the_images),

@@ -47,10 +47,17 @@ const vmoe_allocator vmoe_memory_default = { default_alloc, default_release, NUL
 void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes)
 {
     size_t size;
+    void *memory;
 
     if (!vmoe_to_size(bytes, &size))
         return NULL;
-    return allocator->alloc(allocator->context, size == 0 ? 1 : size, VMOE_ALIGNMENT);
+    memory = allocator->alloc(allocator->context, size == 0 ? 1 : size, VMOE_ALIGNMENT);
+    /* The kernels would fault, and with malloc's alignment not always at once. */
+    if ((uintptr_t)memory % VMOE_ALIGNMENT != 0) {
+        allocator->release(allocator->context, memory);
+        return NULL;
+    }
+    return memory;
 }
 
 void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes)
