@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "runtime/team.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -249,11 +250,16 @@ static int start_worker(struct worker *worker)
     for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
         sigdelset(&blocked, raised[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    failed = pthread_attr_setstacksize(&attributes, STACK_BYTES) != 0 ||
-             pthread_create(&worker->thread, &attributes, worker_main, worker) != 0;
+    failed = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (failed == 0) {
+        failed = pthread_create(&worker->thread, &attributes, worker_main, worker);
+        /* In glibc a thread's stack holds its thread-local variables, and a host may have many. */
+        if (failed == EINVAL)
+            failed = pthread_create(&worker->thread, NULL, worker_main, worker);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return failed ? -1 : 0;
+    return failed == 0 ? 0 : -1;
 }
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)

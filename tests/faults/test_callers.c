@@ -1,6 +1,7 @@
 /*
  * Thirty-two threads with the same handles: the calls of the soak, a fixed number of them, among
  * loads, cancels and bad input.  Under ThreadSanitizer it finds what the threads share by mistake.
+ * The program has more thread-local variables than there is room on the stack of a worker.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "faults/soak_calls.h"
+#include "support/answer.h"
 #include "support/figures.h"
 #include "support/support.h"
 #include "support/tiny.h"
@@ -18,6 +20,8 @@
 static struct soak soak;
 static struct soak_worker workers[CALLERS];
 static atomic_uint at_work;
+
+static _Thread_local volatile char variables[1 << 20];
 
 static void *call_often(void *context)
 {
@@ -58,10 +62,29 @@ static void thirty_two_callers_get_the_right_answers(void **state)
     assert_int_equal(after.files, before.files);
 }
 
+static void thread_local_variables_leave_workers_room(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, 3);
+    vmoe_model *model = make_model(&geometry, VMOE_PRECISION_F32);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct answer answer;
+
+    (void)state;
+    variables[0] = 1;
+    options.threads = 5;
+    answer = must_answer(model, images, 3, &options);
+    assert_int_equal(answer.report.threads, 5);
+    answer_free(&answer);
+    vmoe_free(model);
+    free(images);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thirty_two_callers_get_the_right_answers),
+        cmocka_unit_test(thread_local_variables_leave_workers_room),
     };
 
     return cmocka_run_group_tests_name("many callers", tests, NULL, NULL);
