@@ -340,7 +340,7 @@ static void meet(void *context, size_t task, uint32_t thread)
 /* The host's handlers run on the host's threads, except where an instruction asks for them. */
 static void workers_block_all_signals_but_those_of_instructions(void **unused)
 {
-    static const int open[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP };
+    static const int open[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
     static const int closed[] = { SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGUSR1, SIGCHLD, SIGPROF };
     struct meeting meeting = { 0 };
     struct vmoe_team *team;

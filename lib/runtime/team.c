@@ -235,11 +235,11 @@ void vmoe_team_destroy(struct vmoe_team *team)
 /*
  * Starts one worker with signals blocked, so that the host's handlers run on the host's threads.
  * What an instruction raises stays open: blocked, it would end the process without the handler of
- * a host that reports crashes.
+ * a host that reports crashes, or that makes the system calls which a sandbox traps.
  */
 static int start_worker(struct worker *worker)
 {
-    static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP };
+    static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
     pthread_attr_t attributes;
     sigset_t blocked, before;
     int failed;
