@@ -143,7 +143,7 @@ static void a_file_that_is_a_terminal_is_not_made_the_hosts(void **state)
     close(terminal);
 }
 
-/* ---- Forks in the middle of calls ----------------------------------------------------------- */
+/* ---- Threads that are cancelled ------------------------------------------------------------- */
 
 struct caller {
     vmoe_model *model;
@@ -153,6 +153,44 @@ struct caller {
     atomic_uint calls, failures;
     unsigned forks;
 };
+
+/* Its cancellation is pending from the start, and happens where POSIX or the library lets it. */
+static void *call_cancelled(void *context)
+{
+    struct caller *caller = context;
+    float logits[5];
+
+    pthread_cancel(pthread_self());
+    if (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK)
+        atomic_fetch_add(&caller->failures, 1);
+    atomic_fetch_add(&caller->calls, 1);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void a_call_is_no_place_for_cancellation(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, 1);
+    struct caller caller = { .model = make_model(&geometry, VMOE_PRECISION_F32),
+                             .images = images };
+
+    (void)state;
+    for (unsigned i = 1; i <= 2; i++) {
+        pthread_t thread;
+        void *outcome;
+
+        assert_int_equal(pthread_create(&thread, NULL, call_cancelled, &caller), 0);
+        pthread_join(thread, &outcome);
+        assert_ptr_equal(outcome, PTHREAD_CANCELED);
+        assert_int_equal(atomic_load(&caller.calls), i);
+    }
+    assert_int_equal(atomic_load(&caller.failures), 0);
+    vmoe_free(caller.model);
+    free(images);
+}
+
+/* ---- Forks in the middle of calls ----------------------------------------------------------- */
 
 /* Short calls, one after the other, so that the pool's lock is held as often as possible. */
 static void *call_until_told(void *context)
@@ -442,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_of_the_host_is_changed),
         cmocka_unit_test(a_file_that_is_a_terminal_is_not_made_the_hosts),
+        cmocka_unit_test(a_call_is_no_place_for_cancellation),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
         cmocka_unit_test(a_child_says_how_many_threads_it_has),
