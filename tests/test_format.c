@@ -3,10 +3,12 @@
  * loading; and no file that was cut short or changed by one bit is loaded at all.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -525,6 +527,27 @@ static void what_is_no_regular_file_is_refused(void **state)
     unlink(fifo);
 }
 
+/* Its writer would take the library for a reader, and end when that goes away. */
+static void what_is_no_regular_file_is_not_even_opened(void **state)
+{
+    const char *fifo = scratch_path("watched");
+    const int watch = inotify_init1(IN_NONBLOCK);
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model = NULL;
+    char event[512];
+
+    (void)state;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    if (watch < 0 || inotify_add_watch(watch, fifo, IN_OPEN) < 0)
+        skip_because("files cannot be watched here");
+    assert_refused(vmoe_load_file(fifo, NULL, &model, &error), error, VMOE_ERR_IO, fifo);
+    assert_true(read(watch, event, sizeof event) < 0);
+    close(open(fifo, O_RDONLY | O_NONBLOCK));
+    assert_true(read(watch, event, sizeof event) > 0);
+    close(watch);
+    unlink(fifo);
+}
+
 static void other_kinds_of_files_are_refused_by_name(void **state)
 {
     static const char text[] = "\x89VME\n\x1a\n a file whose line ends were changed";
@@ -623,6 +646,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_of_a_compact_file_is_refused),
         cmocka_unit_test(every_way_of_reading_sees_the_damage),
         cmocka_unit_test(what_is_no_regular_file_is_refused),
+        cmocka_unit_test(what_is_no_regular_file_is_not_even_opened),
         cmocka_unit_test(other_kinds_of_files_are_refused_by_name),
         cmocka_unit_test(data_used_in_place_must_be_aligned),
         cmocka_unit_test(the_callers_limit_counts_the_weights),

@@ -33,6 +33,11 @@ static vmoe_status io_error(vmoe_error *error, const char *path, const char *wha
 #endif
 }
 
+static vmoe_status irregular(const char *path, vmoe_error *error)
+{
+    return vmoe_fail(error, VMOE_ERR_IO, path, "this is not a regular file");
+}
+
 vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error *error)
 {
     struct stat info;
@@ -40,6 +45,9 @@ vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error 
 
     file->descriptor = -1;
     file->size = 0;
+    /* Whoever waits at a FIFO, and some devices, would notice already that they are opened. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return irregular(path, error);
     /* A FIFO must not block the open, nor a terminal become that of the process. */
     do
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -54,7 +62,7 @@ vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error 
     }
     if (!S_ISREG(info.st_mode)) {
         close(descriptor);
-        return vmoe_fail(error, VMOE_ERR_IO, path, "this is not a regular file");
+        return irregular(path, error);
     }
     if ((uint64_t)info.st_size > VMOE_LIMIT_FILE_BYTES) {
         close(descriptor);

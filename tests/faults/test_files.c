@@ -55,8 +55,8 @@ struct outcome {
 
 /*
  * `clean` has the counts of an attempt in which nothing failed.  Up to the rename, the last open,
- * fstat, flush and close are those of the new file; the next ones are those of its folder, which may be
- * one that cannot be listed.  Others belong to files that are read.
+ * stat, fstat, flush and close are those of the new file; the next ones are those of its folder, which
+ * may be one that cannot be listed.  Others belong to files that are read.
  */
 static struct outcome outcome_of(const struct failing *failing, const struct shim *clean, size_t n,
                                  int error)
@@ -67,7 +67,7 @@ static struct outcome outcome_of(const struct failing *failing, const struct shi
 
     if (error == SHIM_NOTHING && failing->call == SHIM_READ)
         return (struct outcome){ VMOE_ERR_FORMAT, "shrank" };
-    if (failing->call == SHIM_CLOSE && (!writes || n != own))
+    if ((failing->call == SHIM_CLOSE || failing->call == SHIM_STAT) && (!writes || n != own))
         outcome.status = VMOE_OK;
     if (failing->call == SHIM_OPEN && writes && n == own + 1) {
         outcome.status = error == EACCES ? VMOE_OK : VMOE_ERR_IO;
