@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "checkpoint/msgpack.h"
+#include "checkpoint/shards.h"
 #include "checkpoint/source.h"
 #include "support/fault.h"
 
@@ -522,6 +523,27 @@ static void a_checkpoint_cut_in_every_way_reads_back(void **state)
     check_values(&spec);
     spec.version = NULL;
     check_values(&spec);
+}
+
+/* With slices as thin as numbers, and each in another shard than the last, imports were endless. */
+static void changes_of_the_shard_are_limited(void **state)
+{
+    struct spec spec = good();
+    const size_t files = fault_open_files();
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct vmoe_source *source;
+    float values[72];
+
+    (void)state;
+    write_spec(&spec);
+    assert_int_equal(vmoe_shards_open(prefix, &vmoe_memory_default, &source, NULL), VMOE_OK);
+    assert_string_equal(source->arrays[1].name, "block_10/k");
+    assert_int_equal(source->read(source, 1, 0, 72, values, NULL), VMOE_OK);
+    ((struct vmoe_shards *)source)->changes = VMOE_LIMIT_SHARD_CHANGES - 1;
+    assert_int_equal(source->read(source, 1, 0, 72, values, &error), VMOE_ERR_LIMIT);
+    assert_non_null(strstr(error.text, "1048576 changes of the shard"));
+    source->close(source);
+    assert_int_equal(fault_open_files(), files);
 }
 
 static void a_shard_without_slices_need_not_exist(void **state)
@@ -1474,6 +1496,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_cut_in_every_way_reads_back),
+        cmocka_unit_test(changes_of_the_shard_are_limited),
         cmocka_unit_test(a_shard_without_slices_need_not_exist),
         cmocka_unit_test(arrays_without_elements_are_there),
         cmocka_unit_test(leaves_that_are_no_arrays_only_take_a_number),

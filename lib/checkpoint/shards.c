@@ -46,6 +46,13 @@ vmoe_status vmoe_shards_use(struct vmoe_shards *shards, uint32_t shard, vmoe_err
     vmoe_file_close(&shards->file);
     snprintf(shards->path, length + SUFFIX_BYTES, "%s.data-%05u-of-%05u", shards->prefix, shard,
              shards->shard_count);
+    /* One for each number would take far longer than reading the numbers. */
+    if (shards->changes == VMOE_LIMIT_SHARD_CHANGES)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, shards->path,
+                         "neighbouring slices lie in other shards too often: %u changes of the "
+                         "shard are the limit",
+                         VMOE_LIMIT_SHARD_CHANGES);
+    shards->changes++;
     shards->open_shard = shard;
     return vmoe_file_open(shards->path, &shards->file, error);
 }

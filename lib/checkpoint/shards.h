@@ -59,6 +59,7 @@ struct vmoe_shards {
     struct vmoe_list pieces; /* struct vmoe_shards_piece */
     struct vmoe_file file;   /* the shard that was used last */
     uint32_t open_shard;
+    uint32_t changes; /* of that shard */
     uint8_t *buffer;
 };
 
