@@ -442,6 +442,15 @@ static void store_image(void *context, size_t task, uint32_t thread)
 
 /* ---- Report --------------------------------------------------------------------------------- */
 
+/* Which block a layer is does not depend on there being an image. */
+static void begin_layers(const vmoe_info *info, vmoe_layer_report *layers)
+{
+    memset(layers, 0, info->moe_layers * sizeof *layers);
+    for (uint32_t block = 0; block < info->layers; block++)
+        if (info->moe[block])
+            (layers++)->layer = block;
+}
+
 static void begin_report(struct run *run)
 {
     vmoe_report *report = run->report;
@@ -453,7 +462,7 @@ static void begin_report(struct run *run)
     tally->load = report->load;
     tally->routes = report->routes;
     if (report->layers != NULL)
-        memset(report->layers, 0, report->layers_length * sizeof *report->layers);
+        begin_layers(run->info, report->layers);
     if (report->load != NULL)
         memset(report->load, 0, report->load_length * sizeof *report->load);
 }

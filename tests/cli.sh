@@ -405,7 +405,8 @@ n.isfinite(a('logits')).all()"
     expect 0 "run on no images" run "$model" none.npy logits2.npy --report report.json \
         --features features.npy
     cp report.json out
-    json "a report without images" "o[0]['slots'] == 16 and o[0]['groups'] == 0"
+    json "a report without images" "o[0]['slots'] == 16 and o[0]['groups'] == 0 and \
+[l['layer'] for l in o[0]['layers']] == [1, 3, 5]"
     npy "the results are empty" \
         "a('logits2').shape == (0, 10) and a('features').shape == (0, 96)"
     expect 0 "run with all outputs" run "$model" u8.npy logits2.npy --features features.npy \

@@ -189,7 +189,13 @@ static void no_images_are_fine(void **state)
     call.output.features_length = call.output.top_length = 0;
     call.report.routes_length = 0;
     memset(call.load, 0xEE, sizeof call.load);
+    memset(call.layers, 0xEE, sizeof call.layers);
     assert_ok(call_run(&error), error);
+    for (uint32_t block = 0, i = 0; block < call.info.layers; block++)
+        if (call.info.moe[block]) {
+            assert_int_equal(call.layers[i].layer, block);
+            assert_int_equal(call.layers[i++].assigned, 0);
+        }
     assert_int_equal(call.report.assigned, 0);
     assert_int_equal(call.report.groups, 0);
     assert_int_equal(call.report.macs, 0);

@@ -126,7 +126,7 @@ static void list_rows(const struct layer *layer)
     }
 }
 
-static void count_layer(const struct layer *layer, uint32_t block, uint32_t number)
+static void count_layer(const struct layer *layer, uint32_t number)
 {
     struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
@@ -155,7 +155,6 @@ static void count_layer(const struct layer *layer, uint32_t block, uint32_t numb
     if (tally->layers != NULL) {
         vmoe_layer_report *report = &tally->layers[number];
 
-        report->layer = block;
         report->assigned += assigned;
         report->processed += processed;
         report->dropped += assigned - processed;
@@ -166,7 +165,7 @@ static void count_layer(const struct layer *layer, uint32_t block, uint32_t numb
             tally->used[number * experts + e] = 1;
 }
 
-static void plan(struct layer *layer, uint32_t block, uint32_t number)
+static void plan(struct layer *layer, uint32_t number)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
 
@@ -177,7 +176,7 @@ static void plan(struct layer *layer, uint32_t block, uint32_t number)
         vmoe_team_run(encoder->team, layer->tokens / encoder->dial.group_tokens, assign_group,
                       layer);
     list_rows(layer);
-    count_layer(layer, block, number);
+    count_layer(layer, number);
     if (encoder->tally.routes != NULL)
         tell_routes(layer, number);
 }
@@ -198,7 +197,7 @@ void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
                            vmoe_ends_in_class_tokens(encoder, block) };
     double begin = vmoe_cpu_seconds(), middle;
 
-    plan(&layer, block, number);
+    plan(&layer, number);
     vmoe_trace_show(encoder, "norm_1", block, &buffers->y, layer.tokens, encoder->info->width);
     vmoe_trace_show(encoder, "gates", block, &gates, layer.tokens, encoder->info->experts);
     middle = vmoe_cpu_seconds();
