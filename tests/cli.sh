@@ -339,6 +339,13 @@ expect 0 "a folder with a slash behind its name" classify --top 1 "$model" album
 json "one slash" "[p['file'] for p in o] == ['albums/two/B.JPG', 'albums/two/deeper/a.jpeg']"
 "$vmoe" classify "$model" - --top 1 <"$boot" >out 2>err
 check "- is stdin" grep -q '"file": "-".*"label": "Ankle boot"' out
+python3 -c "
+import socket, subprocess
+ours, theirs = socket.socketpair()
+ours.sendall(open('$boot', 'rb').read())
+ours.shutdown(socket.SHUT_WR)
+subprocess.run(['$vmoe', 'classify', '$model', '-', '--top', '1'], stdin=theirs)" >out 2>err
+check "- is stdin also as a socket" grep -q '"file": "-".*"label": "Ankle boot"' out
 expect 1 "a bad one among good ones" classify "$model" --top 1 --json "$boot" bad.jpg "$bag"
 complains '^vmoe: bad.jpg: '
 json "the good ones and the bad one" "len(o) == 3 and sum('error' in p for p in o) == 1"

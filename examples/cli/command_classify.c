@@ -91,7 +91,8 @@ static void report_picture(struct job *job, const char *name, const vmoe_error *
 /* "-" is what comes through the pipe. */
 static vmoe_status read_picture(const char *name, vmoe_picture *picture, vmoe_error *error)
 {
-    return picture_read(strcmp(name, "-") == 0 ? "/dev/stdin" : name, picture, error);
+    return strcmp(name, "-") == 0 ? picture_read_stdin(picture, error)
+                                  : picture_read(name, picture, error);
 }
 
 /* Reads files into the slice.  A file that cannot be read is reported and left out. */

@@ -26,24 +26,15 @@ static bool grow(char **buffer, size_t *room)
     return true;
 }
 
-vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *bytes,
-                      vmoe_error *error)
+static vmoe_status read_stream(FILE *stream, const char *path, uint64_t limit, void **data,
+                               size_t *bytes, vmoe_error *error)
 {
-    FILE *stream;
     size_t room = 65536, used = 0;
     char *buffer = malloc(room);
     vmoe_status status = VMOE_OK;
 
-    *data = NULL;
-    *bytes = 0;
     if (buffer == NULL)
         return error_set(error, VMOE_ERR_MEMORY, path, "no memory to read the file");
-    stream = fopen(path, "rb");
-    if (stream == NULL) {
-        error_system(error, path, "cannot open the file");
-        free(buffer);
-        return error->status;
-    }
     while (status == VMOE_OK) {
         size_t got;
 
@@ -60,7 +51,6 @@ vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *byt
         else if (used + 1 == room && !grow(&buffer, &room))
             status = error_set(error, VMOE_ERR_MEMORY, path, "no memory to read the file");
     }
-    fclose(stream);
     if (status != VMOE_OK) {
         free(buffer);
         return status;
@@ -71,15 +61,48 @@ vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *byt
     return VMOE_OK;
 }
 
-vmoe_status picture_read(const char *path, vmoe_picture *picture, vmoe_error *error)
+vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *bytes,
+                      vmoe_error *error)
+{
+    FILE *stream = fopen(path, "rb");
+    vmoe_status status;
+
+    *data = NULL;
+    *bytes = 0;
+    if (stream == NULL)
+        return error_system(error, path, "cannot open the file");
+    status = read_stream(stream, path, limit, data, bytes, error);
+    fclose(stream);
+    return status;
+}
+
+static uint64_t begin_picture(vmoe_picture *picture)
 {
     const vmoe_picture jpeg = { VMOE_PICTURE_JPEG, 0, 0, NULL, 0, 0 };
     vmoe_limits limits = VMOE_LIMITS_INIT;
-    void *data;
 
     *picture = jpeg;
-    if (vmoe_get_limits(&limits, error) == VMOE_OK &&
-        file_read(path, limits.jpeg_bytes, &data, &picture->bytes, error) == VMOE_OK)
+    vmoe_get_limits(&limits, NULL);
+    return limits.jpeg_bytes;
+}
+
+vmoe_status picture_read(const char *path, vmoe_picture *picture, vmoe_error *error)
+{
+    const uint64_t limit = begin_picture(picture);
+    void *data;
+
+    if (file_read(path, limit, &data, &picture->bytes, error) == VMOE_OK)
+        picture->data = data;
+    return error->status;
+}
+
+/* /dev/stdin would be opened again, which a socket or a file of another user does not allow. */
+vmoe_status picture_read_stdin(vmoe_picture *picture, vmoe_error *error)
+{
+    const uint64_t limit = begin_picture(picture);
+    void *data;
+
+    if (read_stream(stdin, "-", limit, &data, &picture->bytes, error) == VMOE_OK)
         picture->data = data;
     return error->status;
 }

@@ -17,6 +17,7 @@ vmoe_status file_read(const char *path, uint64_t limit, void **data, size_t *byt
 
 /* A JPEG file, no longer than the library takes one.  The caller frees `picture->data`. */
 vmoe_status picture_read(const char *path, vmoe_picture *picture, vmoe_error *error);
+vmoe_status picture_read_stdin(vmoe_picture *picture, vmoe_error *error);
 
 /*
  * The path to replace so that `path` becomes a new file: what it links to, or itself.  Anything
