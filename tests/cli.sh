@@ -699,14 +699,19 @@ fi
 
 if [ -c /dev/full ]; then
     for line in "--version" "help" "help cost" "presets" "info $model" "info --json $model" \
-        "verify $model" "classify $model $boot" "classify --json $model $boot" "cost $model"; do
+        "verify $model" "classify $model $boot" "classify --json $model $boot" "cost $model" \
+        "bench --json --seconds 0.01 $model"; do
         # shellcheck disable=SC2086
         "$vmoe" $line >/dev/full 2>err
         status=$?
         : >out
         check "vmoe ${line%% /*} into a full disk" test $status -eq 1
         check "  it complains in one line" streams_agree 1
+        complains 'standard output: cannot write: No space left on device$'
     done
+    # shellcheck disable=SC2046
+    "$vmoe" classify "$model" $(yes "$boot" | head -n 200) missing.jpg >/dev/full 2>err
+    check "classify ends with the disk" sh -c '! grep -q missing err'
 fi
 "$vmoe" info "$model" >&- 2>err
 check "a closed stdout is a failure" test $? -eq 1

@@ -238,7 +238,6 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_close(&json, '}');
     json_close(&json, '}');
     putchar('\n');
-    fflush(stdout);
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -289,7 +288,8 @@ static vmoe_status bench_model(struct bench *bench, const char *path, const doub
             print_json(bench, &result, cold, warm);
         else
             print_row(bench, &result, i == 0);
-        fflush(stdout);
+        if (output_flush(error) != VMOE_OK)
+            return error->status;
     }
     quantity_format(peak, peak_bytes(), "B");
     if (!bench->as_json)

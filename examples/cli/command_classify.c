@@ -308,7 +308,8 @@ static int classify(struct job *job, char *const *files, size_t count)
 
         if (!classify_slice(job, files + done, rest < slice ? rest : slice))
             return EXIT_FAILED;
-        fflush(stdout);
+        if (output_flush(&error) != VMOE_OK)
+            return error_exit(&error);
         progress_show(&job->progress, done + (rest < slice ? rest : slice));
     }
     progress_hide(&job->progress);

@@ -4,7 +4,6 @@
  * Results go to stdout, everything else to stderr.  The exit status is 0, 1 if the work failed, or
  * 2 if the command was called wrongly.  The locale is never set: numbers look the same everywhere.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <vmoe.h>
@@ -81,13 +80,9 @@ static int dispatch(int argc, char **argv)
 /* A full disk shows itself when the last of the output is written. */
 static int finish_output(void)
 {
-    vmoe_error error;
+    vmoe_error error = VMOE_ERROR_INIT;
 
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return EXIT_WORKED;
-    error_system(&error, "standard output", "cannot write");
-    return error_exit(&error);
+    return output_flush(&error) == VMOE_OK ? EXIT_WORKED : error_exit(&error);
 }
 
 int main(int argc, char **argv)

@@ -46,6 +46,14 @@ vmoe_status error_system(vmoe_error *error, const char *where, const char *what)
                      errno != 0 ? strerror(errno) : "the system gave no reason");
 }
 
+vmoe_status output_flush(vmoe_error *error)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return VMOE_OK;
+    return error_system(error, "standard output", "cannot write");
+}
+
 void text_print(FILE *stream, const char *text)
 {
     for (; *text != '\0'; text++)

@@ -20,6 +20,9 @@ void error_in_file(vmoe_error *error, const char *path);
 /* error_set for VMOE_ERR_IO, with the reason that errno gives behind `what`. */
 vmoe_status error_system(vmoe_error *error, const char *where, const char *what);
 
+/* Writes what was printed to stdout so far; who cannot read on ends the command. */
+vmoe_status output_flush(vmoe_error *error);
+
 /* Prints the one line `vmoe: WHERE: TEXT` to stderr. */
 void error_print(const char *where, const char *text);
 
