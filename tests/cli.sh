@@ -337,6 +337,18 @@ expect 0 "a folder and a file" classify --top 1 "$model" albums/two "$boot"
 json "all three" "len(o) == 3"
 expect 0 "a folder with a slash behind its name" classify --top 1 "$model" albums/two/
 json "one slash" "[p['file'] for p in o] == ['albums/two/B.JPG', 'albums/two/deeper/a.jpeg']"
+ln -s .. albums/two/deeper/up
+ln -s "$work/albums" albums/two/top
+ln -s ../two albums/two/again
+expect 0 "links that lead back" classify --top 1 "$model" albums/two
+json "every picture once" "[p['file'] for p in o] == ['albums/two/B.JPG', 'albums/two/deeper/a.jpeg']"
+rm albums/two/deeper/up albums/two/top albums/two/again
+deep=albums/deep$(yes /d | head -n 33 | tr -d '\n')
+mkdir -p "$deep"
+cp "$boot" "$deep"
+expect 1 "a picture too deep in folders" classify "$model" albums/deep
+complains 'it is 33 folders below the one to look in, the limit is 32$'
+rm -r albums/deep
 "$vmoe" classify "$model" - --top 1 <"$boot" >out 2>err
 check "- is stdin" grep -q '"file": "-".*"label": "Ankle boot"' out
 python3 -c "

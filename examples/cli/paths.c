@@ -11,7 +11,7 @@
 
 #include "messages.h"
 
-#define DEPTH_MAX 32u /* of folders in folders: a link may lead back */
+#define DEPTH_MAX 32u /* of folders in folders, each of which has a path on the stack */
 
 bool path_is_folder(const char *path)
 {
@@ -72,12 +72,37 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned depth,
+/* A folder that is being listed, in its parent. */
+struct level {
+    const struct level *parent;
+    unsigned depth;
+    struct stat info;
+};
+
+/* A link may lead back to a folder that is being listed. */
+static bool is_listed(const struct level *above, const struct stat *info)
+{
+    for (; above != NULL; above = above->parent)
+        if (above->info.st_ino == info->st_ino && above->info.st_dev == info->st_dev)
+            return true;
+    return false;
+}
+
+static vmoe_status add_folder(struct paths *paths, const char *folder, const struct level *parent,
                               vmoe_error *error)
 {
+    struct level level = { .parent = parent, .depth = parent != NULL ? parent->depth + 1 : 0 };
     struct dirent **entries;
-    const int count = scandir(folder, &entries, is_visible, by_bytes);
+    int count;
 
+    if (stat(folder, &level.info) != 0)
+        return error_system(error, folder, "cannot list the folder");
+    if (is_listed(parent, &level.info))
+        return VMOE_OK;
+    if (level.depth > DEPTH_MAX)
+        return error_set(error, VMOE_ERR_LIMIT, folder, "it is %u folders below the one to look in, "
+                         "the limit is %u", level.depth, DEPTH_MAX);
+    count = scandir(folder, &entries, is_visible, by_bytes);
     if (count < 0)
         return error_system(error, folder, "cannot list the folder");
     for (int i = 0; i < count; i++) {
@@ -89,8 +114,7 @@ static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned 
         } else if (!path_join(path, folder, name)) {
             error_set(error, VMOE_ERR_LIMIT, folder, "the path of an entry is too long");
         } else if (path_is_folder(path)) {
-            if (depth < DEPTH_MAX)
-                add_folder(paths, path, depth + 1, error);
+            add_folder(paths, path, &level, error);
         } else if (path_is_jpeg(name)) {
             paths_add(paths, path, error);
         }
@@ -102,7 +126,7 @@ static vmoe_status add_folder(struct paths *paths, const char *folder, unsigned 
 
 vmoe_status paths_add_folder(struct paths *paths, const char *folder, vmoe_error *error)
 {
-    return add_folder(paths, folder, 0, error);
+    return add_folder(paths, folder, NULL, error);
 }
 
 vmoe_status paths_add_operands(struct paths *paths, char *const *operands, size_t count,
