@@ -633,6 +633,11 @@ prints "$(printf 'Klasse [0-9]* \303\266  *[0-9]')"
 expect 2 "a picture that fills no group of the file" classify all.vmoe "$boot"
 complains "1 picture cannot be cut into groups of 2, which the model file asks for; '--group image' routes"
 expect 0 "a picture in a group of its own" classify all.vmoe "$boot" --group image
+{ printf '\357\273\277' && cat labels.txt; } >mark.txt
+expect 0 "import with a byte order mark" import "$source" --labels mark.txt -o mark.vmoe
+expect 0 "  the label" classify mark.vmoe "$boot" --top 10000
+json "no mark in it" "[k['label'] for k in o[0]['top'] if k['index'] == 0] == \
+[open('labels.txt', encoding='utf-8').readline().rstrip()]"
 expect 0 "import to int8" import "$source" --dtype int8 -o int8.vmoe
 expect 0 "import replaces a file" import "$source" --dtype f32 -o int8.vmoe
 expect 0 "import for larger pictures" import "$source" --image-size 48 -o large.vmoe
@@ -655,6 +660,12 @@ expect 2 "import with K above its limit" import "$source" -o int8.vmoe -K 99
 expect 2 "import with K above the experts" import "$source" -o int8.vmoe -K 9
 expect 2 "import beyond a limit" import "$source" -o int8.vmoe --image-size 5000
 complains "option --image-size: the value is 5000, but 1 to 4096 is possible"
+sed '2s/.*//' labels.txt >gap.txt
+expect 1 "import with an empty label" import "$source" -o int8.vmoe --labels gap.txt
+complains '^vmoe: gap.txt: labels\[1\]: a text is empty$'
+: >none.txt
+expect 1 "import with a file of no labels" import "$source" -o int8.vmoe --labels none.txt
+complains '^vmoe: none.txt: there are no labels$'
 check "failures leave the old file alone" cmp int8.vmoe before.vmoe
 expect 1 "import into a missing folder" import "$source" -o missing/x.vmoe
 if [ -c /dev/full ]; then

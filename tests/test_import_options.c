@@ -97,7 +97,8 @@ static void null_labels_are_refused(void **state)
     vmoe_error nowhere = VMOE_ERROR_INIT;
 
     (void)state;
-    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = labels; options.label_count = 5);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels[2]", options.labels = labels;
+                   options.label_count = 5);
     none.label_count = 5;
     assert_refused(vmoe_import("/nowhere", "/nowhere.vmoe", &none, &nowhere), nowhere,
                    VMOE_ERR_ARGUMENT, "options.labels");

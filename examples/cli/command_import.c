@@ -45,6 +45,8 @@ static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, ui
 
     if (memchr(text, '\0', bytes) != NULL)
         return error_set(error, VMOE_ERR_FORMAT, path, "a label contains a zero byte");
+    if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        text += 3; /* the byte order mark that some editors put before UTF-8 */
     for (const char *c = text; c < end; c++)
         room += *c == '\n';
     *lines = malloc(room * sizeof **lines);
@@ -62,7 +64,7 @@ static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, ui
         (*lines)[(*count)++] = text;
         text = stop + 1;
     }
-    return VMOE_OK;
+    return *count > 0 ? VMOE_OK : error_set(error, VMOE_ERR_FORMAT, path, "there are no labels");
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -94,6 +96,8 @@ static vmoe_status import(const char *source, const char *destination, const cha
         progress_hide(&watch.progress);
         if (strcmp(error->where, "options.labels") == 0)
             error_locate(error, label_path);
+        else if (strncmp(error->where, "labels[", 7) == 0)
+            error_in_file(error, label_path);
     }
     free(target);
     free(labels);

@@ -4,6 +4,7 @@
  */
 #include "checkpoint/writer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/chunk.h"
@@ -51,8 +52,12 @@ static vmoe_status measure_strings(const vmoe_info *info, const char *const *lab
     vmoe_status status =
         check_text(provenance, 0, VMOE_LIMIT_PROVENANCE_BYTES, "provenance", bytes, error);
 
-    for (uint32_t i = 0; status == VMOE_OK && labels != NULL && i < info->classes; i++)
-        status = check_text(labels[i], 1, VMOE_LIMIT_LABEL_BYTES, "labels", bytes, error);
+    for (uint32_t i = 0; status == VMOE_OK && labels != NULL && i < info->classes; i++) {
+        char where[24];
+
+        snprintf(where, sizeof where, "labels[%u]", i);
+        status = check_text(labels[i], 1, VMOE_LIMIT_LABEL_BYTES, where, bytes, error);
+    }
     *bytes = (*bytes + 7) / 8 * 8;
     return status;
 }
