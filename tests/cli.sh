@@ -674,6 +674,16 @@ if [ -c /dev/full ]; then
 fi
 check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
 expect 2 "import into its source" import int8.vmoe -o ./int8.vmoe
+mkdir own
+cp "$source".index "$source".data-* own
+chmod u+w own/*
+ln -s own/model.index link.vmoe
+for file in own/model.index ./own/../own/model.data-* link.vmoe; do
+    expect 2 "import into its source, ${file##*/}" import own/model -o "$file"
+    complains 'is read, so it cannot be written too$'
+done
+check "  it is as before" cmp own/model.index "$source.index"
+expect 0 "import beside its source" import own/model -o own/model.vmoe
 expect 2 "import into its labels" import "$source" -o labels.txt --labels labels.txt
 check "  they are as before" grep -q Klasse labels.txt
 if [ -r "$golden/dense/vit.npz" ]; then

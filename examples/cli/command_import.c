@@ -69,6 +69,14 @@ static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, ui
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
+/* The source itself is often no file, but PREFIX.index and PREFIX.data-... are. */
+static bool is_of_source(const char *path, const char *source)
+{
+    const char *rest = path_behind(path, source);
+
+    return rest != NULL && (strcmp(rest, ".index") == 0 || strncmp(rest, ".data-", 6) == 0);
+}
+
 static vmoe_status import(const char *source, const char *destination, const char *label_path,
                           vmoe_import_options *options, vmoe_error *error)
 {
@@ -88,6 +96,9 @@ static vmoe_status import(const char *source, const char *destination, const cha
     }
     if (status == VMOE_OK)
         status = file_target(destination, &target, error);
+    if (status == VMOE_OK && (is_of_source(destination, source) || is_of_source(target, source)))
+        status = error_set(error, VMOE_ERR_ARGUMENT, "options.out",
+                           "'%s' is read, so it cannot be written too", destination);
     if (status == VMOE_OK) {
         options->progress = on_progress;
         options->progress_context = &watch;
