@@ -31,6 +31,7 @@ struct survey {
     vmoe_info info;
     struct labelled labelled;
     const char *data, *output;
+    struct output_file file;
     uint32_t most;    /* pictures */
     uint32_t picks;   /* K */
     int16_t *routes;  /* of a batch */
@@ -262,10 +263,11 @@ static vmoe_status make_arrays(struct survey *survey, vmoe_error *error)
 
 static vmoe_status survey_all(struct survey *survey, vmoe_error *error)
 {
-    struct output_file file = OUTPUT_FILE_NONE;
-
     if (labelled_open(&survey->labelled, survey->model, survey->data, survey->most, error) !=
             VMOE_OK ||
+        /* Before the work, which may take hours. */
+        (survey->output != NULL &&
+         output_open(&survey->file, survey->output, error) != VMOE_OK) ||
         make_arrays(survey, error) != VMOE_OK || count_all(survey, error) != VMOE_OK)
         return error->status;
     choose_columns(survey);
@@ -275,12 +277,8 @@ static vmoe_status survey_all(struct survey *survey, vmoe_error *error)
         write_table(survey, stdout);
         return VMOE_OK;
     }
-    if (output_open(&file, survey->output, error) == VMOE_OK) {
-        write_map(survey, file.stream);
-        output_commit(&file, error);
-    }
-    output_abandon(&file);
-    return error->status;
+    write_map(survey, survey->file.stream);
+    return output_commit(&survey->file, error);
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -315,6 +313,7 @@ static int run(const struct command *self, int argc, char **argv)
     status = error.status != VMOE_OK       ? options_exit(self, options, &error)
              : survey.labelled.broken > 0 ? EXIT_FAILED
                                           : EXIT_WORKED;
+    output_abandon(&survey.file);
     labelled_close(&survey.labelled);
     free(survey.counts);
     free(survey.images);

@@ -40,6 +40,7 @@ struct sweep {
     vmoe_model *model;
     vmoe_info info;
     struct labelled labelled;
+    struct output_file table, curve;
     vmoe_class *top; /* of a batch */
     struct setting settings[SETTINGS_MAX];
     size_t count;
@@ -329,21 +330,16 @@ static void write_curve(const struct sweep *sweep, FILE *stream)
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-static vmoe_status write_file(const struct sweep *sweep, const char *ending,
-                              void (*write)(const struct sweep *, FILE *), vmoe_error *error)
+static vmoe_status open_file(const struct sweep *sweep, const char *ending,
+                             struct output_file *file, vmoe_error *error)
 {
-    struct output_file file = OUTPUT_FILE_NONE;
     const size_t bytes = strlen(sweep->output) + strlen(ending) + 1;
     char *path = malloc(bytes);
 
     if (path == NULL)
         return error_set(error, VMOE_ERR_MEMORY, sweep->output, "no memory for its name");
     snprintf(path, bytes, "%s%s", sweep->output, ending);
-    if (output_open(&file, path, error) == VMOE_OK) {
-        write(sweep, file.stream);
-        output_commit(&file, error);
-    }
-    output_abandon(&file);
+    output_open(file, path, error);
     free(path);
     return error->status;
 }
@@ -351,6 +347,10 @@ static vmoe_status write_file(const struct sweep *sweep, const char *ending,
 static vmoe_status sweep_all(struct sweep *sweep, vmoe_error *error)
 {
     if (labelled_open(&sweep->labelled, sweep->model, sweep->data, sweep->most, error) != VMOE_OK)
+        return error->status;
+    /* Before the work, which may take hours. */
+    if (sweep->output != NULL && (open_file(sweep, ".tsv", &sweep->table, error) != VMOE_OK ||
+                                  open_file(sweep, ".svg", &sweep->curve, error) != VMOE_OK))
         return error->status;
     sweep->top = calloc(sweep->labelled.room, sizeof *sweep->top);
     if (sweep->top == NULL)
@@ -361,9 +361,10 @@ static vmoe_status sweep_all(struct sweep *sweep, vmoe_error *error)
         write_table(sweep, stdout);
         return VMOE_OK;
     }
-    write_file(sweep, ".tsv", write_table, error);
-    if (error->status == VMOE_OK)
-        write_file(sweep, ".svg", write_curve, error);
+    write_table(sweep, sweep->table.stream);
+    write_curve(sweep, sweep->curve.stream);
+    if (output_commit(&sweep->table, error) == VMOE_OK)
+        output_commit(&sweep->curve, error);
     return error->status;
 }
 
@@ -401,8 +402,8 @@ static int run(const struct command *self, int argc, char **argv)
         return usage_error("sweep", "--data is missing: where are the labelled pictures?");
     if (dial->group_images == VMOE_GROUP_ALL)
         return usage_error("sweep", "--group: expected 'image' or a number of images");
-    if (sweep.output != NULL &&
-        (path_ends_with(sweep.output, ".svg") || path_ends_with(sweep.output, ".tsv")))
+    if (sweep.output != NULL && (sweep.output[0] == '\0' || path_ends_with(sweep.output, ".svg") ||
+                                 path_ends_with(sweep.output, ".tsv")))
         return usage_error("sweep", "option --output: expected a name without .svg or .tsv, "
                                     "found '%s'", sweep.output);
     if (model_open(argv[0], &sweep.model, &sweep.info, &error) != VMOE_OK)
@@ -415,6 +416,8 @@ static int run(const struct command *self, int argc, char **argv)
     else
         status = sweep.labelled.broken > 0 ? EXIT_FAILED : EXIT_WORKED;
     free(sweep.top);
+    output_abandon(&sweep.table);
+    output_abandon(&sweep.curve);
     labelled_close(&sweep.labelled);
     vmoe_free(sweep.model);
     return status;

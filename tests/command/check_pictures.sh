@@ -114,6 +114,7 @@ check "a name with an ending" refuses 2 "without .svg or .tsv" sweep "$model" --
 result $? "pictures that fill no group"
 check "... are told" grep -qx "vmoe: data: 2 of 12 pictures left out: they do not fill a group of 5" err
 check "... and left out" sh -c "cut -f4,5 grouped.tsv | tail -n 1 | grep -qx '5	10'"
+check "no name at all" refuses 2 "without .svg or .tsv, found ''" sweep "$model" --data data -o ''
 check "pictures that fill no group at all" refuses 2 "12 pictures cannot fill a group of 13" \
     sweep "$model" --data data -C 1 --group 13
 check "no data" refuses 2 "data is missing" sweep "$model"
@@ -139,6 +140,12 @@ printf 'no picture' >broken/bag/broken.jpg
 result $((! ($? == 1))) "a broken picture is told by the status"
 check "... by a line" grep -q "^vmoe: broken/bag/broken.jpg: this is not a JPEG file" err
 check "... and left out" sh -c "cut -f5 out | tail -n 1 | grep -qx 12"
+for command in "sweep -o nowhere/swept" "experts -o nowhere/map.svg"; do
+    # shellcheck disable=SC2086
+    check "${command%% *} into no folder" refuses 1 "^vmoe: nowhere/.*: cannot create a file" \
+        $command "$model" --data broken
+    check "... is told before any picture is read" sh -c '! grep -q broken.jpg err'
+done
 head -c 100 t10k-images-idx3-ubyte >short-images-idx3-ubyte
 cp t10k-labels-idx1-ubyte short-labels-idx1-ubyte
 python_says "labels beyond the classes" "
