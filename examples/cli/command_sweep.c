@@ -76,10 +76,11 @@ static bool make_settings(struct sweep *sweep)
         return add_setting(sweep, 0.0, 0, 0);
     some_capacities =
         dial_list("sweep", "capacity", sweep->capacities, "X", dial_capacity, capacities, NULL);
-    if (sweep->experts != NULL)
+    if (some_capacities != 0 && sweep->experts != NULL)
         some_experts = dial_list("sweep", "experts", sweep->experts, "N", dial_experts, NULL, experts);
-    some_priorities = dial_list("sweep", "priority", sweep->priorities, PRIORITIES, option_choice,
-                                NULL, priorities);
+    if (some_capacities != 0 && some_experts != 0)
+        some_priorities = dial_list("sweep", "priority", sweep->priorities, PRIORITIES,
+                                    option_choice, NULL, priorities);
     if (some_capacities == 0 || some_experts == 0 || some_priorities == 0)
         return false;
     for (size_t p = 0; p < some_priorities; p++)

@@ -132,19 +132,19 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
     size_t count = 0;
 
     while (*list != '\0') {
-        const char *expected = "a shorter list";
+        const char *expected = count < DIAL_LIST_MAX ? "values" : "fewer values", *found = list;
 
         option.target = real != NULL ? (void *)&real[count] : (void *)&whole[count];
         if (count == DIAL_LIST_MAX || !next_word(&list, word) ||
-            (expected = set(&option, word)) != NULL) {
-            usage_error(command, "--%s: expected %s, separated by commas", name,
-                        expected != NULL ? expected : "something");
+            (expected = set(&option, found = word)) != NULL) {
+            usage_error(command, "option --%s: expected %s, separated by commas, found '%s'", name,
+                        expected, found);
             return 0;
         }
         count++;
     }
     if (count == 0)
-        usage_error(command, "--%s: the list is empty", name);
+        usage_error(command, "option --%s: the list is empty", name);
     return count;
 }
 

@@ -118,7 +118,9 @@ check "no name at all" refuses 2 "without .svg or .tsv, found ''" sweep "$model"
 check "pictures that fill no group at all" refuses 2 "12 pictures cannot fill a group of 13" \
     sweep "$model" --data data -C 1 --group 13
 check "no data" refuses 2 "data is missing" sweep "$model"
-check "a bad list" refuses 2 "separated by commas" sweep "$model" --data data -C 1,x
+check "a bad list" refuses 2 "at most 64, separated by commas, found 'x'$" \
+    sweep "$model" --data data -C 1,x -K 0
+check "... is the only one that is told" sh -c 'test $(wc -l <err) -eq 2'
 check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
 mkdir -p unknown/giraffe
 cp "$pictures/bag.jpg" unknown/giraffe
@@ -275,7 +277,8 @@ check "... of a file with groups" sh -c "'$vmoe' bench grouped.vmoe --seconds 0.
     grep -q '^calls  *3 images in groups of 1, '"
 check "... as text" sh -c "'$vmoe' bench '$model' --seconds 0.01 | grep -q '^memory  *[0-9.]* [kMG]B at most$'"
 check "... of a C that is too large" refuses 2 "at most 64, separated by commas" bench "$model" -C 1,65
-check "... of a bad list" refuses 2 "separated by commas" bench "$model" -C 1,,2
+check "... of a bad list" refuses 2 "option --capacity: expected values, separated by commas, found ',2'$" \
+    bench "$model" -C 1,,2
 check "... of no model" refuses 1 "nowhere" bench nowhere.vmoe
 
 summary
