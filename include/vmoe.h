@@ -613,7 +613,10 @@ VMOE_API int vmoe_isa_available(uint32_t isa);
  */
 VMOE_API uint32_t vmoe_isa_default(void);
 
-/* The compiled-in limits; anything larger is VMOE_ERR_LIMIT. */
+/*
+ * The compiled-in limits; anything larger is VMOE_ERR_LIMIT.  Only a C that is out of range, and a
+ * K of a call, are VMOE_ERR_ARGUMENT at either end.
+ */
 typedef struct vmoe_limits {
     uint32_t size;
     uint32_t layers, heads, experts, experts_per_token, width, mlp, classes;

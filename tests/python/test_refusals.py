@@ -120,6 +120,9 @@ class Refusals(unittest.TestCase):
                                  (Options(isa="mmx"), "isa")]:
             for function in (self.model.run, self.model.logits):
                 self.refuse(vmoe.ArgumentError, pattern, function, good, options)
+        for options in (Options(threads=257), Options(capacity_multiple=4097)):
+            error = self.refuse(vmoe.Error, "257|4097", self.model.run, good, options)
+            self.assertEqual(error.status, Status.LIMIT)
         for wrong in (Options(capacity="1"), Options(experts=1.5),  # type: ignore[arg-type]
                       Options(threads="2"), Options(group=2.0)):  # type: ignore[arg-type]
             self.refuse(TypeError, ".", self.model.run, good, wrong)

@@ -67,7 +67,9 @@ class Options:
     isa: an instruction set by its name, such as "avx2"; "ref" is portable C.
     cancel: a Cancel token that other threads may use to end the call.
 
-    A value out of range raises ArgumentError when a call is made with it.
+    A value out of range raises ArgumentError when a call is made with it; one that is beyond a limit
+    of the library, or an instruction set that the machine lacks, Error with the status LIMIT or
+    UNSUPPORTED.
     """
     capacity: Optional[float] = None
     experts: Optional[int] = None
