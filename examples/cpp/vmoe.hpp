@@ -209,10 +209,13 @@ public:
         result<vmoe_info> geometry = info();
         std::vector<float> values;
         vmoe::error error;
+        std::size_t given;
 
         if (!geometry)
             return geometry.error();
-        values.resize(images * geometry->classes);
+        /* More images than there are values are refused, and no memory is taken for them. */
+        given = tensor.size() / (std::size_t{ 3 } * geometry->image_size * geometry->image_size);
+        values.resize((images < given ? images : given) * geometry->classes);
         input.images = images;
         input.tensor = tensor.data();
         input.length = tensor.size();

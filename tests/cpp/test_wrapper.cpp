@@ -82,6 +82,10 @@ static void logits_are_those_of_c(const vmoe::model &model)
                           open.routes().size() * sizeof(std::int16_t)) == 0,
           "the same routes where K is left open");
     check(refused(model.logits(tensor, 3).error(), VMOE_ERR_ARGUMENT, "length"), "a short tensor");
+    check(refused(model.logits(tensor, std::size_t{ 1 } << 32).error(), VMOE_ERR_ARGUMENT, "length"),
+          "a tensor much too short");
+    check(refused(model.logits(tensor, SIZE_MAX / 2).error(), VMOE_ERR_LIMIT, "images"),
+          "more images than there can be");
     check(refused(model.logits(tensor, 2, vmoe::options().capacity(-1)).error(), VMOE_ERR_ARGUMENT,
                   "capacity"), "a negative C");
 #if __cplusplus >= 202002L
