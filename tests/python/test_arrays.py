@@ -85,6 +85,9 @@ class Arrays(unittest.TestCase):
                       .transpose(1, 0, 2), image.tolist() and np.array(image.tolist(), np.uint8)):
             np.testing.assert_array_equal(other, image)
             self.assertEqual(self.model.classify(other), expected)
+        lying = image[:, :1].copy().transpose(1, 0, 2)  # one row, to NumPy with 3 bytes a row
+        for other in (lying, lying[::-1]):
+            self.assertEqual(self.model.classify(other), self.model.classify(lying.copy(order="C")))
         row = np.broadcast_to(image[:1], image.shape)  # with a stride of zero
         self.assertEqual(self.model.classify(row), self.model.classify(row.copy()))
 

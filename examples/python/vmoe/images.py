@@ -59,8 +59,9 @@ def listed(pictures: Sequence[PictureLike]) -> Any:
             raw.kind, raw.bytes = 1, data.size
         else:
             data = _pixels(picture, f"input.pictures[{number}]")
-            raw.kind, raw.stride = 2, data.strides[0]
-            raw.height, raw.width = data.shape[:2]
+            raw.kind, raw.height, raw.width = 2, *data.shape[:2]
+            # NumPy may say anything of the way to a row that is not there.
+            raw.stride = data.strides[0] if raw.height > 1 else 3 * raw.width
             raw.bytes = raw.stride * (raw.height - 1) + 3 * raw.width if data.size else 0
         raw.data = data.ctypes.data
         made.keep.append(data)
