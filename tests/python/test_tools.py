@@ -56,6 +56,12 @@ class Evaluation(unittest.TestCase):
     def test_labels_must_fit(self):
         with self.assertRaisesRegex(vmoe.ArgumentError, "9 labels for 10 images"):
             evaluate.sweep(self.model, [str(p) for p in PICTURES], LABELS[:9])
+        column = np.array(LABELS)[:, None]  # compared with a row of answers it would be a square
+        for labels, words in ((column, r"shape \(10, 1\)"), (np.array(LABELS) / 2, "float64"),
+                              ([10] * 10, "10 to 10.* 10 classes"), ([-1] * 10, "-1 to -1")):
+            for function in (evaluate.sweep, evaluate.expert_counts):
+                with self.assertRaisesRegex(vmoe.ArgumentError, words):
+                    function(self.model, [str(p) for p in PICTURES], labels)
 
 
 @unittest.skipIf(matplotlib is None, "no matplotlib, or an old one")

@@ -33,11 +33,19 @@ class Point:
         return self.correct / self.images
 
 
-def _batches(images: Images, labels: Sequence[int], size: int) -> Iterator[tuple[Any, Any]]:
-    if len(images) != len(labels) or len(labels) == 0:
-        raise c.refused("labels", f"{len(labels)} labels for {len(images)} images")
-    for begin in range(0, len(labels), size):
-        yield images[begin:begin + size], np.asarray(labels[begin:begin + size], np.int64)
+def _batches(model: Model, images: Images, labels: Sequence[int],
+             size: int) -> Iterator[tuple[Any, Any]]:
+    truth, classes = np.asarray(labels), model.info.classes
+    if len(images) != len(truth) or len(truth) == 0:
+        raise c.refused("labels", f"{len(truth)} labels for {len(images)} images")
+    if truth.ndim != 1 or truth.dtype.kind not in "iu":
+        raise c.refused("labels", f"got {truth.dtype} of shape {truth.shape}, expected whole numbers "
+                                  f"({len(images)},)")
+    if truth.min() < 0 or truth.max() >= classes:
+        raise c.refused("labels", f"they are {truth.min()} to {truth.max()}, but the model has "
+                                  f"{classes} classes")
+    for begin in range(0, len(truth), size):
+        yield images[begin:begin + size], truth[begin:begin + size]
 
 
 def sweep(model: Model, images: Images, labels: Sequence[int],
@@ -54,7 +62,8 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
         Options.priority, which are combined.
     options: all else.  batch: images of a call.
 
-    Raises ArgumentError if there are no labels, or not as many as images, and as Model.run does.
+    Raises ArgumentError if there are no labels, not as many as images, or others than the model has
+    classes, and as Model.run does.
     """
     ks: Sequence[Optional[int]] = experts if experts is not None else [None]
     if model.info.experts == 0:
@@ -64,7 +73,7 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
                     for priority, k, capacity in itertools.product(priorities, ks, capacities)]
     correct, macs = [0] * len(settings), [0.0] * len(settings)
     fastest = [float("inf")] * len(settings)
-    for some, truth in _batches(images, labels, batch):
+    for some, truth in _batches(model, images, labels, batch):
         for i, setting in enumerate(settings):
             begin = time.perf_counter()
             result = model.run(some, setting)
@@ -87,7 +96,7 @@ def expert_counts(model: Model, images: Images, labels: Sequence[int],
     """
     info = model.info
     counts = np.zeros((info.moe_layers, info.experts, info.classes), np.int64)
-    for some, truth in _batches(images, labels, batch):
+    for some, truth in _batches(model, images, labels, batch):
         routes = model.run(some, replace(options, group=1)).report.routes
         for layer in range(info.moe_layers):
             layers = routes[layer].reshape(len(truth), -1)
