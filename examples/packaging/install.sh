@@ -41,6 +41,15 @@ tell_loader() {
     esac
 }
 
+# Before anything is done: of a folder with a space, make passes on the parts.
+for entry; do
+    case $entry in
+    *:*:*:*) ;;
+    *:*:*) continue ;;
+    esac
+    echo "install.sh: '$entry': folders without spaces or colons are expected" >&2
+    exit 1
+done
 for entry; do
     mode=${entry%%:*}
     target=${entry##*:}

@@ -72,6 +72,16 @@ check "lower-case names install as well" make_quietly install prefix="$tree" lib
 rm "$tree/share/man/man1/other.1"
 check "everything is in its place" expect lib64 "$tree"
 
+refuses_folder() { # TARGET FOLDER
+    ! make_quietly "$1" PREFIX="$2" >"$work/refused" 2>&1 && grep -q 'without spaces or colons' "$work/refused"
+}
+
+touch "$work/my"
+check "a folder with a space is refused" refuses_folder install "$work/my tree"
+check "... to uninstall as well" refuses_folder uninstall "$work/my tree"
+check "... and nothing is put or taken" cmp "$work/my" /dev/null
+check "a folder with a colon is refused" refuses_folder install "$work/my:tree"
+
 # A loader's cache that is not the system's.
 mkdir "$work/bin"
 printf '#!/bin/sh\necho 0\n' >"$work/bin/id"
