@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "files.h"
+#include "interrupt.h"
 #include "npy_file.h"
 #include "open_model.h"
 #include "paths.h"
@@ -80,7 +81,8 @@ static vmoe_status write_array(struct job *job, const char *output, vmoe_error *
         return error->status;
     npy_write_header(job->file.stream, preprocessing_type(&job->preprocessing), 4, dims);
     for (size_t i = 0; i < job->paths.count; i++)
-        if (write_picture(job, job->paths.path[i], error) != VMOE_OK)
+        if (interrupt_check(error) != VMOE_OK ||
+            write_picture(job, job->paths.path[i], error) != VMOE_OK)
             return error->status;
     return output_commit(&job->file, error);
 }

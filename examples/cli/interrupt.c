@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "messages.h"
+
 /* The number of the signal.  The library reads it from other threads, hence the atomic store. */
 static int32_t came;
 
@@ -31,6 +33,13 @@ const int32_t *interrupt_flag(void)
         if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(signals[i], &action, NULL);
     return &came;
+}
+
+vmoe_status interrupt_check(vmoe_error *error)
+{
+    if (__atomic_load_n(&came, __ATOMIC_RELAXED) == 0)
+        return VMOE_OK;
+    return error_set(error, VMOE_ERR_CANCELLED, "signal", "the command was interrupted");
 }
 
 void interrupt_finish(void)

@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "files.h"
+#include "interrupt.h"
 #include "messages.h"
 #include "picture_spec.h"
 
@@ -379,6 +380,8 @@ vmoe_status labelled_next(struct labelled *labelled, uint32_t group, vmoe_error 
         vmoe_error why = VMOE_ERROR_INIT;
         const size_t i = labelled->next;
 
+        if (interrupt_check(error) != VMOE_OK)
+            return error->status;
         if ((labelled->gray == NULL
                  ? load_file(labelled, labelled->paths.path[i], tensor + count * values, &why)
                  : load_gray(labelled, i, tensor + count * values, &why)) == VMOE_OK) {

@@ -56,6 +56,7 @@ interrupts() { # NAME SIGNAL STATUS ARGUMENT...
 
 # shellcheck disable=SC2086 # folders are words
 {
+    interrupts "preprocess" INT 130 preprocess resize-112 $folders -o product/seen.npy
     interrupts "classify" INT 130 classify "$model" $folders --isa ref
     interrupts "classify, JSON, SIGTERM" TERM 143 classify "$model" $folders --json --isa ref
 }
