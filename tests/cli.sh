@@ -371,6 +371,8 @@ te.jpg'
 expect 0 "a file name that JSON must escape" classify "$model" --json 'q"u\o
 te.jpg'
 json "the name" "o[0]['file'] == 'q\"u\\\\o\\nte.jpg'"
+expect 1 "a file name that a terminal would obey" classify "$model" "$(printf '\033[31m\302\2331m.jpg')"
+complains '^vmoe: ?\[31m?1m.jpg: cannot open'
 odd=$(printf 'caf\303\251-\351.jpg')
 if cp "$boot" "$odd" 2>/dev/null; then
     expect 0 "a file name that is not UTF-8" classify "$model" --json "$odd"

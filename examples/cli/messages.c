@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 
 void error_locate(vmoe_error *error, const char *where)
@@ -56,8 +57,12 @@ vmoe_status output_flush(vmoe_error *error)
 
 void text_print(FILE *stream, const char *text)
 {
-    for (; *text != '\0'; text++)
-        putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stream);
+    for (const unsigned char *s = (const unsigned char *)text; *s != '\0'; s++) {
+        const bool pair = s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0; /* U+0080 .. U+009F */
+
+        putc(pair || *s < 0x20 || *s == 0x7f ? '?' : *s, stream);
+        s += pair;
+    }
 }
 
 void error_print(const char *where, const char *text)
