@@ -308,7 +308,7 @@ VMOE_API vmoe_status vmoe_classify_rgb8(const vmoe_model *model, const uint8_t *
 
 /*
  * The logits (images, classes) of a float tensor (images, image_size, image_size, 3) whose values
- * are x / 255 * 2 - 1, that is, in -1..1.
+ * are x / 255 * 2 - 1, that is, in -1..1.  Zero images are fine, and then both may be NULL.
  */
 VMOE_API vmoe_status vmoe_logits_f32(const vmoe_model *model, const float *tensor, size_t images,
                                      const vmoe_options *options, float *logits, vmoe_error *error);

@@ -348,7 +348,7 @@ vmoe_status vmoe_logits_f32(const vmoe_model *model, const float *tensor, size_t
     const vmoe_info *info;
 
     vmoe_error_clear(error);
-    if (model == NULL || tensor == NULL || logits == NULL)
+    if (model == NULL || (images != 0 && (tensor == NULL || logits == NULL)))
         return missing(error, model == NULL ? "model" : tensor == NULL ? "tensor" : "logits");
     info = &model->checkpoint.info;
     if (images > VMOE_LIMIT_IMAGES)

@@ -205,6 +205,7 @@ static void no_images_are_fine(void **state)
     call.options.group_images = VMOE_GROUP_ALL;
     assert_ok(call_run(&error), error);
     assert_ok(vmoe_logits_f32(call.model, call.images, 0, NULL, call.logits, &error), error);
+    assert_ok(vmoe_logits_f32(call.model, NULL, 0, NULL, NULL, &error), error);
     /* What is wrong with the options is said all the same. */
     call.options.threads = 257;
     assert_refused(call_run(&error), error, VMOE_ERR_LIMIT, "options.threads");
