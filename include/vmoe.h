@@ -529,8 +529,9 @@ typedef struct vmoe_cost {
 #define VMOE_COST_INIT { sizeof(vmoe_cost), 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
- * The cost of a call with `images` images: a pure function of the geometry and the options.  `info`
- * comes from vmoe_get_info or vmoe_preset.
+ * The cost of a call with `images` images: a pure function of the geometry and the options, but for
+ * the workspace, which depends on the machine and its CPUs, too.  `info` comes from vmoe_get_info or
+ * vmoe_preset; `options` may be NULL.
  */
 VMOE_API vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options,
                                    size_t images, vmoe_cost *cost, vmoe_error *error);
@@ -590,7 +591,7 @@ typedef struct vmoe_import_options {
  * vision_transformer.  The parameters may stand at the root or under `params` or `target`.  Every
  * array must be there in full; NaN or infinite weights are refused.  The destination appears
  * complete or not at all; an existing file is replaced only on success, by one with its rights.
- * Memory is that of the largest tensor in float32, two to three times.
+ * Memory is that of the largest tensor in float32, two to three times.  `options` may be NULL.
  *
  * An import to INT8 also evens out channels that are far larger than others, between the layer
  * norms of the blocks and the matrices behind them, by powers of two, which leaves the function as

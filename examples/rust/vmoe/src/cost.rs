@@ -5,7 +5,7 @@ use vmoe_sys as sys;
 use crate::error::{check, Result};
 use crate::options::Options;
 
-/// What a call will cost: a pure function of the geometry and the options.
+/// What a call will cost: a pure function of the geometry and the options, but for the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
