@@ -143,6 +143,53 @@ static void a_file_that_is_a_terminal_is_not_made_the_hosts(void **state)
     close(terminal);
 }
 
+/* Leases a file until the system says that somebody wants it. */
+static void lease(const char *path, int told)
+{
+    const int file = open(path, O_RDWR);
+    sigset_t wanted;
+    int number;
+
+    alarm(20);
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGIO);
+    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    if (fcntl(file, F_SETLEASE, F_WRLCK) != 0 || write(told, "", 1) != 1)
+        _exit(1);
+    sigwait(&wanted, &number);
+    fcntl(file, F_SETLEASE, F_UNLCK);
+    _exit(0);
+}
+
+/* Servers lease what their clients write, and give it back when it is opened by others. */
+static void a_file_that_is_leased_is_waited_for(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const char *path = scratch_path("leased.vmoe");
+    int ends[2], outcome = -1;
+    char byte;
+    pid_t child;
+
+    (void)state;
+    write_model(&geometry, NULL, path);
+    assert_int_equal(pipe(ends), 0);
+    child = fork();
+    if (child == 0)
+        lease(path, ends[1]);
+    close(ends[1]);
+    if (read(ends[0], &byte, 1) == 1)
+        vmoe_free(must_load(path, NULL));
+    else
+        outcome = 0;
+    close(ends[0]);
+    if (outcome == 0) {
+        waitpid(child, NULL, 0);
+        skip_because("files cannot be leased here");
+    }
+    assert_int_equal(waitpid(child, &outcome, 0), child);
+    assert_int_equal(outcome, 0);
+}
+
 /* ---- Threads that are cancelled ------------------------------------------------------------- */
 
 struct caller {
@@ -480,6 +527,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_of_the_host_is_changed),
         cmocka_unit_test(a_file_that_is_a_terminal_is_not_made_the_hosts),
+        cmocka_unit_test(a_file_that_is_leased_is_waited_for),
         cmocka_unit_test(a_call_is_no_place_for_cancellation),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),

@@ -18,6 +18,10 @@
 /* One read or write moves at most this much, which every kernel accepts. */
 #define TRANSFER_MAX ((size_t)1 << 30)
 
+/* A minute, longer than the time that Linux gives to whoever has leased a file. */
+#define LEASE_NAPS 6000u
+#define LEASE_NAP_NANOSECONDS 10000000
+
 static vmoe_status io_error(vmoe_error *error, const char *path, const char *what)
 {
     int code = errno;
@@ -31,6 +35,27 @@ static vmoe_status io_error(vmoe_error *error, const char *path, const char *wha
     (void)strerror_r(code, reason, sizeof reason);
     return vmoe_fail(error, VMOE_ERR_IO, path, "cannot %s: %s", what, reason);
 #endif
+}
+
+/*
+ * Opens a file to read; -1, with errno, if that fails.  A FIFO must not block it, nor a terminal
+ * become that of the process.  What somebody has leased, as servers of files do for their clients,
+ * cannot be opened before it is given back, which the first attempt asks for, and Linux sees to.
+ */
+static int open_to_read(const char *path)
+{
+    static const struct timespec nap = { 0, LEASE_NAP_NANOSECONDS };
+
+    for (unsigned naps = 0;;) {
+        const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+        if (descriptor >= 0 || (errno != EINTR && errno != EWOULDBLOCK) || naps == LEASE_NAPS)
+            return descriptor;
+        if (errno == EWOULDBLOCK) {
+            nanosleep(&nap, NULL);
+            naps++;
+        }
+    }
 }
 
 static vmoe_status irregular(const char *path, vmoe_error *error)
@@ -48,10 +73,7 @@ vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error 
     /* Whoever waits at a FIFO, and some devices, would notice already that they are opened. */
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return irregular(path, error);
-    /* A FIFO must not block the open, nor a terminal become that of the process. */
-    do
-        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    while (descriptor < 0 && errno == EINTR);
+    descriptor = open_to_read(path);
     if (descriptor < 0)
         return io_error(error, path, "open the file");
     if (fstat(descriptor, &info) != 0) {
