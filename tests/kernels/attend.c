@@ -75,9 +75,14 @@ static struct rows draw_rows(const struct head *head, size_t count, float size)
     return rows;
 }
 
-/* See the head of this file: scores are 0 and 2048 / 8. */
+/*
+ * See the head of this file: scores are 0 and at least 2048 / 8, up to where a score times the factor
+ * is rounded by more than an exponential can stand.
+ */
 static void choose_keys(struct head *head)
 {
+    const float look = ldexpf((float)random_integer(64, 127), random_integer(5, 54));
+
     head->factor = 0.125f;
     for (size_t i = 0; i < head->width; i++) {
         size_t chosen = (size_t)1 << random_below(3);
@@ -92,7 +97,7 @@ static void choose_keys(struct head *head)
             chosen -= one;
         }
         for (size_t r = 0; r < head->queries; r++)
-            set_value(head, &head->q, r, i, r % head->width == i ? 2048.0f : 0.0f);
+            set_value(head, &head->q, r, i, r % head->width == i ? look : 0.0f);
     }
 }
 

@@ -131,7 +131,10 @@ static void mix_panel(const struct head *head, const struct block *block, size_t
 
 /* ---- Softmax -------------------------------------------------------------------------------- */
 
-/* Rows first .. first + 3 of a block; what is beyond the tokens becomes 0. */
+/*
+ * Rows first .. first + 3 of a block; what is beyond the tokens becomes 0.  The largest score goes
+ * before the factor comes: their product is rounded, by which large scores would leave 2^0 by far.
+ */
 static void soften(const struct head *head, struct block *block, size_t first)
 {
     const size_t tokens = head->call->tokens;
@@ -155,7 +158,7 @@ static void soften(const struct head *head, struct block *block, size_t first)
     }
 #pragma GCC unroll 4
     for (size_t r = 0; r < GROUP_ROWS; r++)
-        most[r] = _mm512_mul_ps(_mm512_set1_ps(_mm512_reduce_max_ps(most[r])), factor);
+        most[r] = _mm512_set1_ps(_mm512_reduce_max_ps(most[r]));
     for (size_t t = 0; t < tokens; t += VMOE_PANEL) {
         const __mmask16 low = mask_of(tokens - t);
         const __mmask16 high = tokens - t > 16 ? mask_of(tokens - t - 16) : 0;
@@ -163,10 +166,10 @@ static void soften(const struct head *head, struct block *block, size_t first)
 #pragma GCC unroll 4
         for (size_t r = 0; r < GROUP_ROWS; r++) {
             const float *score = (const float *)(void *)row[r] + t;
-            const __m512 x = _mm512_fmsub_ps(_mm512_load_ps(score), factor, most[r]);
-            const __m512 y = _mm512_fmsub_ps(_mm512_load_ps(score + 16), factor, most[r]);
-            const __m512 p = _mm512_maskz_mov_ps(low, fast_exp2(x));
-            const __m512 q = _mm512_maskz_mov_ps(high, fast_exp2(y));
+            const __m512 x = _mm512_sub_ps(_mm512_load_ps(score), most[r]);
+            const __m512 y = _mm512_sub_ps(_mm512_load_ps(score + 16), most[r]);
+            const __m512 p = _mm512_maskz_mov_ps(low, fast_exp2(_mm512_mul_ps(x, factor)));
+            const __m512 q = _mm512_maskz_mov_ps(high, fast_exp2(_mm512_mul_ps(y, factor)));
 
             sum[r] = _mm512_add_ps(sum[r], _mm512_add_ps(p, q));
             _mm512_storeu_si512((uint16_t *)(void *)row[r] + t,
