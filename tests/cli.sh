@@ -732,6 +732,14 @@ fi
 
 # ---- Output that cannot be written -------------------------------------------------------------
 
+unlimited=$vmoe
+vmoe=$work/limited
+printf '#!/bin/sh\nulimit -f 16 && exec "%s" "$@"\n' "$unlimited" >"$vmoe"
+chmod +x "$vmoe"
+expect 1 "preprocess into a file that may not grow" preprocess resize-256 "$boot" bad.jpg -o never.npy
+complains 'never.npy: cannot write the file: File too large$'
+vmoe=$unlimited
+check "  no file is left" sh -c '! ls never* 2>/dev/null'
 if [ -c /dev/full ]; then
     for line in "--version" "help" "help cost" "presets" "info $model" "info --json $model" \
         "verify $model" "classify $model $boot" "classify --json $model $boot" "cost $model" \

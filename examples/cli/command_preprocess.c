@@ -80,7 +80,7 @@ static vmoe_status write_array(struct job *job, const char *output, vmoe_error *
     if (output_open(&job->file, output, error) != VMOE_OK)
         return error->status;
     npy_write_header(job->file.stream, preprocessing_type(&job->preprocessing), 4, dims);
-    for (size_t i = 0; i < job->paths.count; i++)
+    for (size_t i = 0; i < job->paths.count && !ferror(job->file.stream); i++)
         if (interrupt_check(error) != VMOE_OK ||
             write_picture(job, job->paths.path[i], error) != VMOE_OK)
             return error->status;

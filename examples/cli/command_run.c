@@ -203,7 +203,7 @@ static vmoe_status run_calls(struct job *job, vmoe_error *error)
         if (run_call(job, images, error) != VMOE_OK)
             break;
         rest -= images;
-    } while (rest > 0);
+    } while (rest > 0 && !ferror(job->logits_file.stream));
     progress_hide(&job->progress);
     return error->status;
 }

@@ -236,6 +236,9 @@ vmoe_status output_commit(struct output_file *file, vmoe_error *error)
 
     errno = 0;
     good = fflush(stream) == 0 && !ferror(stream) && fsync(fileno(stream)) == 0;
+    /* The reason of an earlier failure is gone; what is written now fails for the same. */
+    if (!good && errno == 0 && putc(0, stream) != EOF)
+        fflush(stream);
     file->stream = NULL;
     good = fclose(stream) == 0 && good;
     if (!good || rename(file->temporary, file->target) != 0) {

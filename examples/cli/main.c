@@ -4,6 +4,8 @@
  * Results go to stdout, everything else to stderr.  The exit status is 0, 1 if the work failed, or
  * 2 if the command was called wrongly.  The locale is never set: numbers look the same everywhere.
  */
+#define _XOPEN_SOURCE 700
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <vmoe.h>
@@ -87,8 +89,10 @@ static int finish_output(void)
 
 int main(int argc, char **argv)
 {
-    const int status = argc > 0 ? dispatch(argc - 1, argv + 1) : dispatch(0, argv);
+    int status;
 
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is then told as a full disk is */
+    status = argc > 0 ? dispatch(argc - 1, argv + 1) : dispatch(0, argv);
     interrupt_finish();
     return status == EXIT_WORKED ? finish_output() : status;
 }
