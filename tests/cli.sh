@@ -521,6 +521,10 @@ expect 0 "preprocess with a crop" preprocess -o c.npy small-30-crop-24 "$boot"
 npy "it is float32 (1, 24, 24, 3) in -1..1" \
     "a('c').dtype == n.float32 and a('c').shape == (1, 24, 24, 3) and \
 -1 <= a('c').min() < a('c').max() <= 1"
+long=$(printf '%0250d.npy' 7)
+expect 0 "preprocess to a name as long as the system allows" preprocess "$model" "$boot" -o "$long"
+check "  the array is there" cmp a.npy "$long"
+rm -f "$long"
 expect 0 "preprocess of several pictures" preprocess "$model" "$boot" albums/two -o d.npy
 npy "they are one array" "a('d').shape == (3, 28, 28, 3) and (a('d')[:1] == a('a')).all()"
 expect 1 "preprocess with a bad one among good ones" preprocess "$model" "$boot" bad.jpg -o never.npy

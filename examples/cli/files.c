@@ -193,9 +193,20 @@ static mode_t rights_of(const char *target)
     return 0666 & ~mask;
 }
 
+#define NAME_KEPT 100u
+
+/* Bytes of a path that the temporary one begins with: a name may be as long as the system allows. */
+static size_t kept_bytes(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t folder = slash != NULL ? (size_t)(slash + 1 - path) : 0;
+
+    return folder + strnlen(path + folder, NAME_KEPT);
+}
+
 vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *error)
 {
-    size_t room;
+    size_t kept, room;
     int descriptor;
 
     interrupt_flag(); /* an unfinished file will be removed */
@@ -203,13 +214,14 @@ vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *
     file->temporary = NULL;
     if (file_target(path, &file->target, error) != VMOE_OK)
         return error->status;
-    room = strlen(file->target) + 32;
+    kept = kept_bytes(file->target);
+    room = kept + 32;
     file->temporary = malloc(room);
     if (file->temporary == NULL) {
         output_abandon(file);
         return error_set(error, VMOE_ERR_MEMORY, path, "no memory for a file name");
     }
-    snprintf(file->temporary, room, "%s.tmp-XXXXXX", file->target);
+    snprintf(file->temporary, room, "%.*s.tmp-XXXXXX", (int)kept, file->target);
     descriptor = mkstemp(file->temporary);
     if (descriptor < 0) {
         error_system(error, path, "cannot create a file in this folder");
