@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "files.h"
@@ -79,6 +80,8 @@ static vmoe_status open_idx(struct labelled *labelled, const char *path, vmoe_er
     uint32_t sizes[3] = { 0 }, count[3] = { 0 };
     uint8_t *bytes = NULL;
 
+    if (access(path, F_OK) != 0)
+        return error_system(error, path, "cannot open the pictures");
     if (!labels_path(path, labels))
         return error_set(error, VMOE_ERR_ARGUMENT, path,
                          "it is neither a folder nor an idx file with 'images' in its name");

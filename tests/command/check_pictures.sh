@@ -114,6 +114,8 @@ check "a name with an ending" refuses 2 "without .svg or .tsv" sweep "$model" --
 result $? "pictures that fill no group"
 check "... are told" grep -qx "vmoe: data: 2 of 12 pictures left out: they do not fill a group of 5" err
 check "... and left out" sh -c "cut -f4,5 grouped.tsv | tail -n 1 | grep -qx '5	10'"
+check "pictures that are not there" refuses 1 'no/such: cannot open the pictures: No such file' \
+    sweep "$model" --data no/such
 check "no name at all" refuses 2 "without .svg or .tsv, found ''" sweep "$model" --data data -o ''
 check "pictures that fill no group at all" refuses 2 "12 pictures cannot fill a group of 13" \
     sweep "$model" --data data -C 1 --group 13
