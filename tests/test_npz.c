@@ -1245,6 +1245,22 @@ static void importing_inflates_every_array_once(void **state)
     source->close(source);
 }
 
+static void a_file_is_not_imported_into_itself(void **state)
+{
+    const vmoe_info info = model_of(2, 12, 20);
+    struct vmoe_source *source = formula_source(&info, 1);
+    struct archive archive = archive_from(source, "", 0, false);
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct fault fault;
+
+    (void)state;
+    write_archive(&archive);
+    assert_refused(vmoe_import(path(), path(), NULL, &error), error, VMOE_ERR_ARGUMENT,
+                   "destination");
+    assert_int_equal(import_made(&fault, NULL), VMOE_OK);
+    source->close(source);
+}
+
 static void both_orders_import_to_the_same_file(void **state)
 {
     const vmoe_info info = model_of(2, 12, 20);
@@ -1414,6 +1430,7 @@ int main(void)
         cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
         cmocka_unit_test(damage_anywhere_in_the_experts_is_found_by_importing),
         cmocka_unit_test(importing_inflates_every_array_once),
+        cmocka_unit_test(a_file_is_not_imported_into_itself),
         cmocka_unit_test(both_orders_import_to_the_same_file),
         cmocka_unit_test(what_is_not_the_model_s_may_be_of_any_kind),
         cmocka_unit_test(tens_of_thousands_of_members_are_no_trouble),

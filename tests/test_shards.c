@@ -1361,6 +1361,37 @@ static void a_hundred_thousand_slices_are_no_trouble(void **state)
     source->close(source);
 }
 
+/* Whoever asks must not disturb what is read from the shard that is open. */
+static void a_source_knows_its_files(void **state)
+{
+    static const struct {
+        const char *suffix;
+        bool is_read;
+    } files[] = { { ".index", true },
+                  { ".data-00000-of-00001", true },
+                  { "", false },
+                  { ".vmoe", false } };
+    struct bytes shard = { 0 };
+    struct vmoe_source *source;
+    float value;
+
+    (void)state;
+    snprintf(prefix, sizeof prefix, "%s", scratch_path("own"));
+    write_part(".index", many_slices(2, 3, 0, &shard));
+    write_part(".data-00000-of-00001", shard);
+    write_part("", (struct bytes){ 0 });
+    assert_int_equal(vmoe_shards_open(prefix, &vmoe_memory_default, &source, NULL), VMOE_OK);
+    for (size_t i = 0; i < 4; i++) {
+        char path[600];
+
+        snprintf(path, sizeof path, "%s%s", prefix, files[i].suffix);
+        assert_int_equal(source->has_file(source, path), files[i].is_read);
+        assert_int_equal(source->read(source, 0, 5, 1, &value, NULL), VMOE_OK);
+        assert_true(value == 5.0f);
+    }
+    source->close(source);
+}
+
 static void bars_beside_elements_tile_too(void **state)
 {
     struct bytes shard = { 0 };
@@ -1497,6 +1528,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_cut_in_every_way_reads_back),
         cmocka_unit_test(changes_of_the_shard_are_limited),
+        cmocka_unit_test(a_source_knows_its_files),
         cmocka_unit_test(a_shard_without_slices_need_not_exist),
         cmocka_unit_test(arrays_without_elements_are_there),
         cmocka_unit_test(leaves_that_are_no_arrays_only_take_a_number),

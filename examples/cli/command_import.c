@@ -69,14 +69,6 @@ static vmoe_status split_lines(char *text, size_t bytes, const char ***lines, ui
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-/* The source itself is often no file, but PREFIX.index and PREFIX.data-... are. */
-static bool is_of_source(const char *path, const char *source)
-{
-    const char *rest = path_behind(path, source);
-
-    return rest != NULL && (strcmp(rest, ".index") == 0 || strncmp(rest, ".data-", 6) == 0);
-}
-
 static vmoe_status import(const char *source, const char *destination, const char *label_path,
                           vmoe_import_options *options, vmoe_error *error)
 {
@@ -96,16 +88,15 @@ static vmoe_status import(const char *source, const char *destination, const cha
     }
     if (status == VMOE_OK)
         status = file_target(destination, &target, error);
-    if (status == VMOE_OK && (is_of_source(destination, source) || is_of_source(target, source)))
-        status = error_set(error, VMOE_ERR_ARGUMENT, "options.out",
-                           "'%s' is read, so it cannot be written too", destination);
     if (status == VMOE_OK) {
         options->progress = on_progress;
         options->progress_context = &watch;
         watch.interrupted = interrupt_flag();
         status = vmoe_import(source, target, options, error);
         progress_hide(&watch.progress);
-        if (strcmp(error->where, "options.labels") == 0)
+        if (strcmp(error->where, "destination") == 0)
+            error_locate(error, "options.out");
+        else if (strcmp(error->where, "options.labels") == 0)
             error_locate(error, label_path);
         else if (strncmp(error->where, "labels[", 7) == 0)
             error_in_file(error, label_path);

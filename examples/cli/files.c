@@ -170,16 +170,6 @@ bool files_differ(const char *command, char *const *read, size_t reads, const ch
     return true;
 }
 
-const char *path_behind(const char *path, const char *prefix)
-{
-    struct stat x, y;
-    const char *name = split_path(path, &x), *begin = split_path(prefix, &y);
-
-    if (x.st_ino != y.st_ino || x.st_dev != y.st_dev || strncmp(name, begin, strlen(begin)) != 0)
-        return NULL;
-    return name + strlen(begin);
-}
-
 /* Those of the file that is replaced, or those of any new file. */
 static mode_t rights_of(const char *target)
 {

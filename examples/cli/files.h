@@ -34,9 +34,6 @@ vmoe_status file_target(const char *path, char **target, vmoe_error *error);
 bool files_differ(const char *command, char *const *read, size_t reads, const char *const *written,
                   size_t writes);
 
-/* What follows in a path that begins with a prefix, whatever their folder is called; NULL if none. */
-const char *path_behind(const char *path, const char *prefix);
-
 /* An output file: write to `stream`, then commit or abandon.  Writes need not be checked. */
 struct output_file {
     FILE *stream;

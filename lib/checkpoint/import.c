@@ -476,7 +476,11 @@ vmoe_status vmoe_import_file(const char *source, const char *destination,
 
     if (status != VMOE_OK)
         return status;
-    status = vmoe_import_source(opened, source, destination, options, allocator, error);
+    if (opened->has_file(opened, destination))
+        status = vmoe_fail(error, VMOE_ERR_ARGUMENT, "destination",
+                           "it is read, so it cannot be written too");
+    else
+        status = vmoe_import_source(opened, source, destination, options, allocator, error);
     opened->close(opened);
     return status;
 }

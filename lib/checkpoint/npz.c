@@ -58,6 +58,11 @@ static void close_npz(struct vmoe_source *source)
     vmoe_memory_release(allocator, npz);
 }
 
+static bool has_file(struct vmoe_source *source, const char *path)
+{
+    return vmoe_file_same(((const struct npz *)source)->path, path);
+}
+
 /* The stream that has the member of an array open; if none has, the one not used for longest. */
 static vmoe_status use_member(struct npz *npz, size_t array, struct vmoe_unzip **unzip,
                               vmoe_error *error)
@@ -280,6 +285,7 @@ vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
         return vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
     npz->allocator = allocator;
     npz->source.read = read_array;
+    npz->source.has_file = has_file;
     npz->source.close = close_npz;
     npz->file = (struct vmoe_file)VMOE_FILE_CLOSED;
     npz->path = vmoe_memory_take(allocator, length + 1);

@@ -324,8 +324,6 @@ vmoe_status vmoe_shards_read_index(struct vmoe_shards *shards, vmoe_error *error
     vmoe_error reason = VMOE_ERROR_INIT;
     vmoe_status status;
 
-    strcpy(shards->path, shards->prefix);
-    strcat(shards->path, ".index");
     /* Whatever has another name than .npz comes here, folders of other programs too. */
     status = vmoe_file_open(shards->path, &file, &reason);
     if (status != VMOE_OK)

@@ -37,15 +37,23 @@ static void close_shards(struct vmoe_source *source)
     vmoe_memory_release(allocator, shards);
 }
 
+static void name_index(struct vmoe_shards *shards)
+{
+    snprintf(shards->path, strlen(shards->prefix) + SUFFIX_BYTES, "%s.index", shards->prefix);
+}
+
+static void name_shard(struct vmoe_shards *shards, uint32_t shard)
+{
+    snprintf(shards->path, strlen(shards->prefix) + SUFFIX_BYTES, "%s.data-%05u-of-%05u",
+             shards->prefix, shard, shards->shard_count);
+}
+
 vmoe_status vmoe_shards_use(struct vmoe_shards *shards, uint32_t shard, vmoe_error *error)
 {
-    size_t length = strlen(shards->prefix);
-
     if (shards->file.descriptor >= 0 && shards->open_shard == shard)
         return VMOE_OK;
     vmoe_file_close(&shards->file);
-    snprintf(shards->path, length + SUFFIX_BYTES, "%s.data-%05u-of-%05u", shards->prefix, shard,
-             shards->shard_count);
+    name_shard(shards, shard);
     /* One for each number would take far longer than reading the numbers. */
     if (shards->changes == VMOE_LIMIT_SHARD_CHANGES)
         return vmoe_fail(error, VMOE_ERR_LIMIT, shards->path,
@@ -197,6 +205,21 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     return read_slices(&request, slices, leaf->slices);
 }
 
+static bool has_file(struct vmoe_source *source, const char *path)
+{
+    struct vmoe_shards *shards = (struct vmoe_shards *)source;
+    bool found;
+
+    name_index(shards);
+    found = vmoe_file_same(shards->path, path);
+    for (uint32_t i = 0; i < shards->shard_count && !found; i++) {
+        name_shard(shards, i);
+        found = vmoe_file_same(shards->path, path);
+    }
+    name_shard(shards, shards->open_shard);
+    return found;
+}
+
 vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator,
                              struct vmoe_source **source, vmoe_error *error)
 {
@@ -209,6 +232,7 @@ vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator
         return vmoe_fail(error, VMOE_ERR_MEMORY, prefix, "no memory to open the checkpoint");
     shards->allocator = allocator;
     shards->source.read = read_array;
+    shards->source.has_file = has_file;
     shards->source.close = close_shards;
     shards->slices = (struct vmoe_list)VMOE_LIST(struct vmoe_shards_slice, allocator);
     shards->bounds = (struct vmoe_list)VMOE_LIST(uint32_t, allocator);
@@ -221,6 +245,7 @@ vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator
         status = vmoe_fail(error, VMOE_ERR_MEMORY, prefix, "no memory to open the checkpoint");
     } else {
         memcpy(shards->prefix, prefix, length + 1);
+        name_index(shards);
         status = vmoe_shards_read_index(shards, error);
     }
     if (status == VMOE_OK)

@@ -6,6 +6,7 @@
 #ifndef VMOE_CHECKPOINT_SOURCE_H
 #define VMOE_CHECKPOINT_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ struct vmoe_source {
      */
     vmoe_status (*read)(struct vmoe_source *source, size_t array, uint64_t first, uint64_t count,
                         float *out, vmoe_error *error);
+    /* True if the path leads to one of its files. */
+    bool (*has_file)(struct vmoe_source *source, const char *path);
     void (*close)(struct vmoe_source *source); /* frees the source itself */
 };
 

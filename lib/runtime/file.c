@@ -133,6 +133,13 @@ vmoe_status vmoe_file_read(const struct vmoe_file *file, const char *path, uint6
     return VMOE_OK;
 }
 
+bool vmoe_file_same(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_ino == y.st_ino && x.st_dev == y.st_dev;
+}
+
 vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const void **data,
                           vmoe_error *error)
 {

@@ -5,6 +5,7 @@
 #ifndef VMOE_RUNTIME_FILE_H
 #define VMOE_RUNTIME_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,9 @@ void vmoe_file_close(struct vmoe_file *file);
 /* Reads exactly `bytes` bytes at `offset`; a file that ends before is VMOE_ERR_FORMAT. */
 vmoe_status vmoe_file_read(const struct vmoe_file *file, const char *path, uint64_t offset,
                            void *buffer, size_t bytes, vmoe_error *error);
+
+/* True if both paths lead to one file. */
+bool vmoe_file_same(const char *a, const char *b);
 
 /* Maps the whole file read-only. */
 vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const void **data,

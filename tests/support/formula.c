@@ -183,8 +183,9 @@ struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed)
     if (formula == NULL)
         return NULL;
     formula->seed = seed;
-    formula->source =
-        (struct vmoe_source){ 0, formula->arrays, formula_read, formula_close };
+    formula->source = (struct vmoe_source){ .arrays = formula->arrays,
+                                            .read = formula_read,
+                                            .close = formula_close };
     add(formula, DIMS(p, p, 3, d), "embedding/kernel");
     add(formula, DIMS(d), "embedding/bias");
     if (token)

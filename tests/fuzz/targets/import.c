@@ -136,8 +136,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct feed feed = { data, size };
     const vmoe_info info = small_model(&feed);
     const vmoe_import_options options = import_options(&feed);
-    struct vmoe_source source = { copy_arrays(&info, feed_below(&feed, 2)), arrays, read_weights,
-                                  NULL };
+    struct vmoe_source source = { .count = copy_arrays(&info, feed_below(&feed, 2)),
+                                  .arrays = arrays,
+                                  .read = read_weights };
     vmoe_error error = VMOE_ERROR_INIT;
     struct account account;
     const uint8_t *file;
