@@ -17,10 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checkpoint/chunk.h"
+#include "checkpoint/format.h"
 #include "checkpoint/import.h"
 #include "support/child.h"
 #include "support/fault.h"
 #include "support/formula.h"
+#include "support/random.h"
 #include "support/showable.h"
 #include "support/support.h"
 #include "support/tiny.h"
@@ -101,6 +104,91 @@ static void the_hosts_rounding_does_not_matter(void **state)
         }
         free(nearest);
     }
+}
+
+/* ---- Compact chunks ------------------------------------------------------------------------- */
+
+/* A number of `width` bytes, little endian, such as a trained weight may be: nearly normal. */
+static uint32_t random_weight(size_t width)
+{
+    float weight = 0.0f;
+    uint32_t bits;
+
+    for (int i = 0; i < 6; i++)
+        weight += (float)(random_u32() >> 8) / 0x1p24f - 0.5f;
+    if (width == 1)
+        return (uint32_t)lrintf(40.0f * weight);
+    weight *= 0.05f;
+    memcpy(&bits, &weight, sizeof bits);
+    return width == 2 ? bits >> 16 : bits;
+}
+
+/* The bits that the bytes of a plane take if each is coded by how frequent it is. */
+static double entropy(const uint8_t *chunk, size_t bytes, size_t width, size_t plane)
+{
+    const double numbers = (double)(bytes / width);
+    size_t count[256] = { 0 };
+    double bits = 0;
+
+    for (size_t i = plane; i < bytes; i += width)
+        count[chunk[i]]++;
+    for (size_t b = 0; b < 256; b++)
+        if (count[b] != 0)
+            bits += (double)count[b] * log2(numbers / (double)count[b]);
+    return bits;
+}
+
+/* Codes a chunk, checks that it comes back, and tells the bytes it is stored in. */
+static size_t code_chunk(struct vmoe_chunk_coder *coder, const uint8_t *chunk, size_t width)
+{
+    const size_t bytes = VMOE_FORMAT_CHUNK_BYTES;
+    uint8_t *copy = malloc(bytes), *back = malloc(bytes);
+    vmoe_error error = VMOE_ERROR_INIT;
+    const uint8_t *stored;
+    size_t stored_bytes;
+
+    assert_non_null(copy);
+    assert_non_null(back);
+    assert_ok(vmoe_chunk_encode(coder, chunk, bytes, width, &stored, &stored_bytes, &error), error);
+    assert_non_null(stored);
+    memcpy(copy, stored, stored_bytes);
+    assert_ok(vmoe_chunk_decode(coder, copy, stored_bytes, width, back, bytes, "chunk", &error),
+              error);
+    assert_memory_equal(back, chunk, bytes);
+    free(copy);
+    free(back);
+    return stored_bytes;
+}
+
+/* And what is zero, such as padding, takes next to nothing. */
+static void weights_take_little_more_than_the_entropy_of_their_bytes(void **state)
+{
+    const size_t bytes = VMOE_FORMAT_CHUNK_BYTES;
+    uint8_t *chunk = malloc(bytes);
+    struct vmoe_chunk_coder *coder;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_non_null(chunk);
+    assert_ok(vmoe_chunk_coder_create(&vmoe_memory_default, &coder, &error), error);
+    random_seed(41);
+    for (size_t width = 1; width <= 4; width *= 2) {
+        double bits = 0;
+
+        for (size_t i = 0; i < bytes; i += width) {
+            const uint32_t weight = random_weight(width);
+
+            for (size_t p = 0; p < width; p++)
+                chunk[i + p] = (uint8_t)(weight >> 8 * p);
+        }
+        for (size_t p = 0; p < width; p++)
+            bits += entropy(chunk, bytes, width, p);
+        assert_true(8.0 * (double)code_chunk(coder, chunk, width) < 1.02 * bits);
+    }
+    memset(chunk, 0, bytes);
+    assert_true(code_chunk(coder, chunk, 4) < bytes / 500);
+    vmoe_chunk_coder_destroy(coder);
+    free(chunk);
 }
 
 /* ---- Targets that cannot be ----------------------------------------------------------------- */
@@ -568,6 +656,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_source_gives_the_same_file),
         cmocka_unit_test(the_hosts_rounding_does_not_matter),
+        cmocka_unit_test(weights_take_little_more_than_the_entropy_of_their_bytes),
         cmocka_unit_test(a_target_must_have_a_folder_and_not_be_one),
         cmocka_unit_test(a_link_is_replaced_and_not_followed),
         cmocka_unit_test(any_name_can_be_a_target),
