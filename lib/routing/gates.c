@@ -32,26 +32,46 @@ static float exp_of_negative(float x)
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 127u) << 23;
     memcpy(&scale, &bits, sizeof scale);
-    return x < -87.0f ? 0.0f : series * scale;
+    series *= scale;
+
+    /* A mask where a branch would keep the compiler from computing several at once. */
+    memcpy(&bits, &series, sizeof bits);
+    bits &= (uint32_t)(x < -87.0f) - 1u;
+    memcpy(&series, &bits, sizeof series);
+    return series;
 }
 
-static void softmax(size_t experts, float *row)
-{
-    float largest = row[0];
-    float sum = 0.0f;
+#define TOGETHER 4u /* tokens whose chains of comparisons and additions run side by side */
 
+/* The softmax of a few rows; a constant count is what lets them run side by side. */
+static inline void softmax(size_t rows, size_t experts, float *gates)
+{
+    float largest[TOGETHER], sum[TOGETHER];
+
+    for (size_t t = 0; t < rows; t++) {
+        largest[t] = gates[t * experts];
+        sum[t] = 0.0f;
+    }
     for (size_t e = 1; e < experts; e++)
-        largest = row[e] > largest ? row[e] : largest;
+        for (size_t t = 0; t < rows; t++)
+            largest[t] = gates[t * experts + e] > largest[t] ? gates[t * experts + e] : largest[t];
+    for (size_t t = 0; t < rows; t++)
+        for (size_t e = 0; e < experts; e++)
+            gates[t * experts + e] = exp_of_negative(gates[t * experts + e] - largest[t]);
     for (size_t e = 0; e < experts; e++)
-        row[e] = exp_of_negative(row[e] - largest);
-    for (size_t e = 0; e < experts; e++)
-        sum += row[e];
-    for (size_t e = 0; e < experts; e++)
-        row[e] /= sum;
+        for (size_t t = 0; t < rows; t++)
+            sum[t] += gates[t * experts + e];
+    for (size_t t = 0; t < rows; t++)
+        for (size_t e = 0; e < experts; e++)
+            gates[t * experts + e] /= sum[t];
 }
 
 void vmoe_route_gates(size_t tokens, size_t experts, float *gates)
 {
-    for (size_t t = 0; t < tokens; t++)
-        softmax(experts, gates + t * experts);
+    size_t t = 0;
+
+    for (; t + TOGETHER <= tokens; t += TOGETHER)
+        softmax(TOGETHER, experts, gates + t * experts);
+    for (; t < tokens; t++)
+        softmax(1, experts, gates + t * experts);
 }
