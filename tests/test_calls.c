@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "run.h"
 #include "runtime/cpu.h"
 #include "runtime/team.h"
 #include "support/answer.h"
@@ -158,6 +159,48 @@ static void the_callback_can_cancel(void **state)
     }
     free(logits);
     free(expected);
+}
+
+/* Sets the flag behind stage `last` of a layer, and looks whether anything comes then. */
+struct stages {
+    uint32_t count, last; /* attention and MLP of each block */
+    bool late;
+    int32_t cancel;
+};
+
+static void cancel_behind(void *context, const char *stage, uint32_t block, const float *rows,
+                          size_t count, size_t columns, size_t stride)
+{
+    struct stages *stages = context;
+
+    (void)block, (void)rows, (void)count, (void)columns, (void)stride;
+    stages->late |= stages->cancel != 0;
+    if (strcmp(stage, "attention") != 0 && strcmp(stage, "block") != 0)
+        return;
+    if (++stages->count == stages->last)
+        stages->cancel = 1;
+}
+
+static void a_call_ends_with_the_stage_that_is_under_way(void **state)
+{
+    const uint32_t stages_of_layers = 2 * call.info.layers;
+
+    (void)state;
+    for (uint32_t last = 1; last <= stages_of_layers; last++) {
+        struct stages stages = { .last = last };
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        vmoe_status status;
+
+        call.model->trace = (struct vmoe_trace){ cancel_behind, &stages };
+        call.options.cancel = &stages.cancel;
+        status = call_run(&error);
+        call.model->trace = (struct vmoe_trace){ 0 };
+        assert_refused(status, error, VMOE_ERR_CANCELLED, "options.cancel");
+        assert_int_equal(stages.count, last);
+        /* The head is no stage of a layer. */
+        assert_true(!stages.late || last == stages_of_layers);
+    }
 }
 
 static void cancelling_what_is_done_changes_nothing(void **state)
@@ -502,6 +545,7 @@ int main(void)
         TEST(a_flag_that_is_set_cancels_before_anything_is_done),
         TEST(a_flag_that_is_set_cancels_before_a_picture),
         TEST(the_callback_can_cancel),
+        TEST(a_call_ends_with_the_stage_that_is_under_way),
         TEST(cancelling_what_is_done_changes_nothing),
         TEST(another_thread_can_cancel),
         TEST(the_callback_can_call_the_same_model),
