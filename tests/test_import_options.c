@@ -1,5 +1,6 @@
 /* Wrong options of an import: each has its status, its place and its sentence. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/import.h"
@@ -179,6 +180,91 @@ static void boasting_position_embeddings_get_no_memory(void **state)
     }
 }
 
+/* An import of the tiny model of whose array number `at` a test says something else. */
+struct lie {
+    struct vmoe_source *source;
+    size_t count; /* of the arrays */
+    struct vmoe_array *array;
+    char name[128];
+};
+
+static struct lie begin_lie(size_t at)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_MAP);
+    struct lie lie = { .source = formula_source(&geometry, 11) };
+
+    lie.count = lie.source->count;
+    lie.array = (struct vmoe_array *)(uintptr_t)lie.source->arrays + at;
+    snprintf(lie.name, sizeof lie.name, "%s", lie.array->name);
+    return lie;
+}
+
+static vmoe_status end_lie(struct lie *lie, vmoe_error *error)
+{
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_status status = vmoe_import_source(lie->source, "formula", scratch_path("lie.vmoe"),
+                                            &options, &vmoe_memory_default, error);
+
+    lie->source->count = lie->count;
+    lie->source->close(lie->source);
+    return status;
+}
+
+/* Checkpoints may have arrays without elements, and arrays of very many, but not a model's own. */
+static void shapes_that_lie_are_refused_where_they_are(void **state)
+{
+    static const uint64_t lengths[] = { 0, UINT64_C(1) << 31 };
+    struct lie lie = begin_lie(0);
+    const size_t count = lie.count;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    lie.source->close(lie.source);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t rank = 1;
+
+        for (uint32_t axis = 0; axis < rank; axis++) {
+            for (size_t j = 0; j < sizeof lengths / sizeof lengths[0]; j++) {
+                lie = begin_lie(i);
+                rank = lie.array->rank;
+                lie.array->elements = lie.array->elements / lie.array->dims[axis] * lengths[j];
+                lie.array->dims[axis] = lengths[j];
+                assert_refused(end_lie(&lie, &error), error, VMOE_ERR_FORMAT, lie.name);
+            }
+        }
+        lie = begin_lie(i);
+        lie.array->dims[lie.array->rank++] = 1; /* as routers of ensembles have it */
+        assert_refused(end_lie(&lie, &error), error,
+                       strstr(lie.name, "Router") != NULL ? VMOE_ERR_UNSUPPORTED : VMOE_ERR_FORMAT,
+                       lie.name);
+    }
+}
+
+/* What is left is another model, of which either something is missing or something is not part. */
+static void an_import_without_any_one_array_is_refused(void **state)
+{
+    struct lie lie = begin_lie(0);
+    const size_t count = lie.count;
+
+    (void)state;
+    lie.source->close(lie.source);
+    for (size_t i = 0; i < count; i++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        struct vmoe_array missing;
+        vmoe_status status;
+
+        lie = begin_lie(i);
+        missing = *lie.array;
+        memmove(lie.array, lie.array + 1, (count - i - 1) * sizeof *lie.array);
+        lie.array[count - i - 1] = missing;
+        lie.source->count--;
+        status = end_lie(&lie, &error);
+        if (status != VMOE_ERR_FORMAT && status != VMOE_ERR_UNSUPPORTED)
+            fail_msg("without %s: %s", lie.name, vmoe_status_name(status));
+        assert_int_equal(error.status, status);
+    }
+}
+
 /* The bytes of a released checkpoint are not here, but its shapes are. */
 static void a_preset_goes_with_its_own_model(void **state)
 {
@@ -224,6 +310,8 @@ int main(void)
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
         cmocka_unit_test(a_capacity_that_is_nearly_zero_is_not_the_default),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
+        cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),
+        cmocka_unit_test(an_import_without_any_one_array_is_refused),
         cmocka_unit_test(a_preset_goes_with_its_own_model),
     };
 

@@ -108,6 +108,10 @@ vmoe_status vmoe_geometry_derive(const struct vmoe_source *source,
 
     if (status != VMOE_OK)
         return status;
+    snprintf(path, sizeof path, "%s/encoderblock_0/LayerNorm_0/scale", dialect->encoder);
+    status = demand(source, dialect, path, 1, &array, error);
+    if (status != VMOE_OK)
+        return status;
     snprintf(path, sizeof path, "%s/encoderblock_0/%s/query/kernel", dialect->encoder,
              dialect->attention);
     status = demand(source, dialect, path, 3, &array, error);
