@@ -73,8 +73,8 @@ static void change_shape(struct feed *feed, struct vmoe_array *array)
     array->dims[feed_below(feed, 6)] = feared[feed_below(feed, 8)];
     array->elements = 1;
     for (uint32_t i = 0; i < array->rank; i++) {
-        if (array->dims[i] == 0 || array->elements > VMOE_LIMIT_ELEMENTS / array->dims[i])
-            array->dims[i] = 1; /* a source has no other shapes */
+        if (array->dims[i] != 0 && array->elements > VMOE_LIMIT_ELEMENTS / array->dims[i])
+            array->dims[i] = 1; /* a source has no larger shapes */
         array->elements *= array->dims[i];
     }
 }
