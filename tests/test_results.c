@@ -161,6 +161,45 @@ static void the_report_adds_up(void **state)
     check_reports(0);
 }
 
+/* A clock stands still only where it is not looked at. */
+static void check_stages(bool moe)
+{
+    vmoe_info geometry = smallest_info();
+    vmoe_report report = VMOE_REPORT_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_input input = VMOE_INPUT_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+    float *image;
+
+    geometry.experts = moe ? 3 : 0;
+    for (uint32_t i = 0; i < geometry.layers; i++)
+        geometry.moe[i] = moe;
+    model = make_model(&geometry, VMOE_PRECISION_F32);
+    image = make_images(&geometry, 1);
+    input.images = 1;
+    input.tensor = image;
+    input.length = image_values(&geometry);
+    output.report = &report;
+    assert_ok(vmoe_run(model, &input, NULL, &output, &error), error);
+    assert_true(report.seconds[VMOE_STAGE_IMAGE] > 0.0);
+    assert_true(report.seconds[VMOE_STAGE_EMBED] > 0.0);
+    assert_true(report.seconds[VMOE_STAGE_ATTENTION] > 0.0);
+    assert_true((report.seconds[VMOE_STAGE_MLP] > 0.0) == !moe);
+    assert_true((report.seconds[VMOE_STAGE_ROUTING] > 0.0) == moe);
+    assert_true((report.seconds[VMOE_STAGE_EXPERTS] > 0.0) == moe);
+    assert_true(report.seconds[VMOE_STAGE_HEAD] > 0.0);
+    vmoe_free(model);
+    free(image);
+}
+
+static void time_goes_to_the_stages_that_there_are(void **state)
+{
+    (void)state;
+    check_stages(false);
+    check_stages(true);
+}
+
 /* A head that reads all tokens leaves nothing out. */
 static void nothing_is_saved_without_a_class_token(void **state)
 {
@@ -511,6 +550,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_report_adds_up),
+        cmocka_unit_test(time_goes_to_the_stages_that_there_are),
         cmocka_unit_test(nothing_is_saved_without_a_class_token),
         cmocka_unit_test(replayed_routes_give_the_same_bits),
         cmocka_unit_test(dropping_every_pair_is_the_model_without_experts),
