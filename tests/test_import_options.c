@@ -298,7 +298,47 @@ static void a_preset_goes_with_its_own_model(void **state)
     info = info_of(model);
     assert_true(info.capacity == 4.0);
     assert_int_equal(info.output, VMOE_OUTPUT_SIGMOID);
+    assert_int_equal(info.preprocessing.kind, VMOE_PREPROCESS_SMALL_CROP);
+    assert_int_equal(info.preprocessing.side, 256);
+    assert_int_equal(info.preprocessing.crop, 224);
     vmoe_free(model);
+}
+
+static void check_another_model(const vmoe_info *geometry, const char *preset)
+{
+    struct vmoe_source *source = formula_source(geometry, 11);
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_status status;
+
+    options.preset = preset;
+    status = vmoe_import_source(source, "formula", scratch_path("another.vmoe"), &options,
+                                &vmoe_memory_default, &error);
+    assert_refused(status, error, VMOE_ERR_ARGUMENT, "options.preset");
+    source->close(source);
+}
+
+/* In one of its sizes, or in the block that has the experts. */
+static void a_preset_of_another_model_is_refused(void **state)
+{
+    static const char *const name = "vmoe_s32_last2_ilsvrc2012_randaug_light1";
+    vmoe_info geometry = VMOE_INFO_INIT;
+    uint32_t *const sizes[] = { &geometry.patch_size, &geometry.width,  &geometry.heads,
+                                &geometry.mlp,        &geometry.layers, &geometry.experts };
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(vmoe_preset(name, &geometry, &error), error);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const uint32_t size = *sizes[i];
+
+        *sizes[i] = 2 * size;
+        check_another_model(&geometry, name);
+        *sizes[i] = size;
+    }
+    geometry.moe[5] = 0;
+    geometry.moe[6] = 1;
+    check_another_model(&geometry, name);
 }
 
 int main(void)
@@ -313,6 +353,7 @@ int main(void)
         cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),
         cmocka_unit_test(an_import_without_any_one_array_is_refused),
         cmocka_unit_test(a_preset_goes_with_its_own_model),
+        cmocka_unit_test(a_preset_of_another_model_is_refused),
     };
 
     return cmocka_run_group_tests_name("import options", tests, NULL, NULL);
