@@ -553,6 +553,52 @@ static void a_second_call_allocates_nothing(void **state)
 }
 
 /* Only the library's own allocator gains by more than a line of the cache, for large blocks. */
+struct pair {
+    const vmoe_model *model;
+    const float *images;
+    float *logits;
+    size_t inner; /* images of the call in the middle of another, which has 1 */
+};
+
+static void call_within(void *context, uint64_t done, uint64_t total)
+{
+    const struct pair *pair = context;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)done, (void)total;
+    assert_ok(vmoe_logits_f32(pair->model, pair->images, pair->inner, NULL, pair->logits, &error),
+              error);
+}
+
+/* Two calls at a time, the larger within the smaller, leave the smaller workspace on top. */
+static void a_large_call_finds_its_workspace_below_a_small_one(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+    float *images = make_images(&geometry, 8), outer[17], inner[8 * 17];
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    struct pair pair = { .images = images, .logits = inner, .inner = 8 };
+    struct fault fault;
+    vmoe_model *model;
+    size_t calls;
+
+    (void)state;
+    write_model(&geometry, NULL, scratch_path("pair.vmoe"));
+    fault_init(&fault, 0, false);
+    load.allocator = &fault.allocator;
+    pair.model = model = must_load(scratch_path("pair.vmoe"), &load);
+    options.progress = call_within;
+    options.progress_context = &pair;
+    assert_ok(vmoe_logits_f32(model, images, 1, &options, outer, &error), error);
+    calls = fault.calls;
+    assert_ok(vmoe_logits_f32(model, images, 8, NULL, inner, &error), error);
+    assert_int_equal(fault.calls, calls);
+    vmoe_free(model);
+    assert_int_equal(fault.live, 0);
+    free(images);
+}
+
 static void a_host_is_asked_for_an_alignment_of_64(void **state)
 {
     const size_t huge = (size_t)2 << 20;
@@ -754,6 +800,7 @@ int main(void)
         cmocka_unit_test(threads_that_cannot_start_are_reported),
         cmocka_unit_test(nobody_relies_on_fresh_memory),
         cmocka_unit_test(a_second_call_allocates_nothing),
+        cmocka_unit_test(a_large_call_finds_its_workspace_below_a_small_one),
         cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
         cmocka_unit_test(memory_that_is_not_aligned_is_not_used),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
