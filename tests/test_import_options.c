@@ -151,6 +151,21 @@ static void a_capacity_that_is_nearly_zero_is_not_the_default(void **state)
     }
 }
 
+/* The default is 2, but no more than there are. */
+static void one_expert_is_one_for_each_token(void **state)
+{
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_model *model;
+
+    (void)state;
+    for (uint32_t experts = 1; experts <= 3; experts++) {
+        geometry.experts = experts;
+        model = make_model(&geometry, VMOE_PRECISION_F32);
+        assert_int_equal(info_of(model).experts_per_token, experts == 1 ? 1 : 2);
+        vmoe_free(model);
+    }
+}
+
 /* Nothing else in a checkpoint says how large they are, so they must not be believed. */
 static void boasting_position_embeddings_get_no_memory(void **state)
 {
@@ -349,6 +364,7 @@ int main(void)
         cmocka_unit_test(null_labels_are_refused),
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
         cmocka_unit_test(a_capacity_that_is_nearly_zero_is_not_the_default),
+        cmocka_unit_test(one_expert_is_one_for_each_token),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
         cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),
         cmocka_unit_test(an_import_without_any_one_array_is_refused),
