@@ -151,6 +151,32 @@ static void a_capacity_that_is_nearly_zero_is_not_the_default(void **state)
     }
 }
 
+/* Without its folder; a name that is no text for a file is left out. */
+static void the_provenance_is_the_name_of_the_source(void **state)
+{
+    static const char *const sources[][2] = {
+        { "prefix", "prefix" }, { "/folder/pre.fix", "pre.fix" }, { "fol\nder/prefix", "prefix" },
+        { "folder/pre\nfix", "" }, { "folder/\xff", "" },
+    };
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        struct vmoe_source *source = formula_source(&geometry, 11);
+        vmoe_error error = VMOE_ERROR_INIT;
+        vmoe_model *model;
+
+        assert_ok(vmoe_import_source(source, sources[i][0], scratch_path("named.vmoe"), &options,
+                                     &vmoe_memory_default, &error),
+                  error);
+        model = must_load(scratch_path("named.vmoe"), NULL);
+        assert_string_equal(vmoe_provenance(model), sources[i][1]);
+        vmoe_free(model);
+        source->close(source);
+    }
+}
+
 /* The default is 2, but no more than there are. */
 static void one_expert_is_one_for_each_token(void **state)
 {
@@ -364,6 +390,7 @@ int main(void)
         cmocka_unit_test(null_labels_are_refused),
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
         cmocka_unit_test(a_capacity_that_is_nearly_zero_is_not_the_default),
+        cmocka_unit_test(the_provenance_is_the_name_of_the_source),
         cmocka_unit_test(one_expert_is_one_for_each_token),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
         cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),
