@@ -454,16 +454,18 @@ static void make_expert_infinite(const char *name, uint64_t first, uint64_t coun
         values[count / 2] = -INFINITY;
 }
 
-/* Finite as float32, but nearer to infinity than to the largest bfloat16. */
+/* What is put into the head, finite as float32. */
+static float huge;
+
 static void make_head_huge(const char *name, uint64_t first, uint64_t count, float *values)
 {
     (void)first;
     if (strcmp(name, "head/kernel") == 0)
-        values[count - 1] = -3.4e38f;
+        values[count - 1] = huge;
 }
 
 struct stop {
-    uint64_t calls, stop_at, last;
+    uint64_t calls, stop_at, last, total;
     bool falling;
 };
 
@@ -473,6 +475,7 @@ static int stop_progress(void *context, uint64_t done, uint64_t total)
 
     stop->falling |= done <= stop->last || done > total;
     stop->last = done;
+    stop->total = total;
     return ++stop->calls == stop->stop_at;
 }
 
@@ -490,6 +493,7 @@ static void a_failed_import_leaves_the_target_as_it_was(void **state)
     vmoe_import_options stopped = VMOE_IMPORT_OPTIONS_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
     struct stop count = { 0 };
+    vmoe_model *model;
     size_t there;
 
     (void)state;
@@ -505,6 +509,10 @@ static void a_failed_import_leaves_the_target_as_it_was(void **state)
     stopped.progress_context = &count;
     assert_ok(import_to(scratch_path("full.vmoe"), NULL, &stopped, &vmoe_memory_default, &error),
               error);
+    model = must_load(scratch_path("full.vmoe"), NULL);
+    assert_int_equal(count.last, info_of(model).weight_bytes);
+    assert_int_equal(count.total, count.last);
+    vmoe_free(model);
     unlink(scratch_path("full.vmoe"));
     assert_false(count.falling);
     assert_true(count.calls > 50);
@@ -528,9 +536,13 @@ static void weights_that_bfloat16_cannot_hold_are_refused(void **state)
     vmoe_error error = VMOE_ERROR_INIT;
 
     (void)state;
+    /* Half way from the largest bfloat16 to the power of two behind it, which counts as infinity. */
+    huge = -0x1.ffp127f;
     assert_ok(import_to(path, make_head_huge, &wide, &vmoe_memory_default, &error), error);
     assert_refused(import_to(path, make_head_huge, &narrow, &vmoe_memory_default, &error), error,
                    VMOE_ERR_FORMAT, "head/kernel");
+    huge = -0x1.fefffep127f;
+    assert_ok(import_to(path, make_head_huge, &narrow, &vmoe_memory_default, &error), error);
     unlink(path);
 }
 
