@@ -55,11 +55,12 @@ def listed(pictures: Sequence[PictureLike]) -> Any:
         if isinstance(picture, (str, os.PathLike)):
             picture = _read(picture)
         if isinstance(picture, (bytes, bytearray, memoryview)):
-            data = np.frombuffer(picture, np.uint8)
+            data: np.ndarray[Any, np.dtype[np.uint8]] = np.frombuffer(picture, np.uint8)
             raw.kind, raw.bytes = 1, data.size
         else:
             data = _pixels(picture, f"input.pictures[{number}]")
-            raw.kind, raw.height, raw.width = 2, *data.shape[:2]
+            raw.kind = 2
+            raw.height, raw.width = data.shape[:2]
             # NumPy may say anything of the way to a row that is not there.
             raw.stride = data.strides[0] if raw.height > 1 else 3 * raw.width
             raw.bytes = raw.stride * (raw.height - 1) + 3 * raw.width if data.size else 0
