@@ -41,6 +41,11 @@ tell_loader() {
     esac
 }
 
+# Folders of a prefix that ends with a slash have two slashes, which dirname keeps.
+plain() { # PATH
+    printf '%s\n' "$1" | sed 's|//*|/|g; s|\(.\)/$|\1|'
+}
+
 # Before anything is done: of a folder with a space, make passes on the parts.
 for entry; do
     case $entry in
@@ -50,11 +55,12 @@ for entry; do
     echo "install.sh: '$entry': folders without spaces or colons are expected" >&2
     exit 1
 done
+PREFIX=$(plain "$PREFIX")
 for entry; do
     mode=${entry%%:*}
-    target=${entry##*:}
     source=${entry#"$mode":}
-    source=${source%:"$target"}
+    source=${source%:*}
+    target=$(plain "${entry##*:}")
     case $verb in
     install) put "$mode" "$source" "$DESTDIR$target" ;;
     uninstall) take "$target" ;;

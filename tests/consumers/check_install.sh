@@ -97,6 +97,19 @@ check "... and of /usr/$multiarch" [ "$(loader "" /usr/$multiarch)" = told ]
 check "... not of other folders" [ -z "$(loader "" /opt/lib)$(loader "" /usr/libexec)" ]
 check "... nor of what is set aside" [ -z "$(loader "$staged" /usr/lib)" ]
 
+ends_with_slash() { # VERB
+    DESTDIR="" PREFIX=$work/opt/vmoe/ LIBDIR=$work/opt/vmoe//lib \
+        sh examples/packaging/install.sh "$1" "644:VERSION:$work/opt/vmoe//lib/VERSION"
+}
+
+only_prefix_left() {
+    [ "$(find "$work/opt")" = "$(printf '%s\n' "$work/opt" "$work/opt/vmoe")" ]
+}
+
+check "a prefix may end with a slash" ends_with_slash install
+check "... to uninstall as well" ends_with_slash uninstall
+check "... which leaves the prefix, and where it is" only_prefix_left
+
 # ---- Contents ----
 
 soname() {
