@@ -1,4 +1,5 @@
 """Evaluation and, where matplotlib is, plots."""
+import itertools
 import pathlib
 import sys
 import unittest
@@ -62,6 +63,11 @@ class Evaluation(unittest.TestCase):
             for function in (evaluate.sweep, evaluate.expert_counts):
                 with self.assertRaisesRegex(vmoe.ArgumentError, words):
                     function(self.model, [str(p) for p in PICTURES], labels)
+
+    def test_a_batch_has_images(self):
+        for function, size in itertools.product((evaluate.sweep, evaluate.expert_counts), (0, -1)):
+            with self.assertRaisesRegex(vmoe.ArgumentError, f"batch: {size} is out of range"):
+                function(self.model, [str(p) for p in PICTURES], LABELS, batch=size)
 
 
 @unittest.skipIf(matplotlib is None, "no matplotlib, or an old one")

@@ -11,7 +11,7 @@ import numpy as np
 from . import _library as c
 from .images import Images
 from .model import Model
-from .options import Options
+from .options import Options, count
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Point:
 
 def _batches(model: Model, images: Images, labels: Sequence[int],
              size: int) -> Iterator[tuple[Any, Any]]:
-    truth, classes = np.asarray(labels), model.info.classes
+    truth, classes, size = np.asarray(labels), model.info.classes, count(size, "batch", 2**63 - 1)
     if len(images) != len(truth) or len(truth) == 0:
         raise c.refused("labels", f"{len(truth)} labels for {len(images)} images")
     if truth.ndim != 1 or truth.dtype.kind not in "iu":
@@ -63,7 +63,7 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
     options: all else.  batch: images of a call.
 
     Raises ArgumentError if there are no labels, not as many as images, or others than the model has
-    classes, and as Model.run does.
+    classes, or if batch is below 1, and as Model.run does.
     """
     ks: Sequence[Optional[int]] = experts if experts is not None else [None]
     if model.info.experts == 0:
@@ -80,8 +80,8 @@ def sweep(model: Model, images: Images, labels: Sequence[int],
             fastest[i] = min(fastest[i], (time.perf_counter() - begin) / len(truth))
             correct[i] += int((result.logits.argmax(1) == truth).sum())
             macs[i] += result.report.macs - result.report.macs_saved
-    count = len(labels)
-    return [Point(setting, count, correct[i], macs[i] / count, fastest[i])
+    number = len(labels)
+    return [Point(setting, number, correct[i], macs[i] / number, fastest[i])
             for i, setting in enumerate(settings)]
 
 
