@@ -130,6 +130,16 @@ class Batch(unittest.TestCase):
         label(self.model, self.folder / "list.parquet", self.output)
         self.assertEqual([row["file"] for row in rows_of(self.output)], list(map(str, PICTURES[:2])))
 
+    @unittest.skipIf(pyarrow is None, "needs pyarrow")
+    def test_a_list_that_cannot_be_read_is_a_file_error(self) -> None:
+        pyarrow.parquet.write_table(pyarrow.table({"file": ["a.jpg"]}), self.folder / "other.parquet")
+        (self.folder / "text.parquet").write_text("a.jpg\n")
+        for name, words in (("none", "No such file"), ("other", "No match for .*path"),
+                            ("text", "Parquet file size is 6 bytes")):
+            with self.assertRaisesRegex(vmoe.FileError, f"{name}.parquet: cannot be read: .*{words}"):
+                label(self.model, self.folder / f"{name}.parquet", self.output)
+        self.assertFalse(self.part.exists())
+
     def test_an_interrupt_leaves_the_old_output(self) -> None:
         self.output.write_text("old")
         begun = threading.Event()

@@ -121,8 +121,13 @@ def _listed(table: Path) -> list[str]:
     """The column `path` of a Parquet file."""
     import pyarrow.parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    return [str(path) for path in
-            pyarrow.parquet.read_table(table, columns=["path"]).column("path").to_pylist()]
+    try:
+        os.stat(table)  # pyarrow gives no reason why a file is not there
+        column = pyarrow.parquet.read_table(table, columns=["path"]).column("path")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise FileError(Status.IO, os.fspath(table), f"cannot be read: {reason}") from error
+    return [str(path) for path in column.to_pylist()]
 
 
 def _begin(part: BinaryIO, job: Row, names: Sequence[str]) -> int:
