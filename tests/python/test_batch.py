@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,14 @@ class Batch(unittest.TestCase):
         with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
         self.check_table(table, lambda text, kind: None if text == "" else kind(text))
+
+    def test_csv_reads_back_names_with_any_characters(self) -> None:
+        names = [str(self.folder / f"{name}.jpg") for name in ("a\rb", "c\nd", 'e"f', "g,h", "i\r")]
+        for name in names:
+            shutil.copy(PICTURES[0], name)
+        label(self.model, names, self.folder / "out.csv")
+        with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
+            self.assertEqual([row["file"] for row in csv.DictReader(file)], names)
 
     @unittest.skipIf(pyarrow is None, "needs pyarrow")
     def test_parquet_reads_back(self) -> None:

@@ -231,9 +231,12 @@ def _write_csv(path: str, rows: Iterator[Row], top: int) -> None:
     columns += [f"{name}_{rank}" for rank in range(1, top + 1)
                 for name in ("index", "probability", "label")]
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table, quoted = (csv.DictWriter(file, columns, lineterminator="\n", quoting=quoting)
+                         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
         table.writeheader()
-        table.writerows(map(_flat, rows))
+        for flat in map(_flat, rows):
+            # QUOTE_MINIMAL of Pythons before 3.13 leaves a carriage return, which ends a row, bare.
+            (quoted if any("\r" in str(value) for value in flat.values()) else table).writerow(flat)
 
 
 def _write_parquet(path: str, rows: Iterator[Row], top: int) -> None:
