@@ -20,8 +20,13 @@ class BuildWithLibrary(build_py):
     def run(self):
         super().run()
         subprocess.run(["make", "-j2", "lib"], cwd=ROOT, check=True)
-        shutil.copy(ROOT / "build" / "release" / f"libvmoe.so.{VERSION}",
-                    pathlib.Path(self.build_lib) / "vmoe" / "libvmoe.so")
+        built = ROOT / "build" / "release" / f"libvmoe.so.{VERSION}"
+        if self.editable_mode:  # the package stays where it is
+            carried = pathlib.Path(__file__).with_name("vmoe") / "libvmoe.so"
+            carried.unlink(missing_ok=True)
+            carried.symlink_to(built.with_name("libvmoe.so"))
+        else:
+            shutil.copy(built, pathlib.Path(self.build_lib) / "vmoe" / "libvmoe.so")
 
 
 class PlatformDistribution(Distribution):
