@@ -78,7 +78,9 @@ public:
 
     /* Only of a result that is true. */
     T &operator*() noexcept { return value_; }
+    const T &operator*() const noexcept { return value_; }
     T *operator->() noexcept { return &value_; }
+    const T *operator->() const noexcept { return &value_; }
 
 #if defined(__cpp_exceptions)
     /* The value, or an exception. */

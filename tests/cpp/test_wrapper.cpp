@@ -67,8 +67,9 @@ static void logits_are_those_of_c(const vmoe::model &model)
     check(vmoe_logits_f32(model.raw(), tensor.data(), 2, nullptr, expected.data(), nullptr) ==
               VMOE_OK, "the C call");
     vmoe::report report(*info, 2, info->experts_per_token);
-    auto logits = model.logits(tensor, 2, {}, &report);
-    check(static_cast<bool>(logits) && *logits == expected, "the same logits");
+    const auto logits = model.logits(tensor, 2, {}, &report);
+    check(logits && *logits == expected, "the same logits");
+    check(logits->size() == expected.size(), "the logits of all classes");
     std::uint64_t sum = 0;
     for (std::uint64_t load : report.load())
         sum += load;
