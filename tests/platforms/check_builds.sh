@@ -31,6 +31,11 @@ builds_with_headers() { # NAME COMPILER LEVEL
     builds "$1" "CC=$2" "CFLAGS=$3" CPPFLAGS="-isystem $work/headers" "build/$1/libvmoe.a"
 }
 
+# What make would do is only seen where jobs meet, so its own list of rules is asked.
+one_by_one() { # GOAL...
+    make -npq "$@" | grep -qx '\.NOTPARALLEL:'
+}
+
 pixels_work() {
     "$python" -c "import numpy; numpy.save('$work/images.npy', numpy.zeros((2, 28, 28, 3), 'u1'))" &&
         build/no-jpeg/vmoe run $model "$work/images.npy" "$work/logits.npy"
@@ -71,6 +76,8 @@ for compiler in gcc clang; do
             "build/$compiler-O$level/libvmoe.a"
     done
 done
+check "check and another goal run one after the other" one_by_one all check
+check "... other goals at the same time" sh -c "! make -npq all tools | grep -qx '\.NOTPARALLEL:'"
 check "headers of the libraries" copy_headers
 check "musl" builds_with_headers musl musl-gcc -O2
 for level in 0 3; do
