@@ -45,12 +45,17 @@ static uint64_t macs_of(const struct answer *answer)
 {
     const vmoe_info *i = &answer->info;
     uint64_t t = i->tokens, d = i->width, f = i->mlp;
-    uint64_t image = (t - 1) * 3 * i->patch_size * i->patch_size * d;
+    uint64_t patches = i->classifier == VMOE_CLASSIFIER_TOKEN ? t - 1 : t;
+    uint64_t image = patches * 3 * i->patch_size * i->patch_size * d;
 
     image += i->layers * (4 * t * d * d + 2 * t * t * d);
     image += (i->layers - i->moe_layers) * t * 2 * d * f;
     image += i->moe_layers * t * d * i->experts;
     image += d * i->pre_logits + (uint64_t)i->pre_logits * i->classes;
+    if (i->classifier == VMOE_CLASSIFIER_MAP) {
+        image += d * d + t * d * d + t * d * d + d * d; /* query, keys, values, projection */
+        image += t * d + t * d + d * f + f * d;         /* scores, mixture, MLP */
+    }
     return answer->images * image + answer->report.processed * 2 * d * f;
 }
 
@@ -214,6 +219,7 @@ static void nothing_is_saved_without_a_class_token(void **state)
         vmoe_error error = VMOE_ERROR_INIT;
 
         assert_ok(vmoe_get_cost(&answer.info, NULL, IMAGES, &cost, &error), error);
+        assert_int_equal(answer.report.macs, macs_of(&answer));
         assert_int_equal(answer.report.macs_saved, 0);
         assert_int_equal(cost.macs_saved, 0);
         answer_free(&answer);
