@@ -71,6 +71,9 @@ ifneq ($(and $(filter check%,$(MAKECMDGOALS)),$(word 2,$(MAKECMDGOALS))),)
 .NOTPARALLEL:
 endif
 
+# What a full disk has cut short is no target.
+.DELETE_ON_ERROR:
+
 all: lib tools ## the library and the vmoe command
 .PHONY: all
 
@@ -335,6 +338,6 @@ $(FLAGS): always
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf build
+	rm -rf build examples/python/build examples/python/*.egg-info examples/python/vmoe/libvmoe.so
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
