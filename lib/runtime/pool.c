@@ -71,19 +71,28 @@ void vmoe_pool_destroy(struct vmoe_pool *pool)
     vmoe_memory_release(pool->allocator, pool);
 }
 
-/* Takes an idle workspace off the stack: the first that is large enough, or else the first. */
+/* True if a workspace of `a` bytes suits a call better than one of `b`. */
+static bool suits_better(uint64_t a, uint64_t b, uint64_t bytes)
+{
+    return b < bytes ? a > b : a >= bytes && a < b;
+}
+
+/*
+ * Takes an idle workspace off the stack: the smallest that is large enough, which leaves larger ones
+ * to larger calls, or else the largest.
+ */
 static struct vmoe_workspace *pop(struct vmoe_pool *pool, uint64_t bytes)
 {
-    struct vmoe_workspace **link, *found;
+    struct vmoe_workspace **best, *found;
 
     lock(pool);
-    for (link = &pool->idle; *link != NULL && (*link)->bytes < bytes; link = &(*link)->next)
-        ;
-    if (*link == NULL)
-        link = &pool->idle;
-    found = *link;
+    best = &pool->idle;
+    for (struct vmoe_workspace **link = best; *link != NULL; link = &(*link)->next)
+        if (suits_better((*link)->bytes, (*best)->bytes, bytes))
+            best = link;
+    found = *best;
     if (found != NULL)
-        *link = found->next;
+        *best = found->next;
     unlock(pool);
     return found;
 }
