@@ -1276,22 +1276,18 @@ static void failing_allocations_leave_nothing_behind(void **state)
 
 /* ---- Many slices ---------------------------------------------------------------------------- */
 
-/*
- * One array, cut into `bars` columns, as long as it has rows, and single elements in the others.
- */
-static struct bytes many_slices(uint32_t rows, uint32_t columns, uint32_t bars,
-                                struct bytes *shard)
+/* The beginnings of an index of one matrix, "k", in one shard, and of the info of that. */
+static void put_matrix(struct bytes *index, struct bytes *info, uint32_t rows, uint32_t columns)
 {
-    struct bytes index = { 0 }, info = { 0 }, aval = { 0 };
-    const uint32_t singles = columns - bars, count = bars + rows * singles;
+    struct bytes aval = { 0 };
 
-    put_map(&index, 2);
-    put_text(&index, "shard_count");
-    put_integer(&index, 1);
-    put_text(&index, "index");
-    put_map(&index, 1);
-    put_text(&index, "k");
-    put_array(&info, 3);
+    put_map(index, 2);
+    put_text(index, "shard_count");
+    put_integer(index, 1);
+    put_text(index, "index");
+    put_map(index, 1);
+    put_text(index, "k");
+    put_array(info, 3);
     put_array(&aval, 4);
     put_array(&aval, 2);
     put_integer(&aval, rows);
@@ -1299,13 +1295,31 @@ static struct bytes many_slices(uint32_t rows, uint32_t columns, uint32_t bars,
     put_text(&aval, "float32");
     put_bool(&aval, false);
     put_map(&aval, 0);
-    put_binary(&info, aval);
-    put_array(&info, count);
+    put_binary(info, aval);
+}
+
+/* The beginning of a shard of one array in some slices. */
+static void put_shard_of_one(struct bytes *shard, uint32_t slices)
+{
     put_map(shard, 2);
     put_text(shard, "__msgpack_array_chunk_a87ca2__");
     put_bool(shard, true);
     put_text(shard, "0");
-    put_array(shard, count);
+    put_array(shard, slices);
+}
+
+/*
+ * One array, cut into `bars` columns, as long as it has rows, and single elements in the others.
+ */
+static struct bytes many_slices(uint32_t rows, uint32_t columns, uint32_t bars,
+                                struct bytes *shard)
+{
+    struct bytes index = { 0 }, info = { 0 };
+    const uint32_t singles = columns - bars, count = bars + rows * singles;
+
+    put_matrix(&index, &info, rows, columns);
+    put_array(&info, count);
+    put_shard_of_one(shard, count);
     for (uint32_t i = 0; i < count; i++) {
         const bool bar = i < bars;
         const uint32_t row = bar ? 0 : (i - bars) / singles;
@@ -1449,7 +1463,7 @@ static void arrangements_that_would_take_long_are_refused(void **state)
 static void slices_beyond_four_gibibytes_are_read(void **state)
 {
     const uint32_t rows = 5, columns = 1 << 28; /* 1 GiB a row */
-    struct bytes index = { 0 }, info = { 0 }, aval = { 0 }, head = { 0 };
+    struct bytes index = { 0 }, info = { 0 }, head = { 0 };
     struct cut cut = { { 0, 0 }, { rows, NIL }, NIL, 0 };
     struct vmoe_source *source;
     char path[600];
@@ -1459,21 +1473,7 @@ static void slices_beyond_four_gibibytes_are_read(void **state)
 
     (void)state;
     snprintf(prefix, sizeof prefix, "%s", scratch_path("large"));
-    put_map(&index, 2);
-    put_text(&index, "shard_count");
-    put_integer(&index, 1);
-    put_text(&index, "index");
-    put_map(&index, 1);
-    put_text(&index, "k");
-    put_array(&info, 3);
-    put_array(&aval, 4);
-    put_array(&aval, 2);
-    put_integer(&aval, rows);
-    put_integer(&aval, columns);
-    put_text(&aval, "float32");
-    put_bool(&aval, false);
-    put_map(&aval, 0);
-    put_binary(&info, aval);
+    put_matrix(&index, &info, rows, columns);
     put_array(&info, 1);
     put_binary(&info, slice_nd(&cut, 2));
     put_array(&info, 1);
@@ -1482,11 +1482,7 @@ static void slices_beyond_four_gibibytes_are_read(void **state)
     write_part(".index", index);
     snprintf(path, sizeof path, "%s.data-00000-of-00001", prefix);
     descriptor = open(path, O_RDWR | O_CREAT, 0600);
-    put_map(&head, 2);
-    put_text(&head, "__msgpack_array_chunk_a87ca2__");
-    put_bool(&head, true);
-    put_text(&head, "0");
-    put_array(&head, 1);
+    put_shard_of_one(&head, 1);
     put_array(&head, 2);
     put_array(&head, rows);
     for (uint32_t row = 0; row < rows; row++) {
