@@ -107,6 +107,38 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
     for_each_kind(VMOE_CLASSIFIER_TOKEN, check_threads);
 }
 
+/* One picture, whose few heads are cut where there are more threads, or an odd number of heads. */
+static void heads_of_one_picture_give_the_same_bits_with_any_threads(void **state)
+{
+    vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    float *image;
+
+    (void)state;
+    geometry.image_size = 60; /* 226 tokens */
+    image = make_images(&geometry, 1);
+    for (size_t p = 0; p < sizeof precisions / sizeof precisions[0]; p++) {
+        vmoe_model *model = make_model(&geometry, precisions[p]);
+
+        for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
+            vmoe_options options = VMOE_OPTIONS_INIT;
+            struct answer alone;
+
+            options.isa = *isa;
+            options.threads = 1;
+            alone = must_answer(model, image, 1, &options);
+            for (options.threads = 2; options.threads <= (SANITIZED ? 5 : 32); options.threads++) {
+                struct answer again = must_answer(model, image, 1, &options);
+
+                assert_same_answer(&alone, &again);
+                answer_free(&again);
+            }
+            answer_free(&alone);
+        }
+        vmoe_free(model);
+    }
+    free(image);
+}
+
 static void check_group_threads(const vmoe_model *model, const float *images,
                                 vmoe_options options, size_t kind)
 {
@@ -357,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(heads_of_one_picture_give_the_same_bits_with_any_threads),
         cmocka_unit_test(a_group_of_all_images_gives_the_same_bits_with_any_threads),
         cmocka_unit_test(a_hundred_runs_give_the_same_bits),
         cmocka_unit_test(every_batch_size_gives_the_same_bits),

@@ -1,6 +1,6 @@
 /*
  * Attention: projections, heads, and the way back to the residual stream.  A task is one head of
- * one image.
+ * one image, or some of its queries where there are too few heads for all threads.
  */
 #include <math.h>
 #include <string.h>
@@ -9,10 +9,39 @@
 
 /* ---- Heads ---------------------------------------------------------------------------------- */
 
+/* Parts of a head end after a multiple of so many queries, which every kernel takes well. */
+#define PART_QUERIES 32u
+
 struct heads {
     const struct vmoe_encoder *encoder;
     const struct vmoe_heads_call *call;
+    size_t blocks; /* of PART_QUERIES queries in a head, the last one shorter */
+    size_t parts;  /* of a head */
 };
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/*
+ * The cut of a head with which the busiest thread has least to do.  Each part packs all keys and
+ * values again, which is taken for half the work of a block.
+ */
+static size_t parts_of(size_t heads, size_t blocks, size_t threads)
+{
+    size_t best = 1, least = SIZE_MAX;
+
+    for (size_t parts = 1; parts <= blocks && parts <= threads; parts++) {
+        const size_t work = divide_up(heads * parts, threads) * (1 + 2 * divide_up(blocks, parts));
+
+        if (work < least) {
+            best = parts;
+            least = work;
+        }
+    }
+    return best;
+}
 
 static void run_head(void *context, size_t task, uint32_t thread)
 {
@@ -21,24 +50,27 @@ static void run_head(void *context, size_t task, uint32_t thread)
     const struct vmoe_encoder *encoder = heads->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const size_t count = encoder->info->heads, width = encoder->info->width / count;
-    const size_t image = task / count, column = task % count * width;
+    const size_t head = task / heads->parts, part = task % heads->parts;
+    const size_t image = head / count, column = head % count * width;
     const size_t queries = call->queries == 0 ? 1 : call->queries;
+    const size_t first = heads->blocks * part / heads->parts * PART_QUERIES;
+    const size_t end = heads->blocks * (part + 1) / heads->parts * PART_QUERIES;
     const size_t first_token = image * encoder->info->tokens;
     const struct vmoe_matrix q = vmoe_matrix_columns(call->q, column);
     const struct vmoe_matrix k = vmoe_matrix_columns(call->k, column);
     const struct vmoe_matrix v = vmoe_matrix_columns(call->v, column);
     const struct vmoe_matrix out = vmoe_matrix_columns(call->out, column);
     const struct vmoe_attend attend = {
-        .queries = queries,
+        .queries = (end < queries ? end : queries) - first,
         .tokens = encoder->info->tokens,
         .width = width,
         .factor = 1.0f / sqrtf((float)width),
-        .q = vmoe_matrix_row(&q, image * call->queries),
+        .q = vmoe_matrix_row(&q, image * call->queries + first),
         .k = vmoe_matrix_row(&k, first_token),
         .v = vmoe_matrix_row(&v, first_token),
         .ldq = q.stride,
         .ldkv = k.stride,
-        .out = vmoe_matrix_row(&out, image * queries),
+        .out = vmoe_matrix_row(&out, image * queries + first),
         .ldo = out.stride,
         .scratch = buffers->scratch + thread * buffers->scratch_bytes,
         .scratch_bytes = buffers->scratch_bytes,
@@ -49,9 +81,12 @@ static void run_head(void *context, size_t task, uint32_t thread)
 
 void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call)
 {
-    struct heads heads = { encoder, call };
+    const size_t count = call->images * encoder->info->heads;
+    struct heads heads = { encoder, call, 0, 1 };
 
-    vmoe_team_run(encoder->team, call->images * encoder->info->heads, run_head, &heads);
+    heads.blocks = call->queries == 0 ? 1 : divide_up(call->queries, PART_QUERIES);
+    heads.parts = parts_of(count, heads.blocks, vmoe_team_threads(encoder->team));
+    vmoe_team_run(encoder->team, count * heads.parts, run_head, &heads);
 }
 
 /* ---- From the stream and back --------------------------------------------------------------- */
