@@ -89,6 +89,11 @@ vmoe_status vmoe_file_read(const struct vmoe_file *file, const char *path, uint6
     return VMOE_OK;
 }
 
+bool vmoe_file_same(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
 vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const void **data,
                           vmoe_error *error)
 {
