@@ -55,7 +55,7 @@ for entry; do
     echo "install.sh: '$entry': folders without spaces or colons are expected" >&2
     exit 1
 done
-PREFIX=$(plain "$PREFIX")
+PREFIX=$(plain "$PREFIX") LIBDIR=$(plain "$LIBDIR")
 for entry; do
     mode=${entry%%:*}
     source=${entry#"$mode":}

@@ -93,6 +93,7 @@ loader() { # DESTDIR LIBDIR
 }
 
 check "the loader hears of /usr/lib" [ "$(loader "" /usr/lib)" = told ]
+check "... and of /usr//lib, of a prefix that ends with a slash" [ "$(loader "" /usr//lib)" = told ]
 check "... and of /usr/$multiarch" [ "$(loader "" /usr/$multiarch)" = told ]
 check "... not of other folders" [ -z "$(loader "" /opt/lib)$(loader "" /usr/libexec)" ]
 check "... nor of what is set aside" [ -z "$(loader "$staged" /usr/lib)" ]
