@@ -525,6 +525,20 @@ long=$(printf '%0250d.npy' 7)
 expect 0 "preprocess to a name as long as the system allows" preprocess "$model" "$boot" -o "$long"
 check "  the array is there" cmp a.npy "$long"
 rm -f "$long"
+# While a picture is waited for, the temporary file is there: 100 bytes would end in a character.
+letter=$(printf '\303\251')
+long=x$(printf '%0100d' 0 | sed "s/0/$letter/g")
+mkfifo late.jpg
+exec 3<>late.jpg
+"$vmoe" preprocess "$model" late.jpg -o "$long" >out 2>err 3>&- &
+late=$!
+while ! ls ./*.tmp-* >name 2>/dev/null && kill -0 $late 2>/dev/null; do sleep 0.01; done
+cat "$boot" >&3
+exec 3>&-
+wait $late
+check "a temporary name cuts no character" grep -qx "\./x\($letter\)\{49\}\.tmp-......" name
+check "  and the picture comes in time" cmp a.npy "$long"
+rm -f late.jpg "$long"
 expect 0 "preprocess of several pictures" preprocess "$model" "$boot" albums/two -o d.npy
 npy "they are one array" "a('d').shape == (3, 28, 28, 3) and (a('d')[:1] == a('a')).all()"
 expect 1 "preprocess with a bad one among good ones" preprocess "$model" "$boot" bad.jpg -o never.npy

@@ -185,13 +185,19 @@ static mode_t rights_of(const char *target)
 
 #define NAME_KEPT 100u
 
-/* Bytes of a path that the temporary one begins with: a name may be as long as the system allows. */
+/*
+ * Bytes of a path that the temporary one begins with: a name may be as long as the system allows.  Part
+ * of a character is left out, because some file systems take nothing but UTF-8.
+ */
 static size_t kept_bytes(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    const size_t folder = slash != NULL ? (size_t)(slash + 1 - path) : 0;
+    const char *name = slash != NULL ? slash + 1 : path;
+    size_t kept = strnlen(name, NAME_KEPT);
 
-    return folder + strnlen(path + folder, NAME_KEPT);
+    while (kept > 0 && (name[kept] & 0xc0) == 0x80)
+        kept--;
+    return (size_t)(name - path) + kept;
 }
 
 vmoe_status output_open(struct output_file *file, const char *path, vmoe_error *error)
