@@ -338,6 +338,6 @@ $(FLAGS): always
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf build examples/python/build examples/python/*.egg-info examples/python/vmoe/libvmoe.so
+	rm -rf build examples/python/build examples/python/*.egg-info
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -78,6 +78,7 @@ for compiler in gcc clang; do
 done
 check "check and another goal run one after the other" one_by_one all check
 check "... other goals at the same time" sh -c "! make -npq all tools | grep -qx '\.NOTPARALLEL:'"
+check "clean leaves an editable install its link to the library" sh -c '! make -n clean | grep "libvmoe[.]so"'
 check "headers of the libraries" copy_headers
 check "musl" builds_with_headers musl musl-gcc -O2
 for level in 0 3; do

@@ -8,7 +8,6 @@ check-python: deps all ## the Python package, installed by pip with all that it 
 	python3 -m venv --clear $(BUILD)/venv
 	$(BUILD)/venv/bin/pip install -q -e ./examples/python
 	cd $(BUILD) && venv/bin/python -c 'import vmoe'
-	rm examples/python/vmoe/libvmoe.so
 	$(BUILD)/venv/bin/pip install -q './examples/python[plots,batch,dask]' mypy
 	cd $(BUILD) && venv/bin/mypy --strict -p vmoe
 	VMOE_INSTALLED=1 sh tests/run.sh $(PYTHON_TESTS:%="$(BUILD)/venv/bin/python -B tests/python/%.py $(BUILD) $(DEMO_MODEL)")
