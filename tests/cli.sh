@@ -463,6 +463,14 @@ all(o[0][k] == o[1][k] for k in \
         --report report.json
     cp report.json out
     json "one group" "o[0]['groups'] == 1 and o[0]['group_images'] == 6"
+    for batch in 3 4; do
+        expect 0 "calls of $batch that are groups" run "$model" u8.npy logits3.npy --group all -C 0.3 \
+            --batch $batch --report $batch.json
+    done
+    cat 3.json 4.json >out
+    json "slots and images of a group, where all have the same" "\
+[(o[i]['groups'], o[i]['group_images'], o[i]['slots']) for i in (0, 1)] == [(2, 3, 12), (2, None, None)] and \
+all(l['slots'] == o[i]['slots'] for i in (0, 1) for l in o[i]['layers'])"
     expect 2 "a group that does not fit" run "$model" u8.npy never.npy --group 4
     expect 2 "a batch that does not fit its group" run "$model" u8.npy never.npy --group 2 --batch 3
     for bad in f64 big fortran flat small gray short long cut huge missing; do

@@ -274,7 +274,8 @@ const struct command command_run = {
         "no such picture.  OUT.npy is float32 (N, classes).  What the dial leaves open is as the\n"
         "model file says.  The report is a JSON object with sums over all calls; macs are the\n"
         "multiply-adds that were computed, papers_macs those that papers count; weight_bytes counts\n"
-        "the weights that had a part in a call, for each call.",
+        "the weights that had a part in a call, for each call.  Slots and group_images are null if\n"
+        "they are not the same in all calls.",
     .example = "vmoe run model.vmoe images.npy logits.npy -K 1 --report report.json",
     .operands_min = 3,
     .operands_max = 3,

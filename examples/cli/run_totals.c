@@ -60,6 +60,12 @@ static void add_layers(vmoe_report *total, const vmoe_report *call)
         total->load[i] += call->load[i];
 }
 
+/* What all calls have in common, or 0: with groups of whole calls the last one may be smaller. */
+static uint64_t common(const struct run_totals *totals, uint64_t before, uint64_t now)
+{
+    return totals->calls == 1 || before == now ? now : 0;
+}
+
 void run_totals_add(struct run_totals *totals, uint64_t images)
 {
     vmoe_report *total = &totals->total;
@@ -71,8 +77,8 @@ void run_totals_add(struct run_totals *totals, uint64_t images)
     total->precision = call->precision;
     total->threads = call->threads;
     total->experts_per_token = call->experts_per_token;
-    total->group_images = call->group_images;
-    total->capacity = call->capacity;
+    total->group_images = (uint32_t)common(totals, total->group_images, call->group_images);
+    total->capacity = common(totals, total->capacity, call->capacity);
     total->groups += call->groups;
     total->assigned += call->assigned;
     total->processed += call->processed;
@@ -95,7 +101,7 @@ static void write_layers(struct json *json, const struct run_totals *totals)
     for (size_t i = 0; i < total->layers_length; i++) {
         json_open(json, NULL, '{');
         json_count(json, "layer", total->layers[i].layer);
-        json_count(json, "slots", total->capacity);
+        json_count_or_null(json, "slots", total->capacity);
         json_count(json, "assigned", total->layers[i].assigned);
         json_count(json, "processed", total->layers[i].processed);
         json_count(json, "dropped", total->layers[i].dropped);
