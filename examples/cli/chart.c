@@ -25,11 +25,12 @@ void chart_extend(struct chart_axis *axis, double value)
     axis->high = fmax(axis->high, value);
 }
 
-/* About five steps of a round size. */
+/* About five steps of a round size; fewer where numbers are close and their ticks long. */
 static void choose_step(struct chart_axis *axis)
 {
     const double range = axis->high > axis->low ? axis->high - axis->low : fabs(axis->high) + 1.0;
-    const double rough = range / 5.0, power = pow(10.0, floor(log10(rough)));
+    const double rough = fmax(range / 5.0, 1e-3 * fmax(fabs(axis->low), fabs(axis->high)));
+    const double power = pow(10.0, floor(log10(rough)));
     const double digit = rough / power;
 
     axis->step = power * (digit < 1.5 ? 1.0 : digit < 3.5 ? 2.0 : digit < 7.5 ? 5.0 : 10.0);

@@ -82,6 +82,13 @@ svg = open('lines.svg').read()
 height = float(re.search('height=.([0-9.]+)', svg)[1])
 lines = [float(y) for y in re.findall(r'translate\([0-9.]+ ([0-9.]+)\)[^>]*>(?:bpr-max|vanilla), K', svg)]
 assert len(lines) == 16 and max(lines) < height - 24, (lines, height)"
+# The two orders do almost the same work.
+"$vmoe" sweep "$model" --data data --precision f32 -C 0.2 -o near
+check "... ticks of numbers that are close have room" "$python" -c "
+import re
+work = open('near.svg').read().split('accuracy, %')[0]
+ticks = re.findall('font-size=.12.>([0-9.]+)<', work)
+assert len(ticks) > 4 and all(len(tick) <= 5 for tick in ticks), ticks"
 # One line of the curve with more points than a list has values, because one of them comes again.
 many=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.3,1.4,1.5,1.6,1.7
 check "a list that repeats itself" "$vmoe" sweep "$model" --data data --pictures 1 -C $many -K 1,1,1,1 \
