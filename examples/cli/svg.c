@@ -8,6 +8,8 @@ static void escape(FILE *stream, const char *text)
             fputs("&amp;", stream);
         else if (*text == '<')
             fputs("&lt;", stream);
+        else if (*text == '>') /* "]]>" is not allowed in a text */
+            fputs("&gt;", stream);
         else if (*text == '"')
             fputs("&quot;", stream);
         else

@@ -249,6 +249,13 @@ import xml.etree.ElementTree as t
 texts = [e.text for e in t.parse('long.svg').iter() if e.tag.endswith('text')]
 names = [text for text in texts if text.endswith('\u2026')]
 assert len(names) == 9 and all(name.lstrip('x').startswith('ein l\u00e4ngerer Name') for name in names), names"
+printf '<%d> & ]]>\n' 0 1 2 3 4 5 6 7 8 >marks.txt
+"$vmoe" import "$gap" -o marks.vmoe --labels marks.txt
+"$vmoe" experts marks.vmoe --data long -o marks.svg
+check "names with what XML reserves" "$python" -c "
+import xml.etree.ElementTree as t
+texts = [e.text for e in t.parse('marks.svg').iter() if e.tag.endswith('text')]
+assert all('<%d> & ]]>' % i in texts for i in range(9)), texts"
 
 # ---- work ----
 
