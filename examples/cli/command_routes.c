@@ -157,6 +157,7 @@ static void paint_panel(struct view *view, uint32_t number, uint32_t block)
     const double top = MARGIN + TITLE + (number / view->columns) * (side + MARGIN + TITLE);
     const int16_t *routes = view->routes + (size_t)number * info->tokens * view->picks;
     uint32_t kept = 0;
+    double letters;
     char title[80];
 
     paint_picture(view, left, top);
@@ -167,7 +168,9 @@ static void paint_panel(struct view *view, uint32_t number, uint32_t block)
         kept += routes[i] >= 0;
     snprintf(title, sizeof title, "block %u: %u of %u kept", block, kept,
              info->tokens * view->picks);
-    canvas_text(&view->canvas, left, top - 46, LETTERS, ink, title);
+    /* Smaller where it would run into the title of the next panel. */
+    letters = LETTERS * fmin(1.0, side / canvas_text_width(LETTERS, title));
+    canvas_text(&view->canvas, left, top - 46, letters, ink, title);
     if (extra == 0)
         return;
     canvas_text(&view->canvas, left, top - 19, 9, ink, "class token");

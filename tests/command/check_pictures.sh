@@ -5,6 +5,7 @@ vmoe=$PWD/$1 model=$PWD/$2 python=$3
 pictures=$PWD/examples/demo/pictures
 gap=$PWD/tests/data/golden/models/gap/model # 9 classes, a single block with experts
 work=$PWD/${1%/*}/command
+builder=$PWD/tests
 # shellcheck source=tests/checks.sh
 . tests/checks.sh
 
@@ -207,6 +208,20 @@ head, size, depth, pixels = open('narrow.ppm', 'rb').read().split(b'\n', 3)
 width, height = map(int, size.split())
 assert all(pixels[3 * (width * (y + 1) - 12):3 * width * (y + 1)] == b'\xff' * 36 for y in range(height))"
 done
+python_says "titles end before the next panel" "
+sys.dont_write_bytecode = True
+sys.path.insert(0, '$builder')
+from vmoe_builder import build, make_config, random_tensors
+config = make_config(experts=8, experts_per_token=8, image_size=224, patch_size=14, preprocessing_side=224,
+                     layers=14, moe=[11, 13], capacity=8.0)
+open('panels.vmoe', 'wb').write(build(config, random_tensors(config)))
+subprocess.run([vmoe, 'routes', 'panels.vmoe', root + '/bag.jpg', '-o', 'panels.ppm'], check=True)
+head, size, depth, pixels = open('panels.ppm', 'rb').read().split(b'\n', 3)
+width = int(size.split()[0])
+# Between two panels of 224 pixels are 24, 24 pixels from the left.
+for y in range(80):
+    assert pixels[3 * (width * y + 250):3 * (width * y + 270)] == b'\xff' * 60, y
+"
 
 # ---- experts ----
 
