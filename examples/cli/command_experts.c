@@ -24,6 +24,7 @@
 #define CELL 18.0
 #define TEXT 11.0
 #define NAME_BYTES 28u /* of a class */
+#define TITLE_WIDTH 580.0 /* of the page, at least, for the longest title */
 
 struct survey {
     vmoe_options dial;
@@ -221,19 +222,23 @@ static void write_map(const struct survey *survey, FILE *stream)
     const double height = CELL * survey->info.experts + names + 50;
     const uint32_t across = survey->info.moe_layers < 3 ? survey->info.moe_layers : 3;
     const uint32_t down = (survey->info.moe_layers + across - 1) / across;
-    const double page = fmax(across * width + 20, 460);
+    const double page = fmax(across * width + 20, TITLE_WIDTH);
     uint64_t images = 0;
-    uint32_t layer = 0;
-    char title[128];
+    uint32_t layer = 0, classes = 0;
+    char title[128], rest[64] = "";
 
-    for (uint32_t c = 0; c < survey->info.classes; c++)
+    for (uint32_t c = 0; c < survey->info.classes; c++) {
         images += survey->images[c];
+        classes += survey->images[c] > 0;
+    }
     svg_open(stream, page, 60 + down * height + 60);
     snprintf(title, sizeof title, "Which experts the tokens of each class choose (%" PRIu64
                                   " picture%s)", images, images == 1 ? "" : "s");
     svg_text(stream, 20, 28, "start", 15, title);
-    snprintf(title, sizeof title, "K = %u, C = %g; choices that found no slot count, too",
-             survey->picks, survey->dial.capacity);
+    if (classes > survey->columns)
+        snprintf(rest, sizeof rest, "; the first %u of %u classes", survey->columns, classes);
+    snprintf(title, sizeof title, "K = %u, C = %g; choices that found no slot count, too%s",
+             survey->picks, survey->dial.capacity, rest);
     svg_text(stream, 20, 46, "start", TEXT, title);
     for (uint32_t block = 0; block < survey->info.layers; block++)
         if (survey->info.moe[block]) {

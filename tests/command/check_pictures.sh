@@ -264,6 +264,24 @@ import xml.etree.ElementTree as t
 texts = [e.text for e in t.parse('long.svg').iter() if e.tag.endswith('text')]
 names = [text for text in texts if text.endswith('\u2026')]
 assert len(names) == 9 and all(name.lstrip('x').startswith('ein l\u00e4ngerer Name') for name in names), names"
+check "a narrow map has room for its title" "$python" -c "
+import re
+page, title = re.search('width=.([0-9]+).*(Which experts .*?)<', open('long.svg').read(), re.S).groups()
+assert int(page) > 20 + 0.53 * 15 * len(title), (page, title)"
+python_says "more classes than a map has columns" "
+import os, shutil
+sys.dont_write_bytecode = True
+sys.path.insert(0, '$builder')
+from vmoe_builder import build, make_config, random_tensors
+config = make_config(classes=42)
+open('classes.vmoe', 'wb').write(build(config, random_tensors(config)))
+for i in range(42):
+    os.makedirs('classes/%d' % i)
+    shutil.copy(root + '/bag.jpg', 'classes/%d' % i)
+    if i >= 39:
+        subprocess.run([vmoe, 'experts', 'classes.vmoe', '--data', 'classes', '-o', 'classes.svg'], check=True)
+        assert ('too; the first 40 of %d classes<' % (i + 1) in open('classes.svg').read()) == (i >= 40), i
+"
 printf '<%d> & ]]>\n' 0 1 2 3 4 5 6 7 8 >marks.txt
 "$vmoe" import "$gap" -o marks.vmoe --labels marks.txt
 "$vmoe" experts marks.vmoe --data long -o marks.svg
