@@ -240,25 +240,35 @@ static double unit_of(const struct sweep *sweep, int against)
     return most < 0.5 ? 1e3 : 1.0;
 }
 
+static int by_capacity(const void *a, const void *b)
+{
+    const double x = (*(const struct setting *const *)a)->dial.capacity;
+    const double y = (*(const struct setting *const *)b)->dial.capacity;
+
+    return (x > y) - (x < y);
+}
+
+/* A line goes from the least C to the largest, in whatever order they were listed. */
 static void draw_series(const struct sweep *sweep, const struct chart *chart, int against,
                         size_t begin, unsigned number)
 {
     const double unit = unit_of(sweep, against);
+    const struct setting *series[SETTINGS_MAX];
     double points[2 * SETTINGS_MAX];
     char texts[SETTINGS_MAX][80];
     const char *titles[SETTINGS_MAX];
     size_t count = 0;
 
     for (size_t i = begin;
-         i < sweep->count && same_series(&sweep->settings[begin], &sweep->settings[i]); i++) {
-        const struct setting *s = &sweep->settings[i];
-
-        points[2 * count] = unit * abscissa(s, against);
-        points[2 * count + 1] = percent(s->correct, s->images);
-        snprintf(texts[count], sizeof texts[count], "C = %g: %.2f %%", s->dial.capacity,
-                 points[2 * count + 1]);
-        titles[count] = texts[count];
-        count++;
+         i < sweep->count && same_series(&sweep->settings[begin], &sweep->settings[i]); i++)
+        series[count++] = &sweep->settings[i];
+    qsort(series, count, sizeof *series, by_capacity);
+    for (size_t i = 0; i < count; i++) {
+        points[2 * i] = unit * abscissa(series[i], against);
+        points[2 * i + 1] = percent(series[i]->correct, series[i]->images);
+        snprintf(texts[i], sizeof texts[i], "C = %g: %.2f %%", series[i]->dial.capacity,
+                 points[2 * i + 1]);
+        titles[i] = texts[i];
     }
     chart_series(chart, points, count, number, titles);
 }

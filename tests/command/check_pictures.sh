@@ -83,6 +83,13 @@ svg = open('lines.svg').read()
 height = float(re.search('height=.([0-9.]+)', svg)[1])
 lines = [float(y) for y in re.findall(r'translate\([0-9.]+ ([0-9.]+)\)[^>]*>(?:bpr-max|vanilla), K', svg)]
 assert len(lines) == 16 and max(lines) < height - 24, (lines, height)"
+"$vmoe" sweep "$model" --data data --pictures 1 -C 4,0.1,1,0.3 --priority vanilla -o mixed
+check "... a line follows C, whatever the order of the list" "$python" -c "
+import re
+marks = re.findall('<title>C = ([0-9.]+):', open('mixed.svg').read())
+assert marks == 2 * ['0.1', '0.3', '1', '4'], marks
+rows = [line.split('\t')[0] for line in open('mixed.tsv')]
+assert rows == ['C', '4', '0.1', '1', '0.3'], rows"
 # The two orders do almost the same work.
 "$vmoe" sweep "$model" --data data --precision f32 -C 0.2 -o near
 check "... ticks of numbers that are close have room" "$python" -c "
