@@ -600,6 +600,8 @@ done
 expect 0 "cost of a file" cost "$model"
 prints 'this setting'
 prints 'the dense ViT'
+expect 0 "cost of a single slot" cost "$model" -C 0.01 --capacity-multiple 1
+prints 'each of the 8 experts has 1 slot in a group$'
 expect 0 "cost as JSON" cost "$model" --json -K 1 -C 0.5
 json "the setting" "o[0]['experts_per_token'] == 1 and o[0]['capacity_ratio'] == 0.5 and \
 o[0]['slots'] == 4 and o[0]['images'] == 1"

@@ -70,8 +70,8 @@ static void print_text(const vmoe_options *dial, uint32_t images, const vmoe_inf
             printf("one group");
         else
             printf("groups of %u", dial->group_images);
-        printf(": each of the %u experts has %" PRIu64 " slots in a group\n", info->experts,
-               cost->capacity);
+        printf(": each of the %u experts has %" PRIu64 " slot%s in a group\n", info->experts,
+               cost->capacity, cost->capacity == 1 ? "" : "s");
     } else {
         puts("A dense model: the dial changes nothing");
     }
