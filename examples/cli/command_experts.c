@@ -198,7 +198,7 @@ static void draw_scale(FILE *stream, double left, double top, double most)
         svg_box(stream, left + 2.0 * i, top, 2.2, 12, shade, NULL);
     }
     svg_text(stream, left, top + 26, "start", TEXT, "0 %");
-    snprintf(text, sizeof text, "%.0f %%", 100.0 * most);
+    snprintf(text, sizeof text, "%.3g %%", 100.0 * most);
     svg_text(stream, left + 200, top + 26, "end", TEXT, text);
     svg_text(stream, left + 212, top + 11, "start", TEXT, "of the tokens of the class");
 }

@@ -271,6 +271,15 @@ import xml.etree.ElementTree as t
 texts = [e.text for e in t.parse('long.svg').iter() if e.tag.endswith('text')]
 names = [text for text in texts if text.endswith('\u2026')]
 assert len(names) == 9 and all(name.lstrip('x').startswith('ein l\u00e4ngerer Name') for name in names), names"
+mkdir -p scale/0
+cp "$pictures/bag.jpg" "$pictures/coat.jpg" "$pictures/shirt.jpg" scale/0
+"$vmoe" experts "$model" --data scale --precision f32 >scale.tsv
+"$vmoe" experts "$model" --data scale --precision f32 -o scale.svg
+python_says "the scale of a map ends at the largest share" "
+end = re.search('end.[^>]*>([0-9.]+) %<', open('scale.svg').read())[1]
+most = max(float(row['percent_of_tokens']) for row in table('scale.tsv'))
+assert abs(float(end) / most - 1) < 0.002, (end, most)
+"
 check "a narrow map has room for its title" "$python" -c "
 import re
 page, title = re.search('width=.([0-9]+).*(Which experts .*?)<', open('long.svg').read(), re.S).groups()
