@@ -92,10 +92,10 @@ static struct colour colour_of(uint32_t expert)
     return colour;
 }
 
-/* Black or white, whichever can be read on a colour. */
+/* Black or white, whichever can be read on a colour that the grays below make lighter. */
 static struct colour readable_on(struct colour colour)
 {
-    return 299 * colour.red + 587 * colour.green + 114 * colour.blue > 140000 ? black : white;
+    return 299 * colour.red + 587 * colour.green + 114 * colour.blue > 80000 ? black : white;
 }
 
 /* ---- A panel -------------------------------------------------------------------------------- */

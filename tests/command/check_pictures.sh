@@ -186,6 +186,18 @@ head, size, depth, pixels = data.split(b'\n', 3)
 width, height = map(int, size.split())
 assert head == b'P6' and len(pixels) == 3 * width * height
 assert len(set(pixels[i:i + 3] for i in range(0, len(pixels), 3))) > 500"
+check "... its numbers can be read" "$python" -c "
+head, size, depth, pixels = open('routes.ppm', 'rb').read().split(b'\n', 3)
+width, height = map(int, size.split())
+def luminance(x, y):
+    at = 3 * (width * y + x)
+    linear = [((v / 255 + 0.055) / 1.055) ** 2.4 for v in pixels[at:at + 3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+for expert in range(8):
+    left, top = 24 + 44 * expert, height - 108
+    box = luminance(left + 3, top + 3)
+    ink = [luminance(x, y) for x in range(left + 3, left + 35) for y in range(top + 3, top + 21)]
+    assert max(max(ink) / box, box / min(ink)) > 3, expert"
 check "... as JPEG" "$vmoe" routes "$model" "$pictures/bag.jpg" -o routes.jpg
 check "... which classify can read" sh -c "'$vmoe' classify '$model' routes.jpg --top 1 | grep -q label"
 check "... by another name" refuses 2 "ends in .jpg or .ppm" routes "$model" "$pictures/bag.jpg" -o routes.gif
