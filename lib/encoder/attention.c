@@ -19,11 +19,6 @@ struct heads {
     size_t parts;  /* of a head */
 };
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /*
  * The cut of a head with which the busiest thread has least to do.  Each part packs all keys and
  * values again, which is taken for half the work of a block.
@@ -33,7 +28,8 @@ static size_t parts_of(size_t heads, size_t blocks, size_t threads)
     size_t best = 1, least = SIZE_MAX;
 
     for (size_t parts = 1; parts <= blocks && parts <= threads; parts++) {
-        const size_t work = divide_up(heads * parts, threads) * (1 + 2 * divide_up(blocks, parts));
+        const size_t busiest = vmoe_divide_up(heads * parts, threads);
+        const size_t work = busiest * (1 + 2 * vmoe_divide_up(blocks, parts));
 
         if (work < least) {
             best = parts;
@@ -61,7 +57,7 @@ static void run_head(void *context, size_t task, uint32_t thread)
     const struct vmoe_matrix v = vmoe_matrix_columns(call->v, column);
     const struct vmoe_matrix out = vmoe_matrix_columns(call->out, column);
     const struct vmoe_attend attend = {
-        .queries = (end < queries ? end : queries) - first,
+        .queries = vmoe_smaller(end, queries) - first,
         .tokens = encoder->info->tokens,
         .width = width,
         .factor = 1.0f / sqrtf((float)width),
@@ -84,7 +80,7 @@ void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *
     const size_t count = call->images * encoder->info->heads;
     struct heads heads = { encoder, call, 0, 1 };
 
-    heads.blocks = call->queries == 0 ? 1 : divide_up(call->queries, PART_QUERIES);
+    heads.blocks = call->queries == 0 ? 1 : vmoe_divide_up(call->queries, PART_QUERIES);
     heads.parts = parts_of(count, heads.blocks, vmoe_team_threads(encoder->team));
     vmoe_team_run(encoder->team, count * heads.parts, run_head, &heads);
 }

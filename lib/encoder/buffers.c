@@ -3,22 +3,13 @@
 
 #include "model/tensors.h"
 #include "routing/routing.h"
+#include "runtime/sizes.h"
 
 /* Tokens beyond which a larger slice no longer makes better use of the weights it reads. */
 #define SLICE_TOKENS 4096u
 
 /* Tokens whose attention is worked through together. */
 #define CHUNK_TOKENS 768u
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const vmoe_info *info,
                                      uint32_t precision)
@@ -43,16 +34,16 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
 uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images)
 {
     const uint64_t group = dial->group_images;
-    const uint64_t most = larger(SLICE_TOKENS / (group * info->tokens), 1);
-    const uint64_t groups = (images + group - 1) / group;
-    const uint64_t slices = (groups + most - 1) / most;
+    const uint64_t most = vmoe_larger(SLICE_TOKENS / (group * info->tokens), 1);
+    const uint64_t groups = vmoe_divide_up(images, group);
+    const uint64_t slices = vmoe_divide_up(groups, most);
 
-    return slices == 0 ? 0 : smaller(images, (groups + slices - 1) / slices * group);
+    return slices == 0 ? 0 : vmoe_smaller(images, vmoe_divide_up(groups, slices) * group);
 }
 
 uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images)
 {
-    return smaller(images, larger(CHUNK_TOKENS / info->tokens, 1));
+    return vmoe_smaller(images, vmoe_larger(CHUNK_TOKENS / info->tokens, 1));
 }
 
 static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count,
@@ -88,7 +79,7 @@ static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uin
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP)
         buffers->key_value = vmoe_arena_take(&end, tokens * 2 * info->width, sizeof(float));
-    arena->used = larger(arena->used, larger(begin.used, end.used));
+    arena->used = vmoe_larger(arena->used, vmoe_larger(begin.used, end.used));
     arena->overflow = arena->overflow || begin.overflow || end.overflow;
 }
 
@@ -112,15 +103,15 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     const uint64_t tokens = images * info->tokens, d = info->width;
     const uint64_t chunk = vmoe_chunk_images(info, images);
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
-    const uint64_t mlp_rows = smaller(tokens * picks, VMOE_MLP_ROWS);
-    uint64_t scratch = larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
+    const uint64_t mlp_rows = vmoe_smaller(tokens * picks, VMOE_MLP_ROWS);
+    uint64_t scratch = vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
                               VMOE_TASK_ROWS * d * sizeof(float));
 
     if (info->classifier == VMOE_CLASSIFIER_MAP) /* whose attention is always in float32 */
-        scratch = larger(scratch,
+        scratch = vmoe_larger(scratch,
                          vmoe_attend_bytes(VMOE_PRECISION_F32, info->tokens, d / info->heads));
-    scratch = larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
-                                                         larger(d, info->mlp)));
+    scratch = vmoe_larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
+                                                         vmoe_larger(d, info->mlp)));
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
@@ -146,10 +137,10 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     buffers->probabilities = vmoe_arena_take(arena, images * info->classes, sizeof(float));
     buffers->patch_rows =
         vmoe_arena_take(arena, images * vmoe_config_patches(info), sizeof(int32_t));
-    buffers->parts = vmoe_arena_take(arena, larger(info->experts, 1), sizeof *buffers->parts);
+    buffers->parts = vmoe_arena_take(arena, vmoe_larger(info->experts, 1), sizeof *buffers->parts);
     if (info->experts != 0) {
         take_routing(info, dial, tokens, arena, buffers);
-        scratch = larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens, info->experts));
+        scratch = vmoe_larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens, info->experts));
     }
     buffers->scratch_bytes = (scratch + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT * VMOE_ALIGNMENT;
     buffers->scratch = vmoe_arena_take(arena, threads, buffers->scratch_bytes);

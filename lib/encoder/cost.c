@@ -2,6 +2,7 @@
 #include "encoder/cost.h"
 
 #include "kernels/pack.h"
+#include "runtime/sizes.h"
 
 uint64_t vmoe_cost_pair_macs(const vmoe_info *info)
 {
@@ -42,15 +43,10 @@ uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
            4 * columns * arrays;
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* In one MoE layer. */
 static uint64_t most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
-    return smaller(dial->group_tokens * dial->picks, info->experts * dial->capacity);
+    return vmoe_smaller(dial->group_tokens * dial->picks, info->experts * dial->capacity);
 }
 
 uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
@@ -64,7 +60,7 @@ uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *di
 
     if (!vmoe_config_reads_class_tokens(info) || !info->moe[info->layers - 1])
         return 0;
-    return all - smaller((uint64_t)dial->group_images * dial->picks, all);
+    return all - vmoe_smaller((uint64_t)dial->group_images * dial->picks, all);
 }
 
 uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)

@@ -10,6 +10,7 @@
 
 #include "encoder/buffers.h"
 #include "model/weights.h"
+#include "runtime/sizes.h"
 #include "runtime/team.h"
 
 /* What happened in the MoE layers so far; the arrays are the caller's and may be NULL. */
@@ -123,14 +124,12 @@ void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stag
 /* Tasks of VMOE_TASK_ROWS rows each, and the rows of one: the last may have fewer. */
 static inline size_t vmoe_task_count(size_t rows)
 {
-    return (rows + VMOE_TASK_ROWS - 1) / VMOE_TASK_ROWS;
+    return vmoe_divide_up(rows, VMOE_TASK_ROWS);
 }
 
 static inline size_t vmoe_task_rows(size_t rows, size_t task)
 {
-    const size_t left = rows - task * VMOE_TASK_ROWS;
-
-    return left < VMOE_TASK_ROWS ? left : VMOE_TASK_ROWS;
+    return vmoe_smaller(rows - task * VMOE_TASK_ROWS, VMOE_TASK_ROWS);
 }
 
 /* Rows of `n` floats without padding. */

@@ -102,9 +102,9 @@ static size_t end_of_wave(const struct vmoe_mlp_call *call, size_t begin)
     while (call->offsets[i + 1] <= begin)
         i++;
     rows = call->offsets[i + 1] - begin;
-    waves = (rows + VMOE_MLP_ROWS - 1) / VMOE_MLP_ROWS;
+    waves = vmoe_divide_up(rows, VMOE_MLP_ROWS);
     if (waves > 1)
-        return begin + (rows + waves - 1) / waves;
+        return begin + vmoe_divide_up(rows, waves);
     while (i + 1 < call->count && call->offsets[i + 2] - begin <= VMOE_MLP_ROWS)
         i++;
     return call->offsets[i + 1];

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernels/pack.h"
+#include "runtime/sizes.h"
 
 #define BLOCK_BYTES ((size_t)1280 << 10) /* of `a` in a block of rows, about */
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
@@ -29,21 +30,6 @@ struct job {
     bool ordered;  /* a task works through all blocks, because their results meet */
 };
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* ---- Rows ----------------------------------------------------------------------------------- */
 
 static size_t bytes_of(uint32_t type)
@@ -57,7 +43,7 @@ static size_t bytes_of(uint32_t type)
  */
 size_t vmoe_matrix_stride(uint32_t type, size_t n)
 {
-    return (divide_up(n * bytes_of(type), VMOE_ROW_BYTES) | 1) * VMOE_ROW_BYTES;
+    return (vmoe_divide_up(n * bytes_of(type), VMOE_ROW_BYTES) | 1) * VMOE_ROW_BYTES;
 }
 
 struct vmoe_matrix vmoe_matrix_from(const struct vmoe_matrix *rows, size_t r)
@@ -127,7 +113,7 @@ struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t
 
 static size_t blocks_of(const struct job *job, const struct vmoe_linear_part *part)
 {
-    return divide_up(part->rows, job->block_rows);
+    return vmoe_divide_up(part->rows, job->block_rows);
 }
 
 static size_t panel_bytes(const struct vmoe_linear *layer, size_t k)
@@ -161,9 +147,9 @@ static void run_block(const struct job *job, const struct vmoe_linear_part *part
     const size_t width = call->store == VMOE_STORE_BF16 ? 2 : 4;
     const size_t out_first = call->out_rows != NULL ? 0 : first;
     const struct vmoe_product product = {
-        .rows = smaller(job->block_rows, part->first + part->rows - first),
+        .rows = vmoe_smaller(job->block_rows, part->first + part->rows - first),
         .k = job->k,
-        .columns = smaller(layer->n, end) - column,
+        .columns = vmoe_smaller(layer->n, end) - column,
         .a = (const uint8_t *)a.data + job->from * bytes_of(a.type),
         .lda = a.stride,
         .quants = a.quants,
@@ -250,23 +236,25 @@ static void cut(struct job *job, uint32_t threads)
 
     for (size_t i = 0; i < call->count; i++) {
         rows += call->parts[i].rows;
-        most = larger(most, call->parts[i].rows);
+        most = vmoe_larger(most, call->parts[i].rows);
     }
     work = rows * job->k * layer->n;
     if (threads > 1) {
-        few = smaller(work / TASK_WORK + 1, threads * FEW_TASKS);
-        tasks = larger(few, smaller(work / LONG_WORK, threads * MANY_TASKS));
+        few = vmoe_smaller(work / TASK_WORK + 1, threads * FEW_TASKS);
+        tasks = vmoe_larger(few, vmoe_smaller(work / LONG_WORK, threads * MANY_TASKS));
     }
     /* Blocks of the longest part are of nearly equal size. */
-    job->block_rows = divide_up(divide_up(most, divide_up(most, fitting)), BLOCK_STEP) * BLOCK_STEP;
+    job->block_rows = vmoe_divide_up(most, vmoe_divide_up(most, fitting));
+    job->block_rows = vmoe_divide_up(job->block_rows, BLOCK_STEP) * BLOCK_STEP;
     job->ordered = call->out_rows != NULL && call->count > 1;
-    job->ranges = smaller(job->panels, job->ordered
-                                           ? tasks
-                                           : divide_up(tasks, divide_up(rows, job->block_rows)));
+    job->ranges = job->ordered ? tasks
+                               : vmoe_divide_up(tasks, vmoe_divide_up(rows, job->block_rows));
+    job->ranges = vmoe_smaller(job->ranges, job->panels);
     if (!job->ordered && job->ranges == job->panels) {
-        const size_t wanted = divide_up(rows, divide_up(few, job->ranges));
+        const size_t wanted = vmoe_divide_up(rows, vmoe_divide_up(few, job->ranges));
+        const size_t whole = vmoe_divide_up(wanted, BLOCK_STEP) * BLOCK_STEP;
 
-        job->block_rows = smaller(job->block_rows, divide_up(wanted, BLOCK_STEP) * BLOCK_STEP);
+        job->block_rows = vmoe_smaller(job->block_rows, whole);
     }
     job->blocks = 0;
     for (size_t i = 0; i < call->count; i++)
@@ -285,7 +273,7 @@ static size_t sections_of(const struct vmoe_linear_call *call, const struct vmoe
     if (call->a.type != VMOE_PRECISION_F32 || call->store != VMOE_ADD_F32 ||
         call->activation != VMOE_IDENTITY || call->out_rows != NULL)
         return 1;
-    return divide_up(layer->k * sizeof(float), SECTION_BYTES);
+    return vmoe_divide_up(layer->k * sizeof(float), SECTION_BYTES);
 }
 
 void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
@@ -300,7 +288,7 @@ void vmoe_linear_run(const struct vmoe_kernels *kernels, struct vmoe_team *team,
     if (rows == 0)
         return;
     job.product = kernels->product[call->a.type][layer->precision];
-    job.panels = divide_up(layer->n, VMOE_PANEL);
+    job.panels = vmoe_divide_up(layer->n, VMOE_PANEL);
     sections = sections_of(call, layer);
     for (size_t i = 1; i <= sections; i++, job.from += job.k) {
         const size_t end = layer->k * i / sections / SECTION_STEP * SECTION_STEP;
