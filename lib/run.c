@@ -16,7 +16,7 @@
 
 /* The first picture that failed, among those that one thread prepared. */
 struct failure {
-    uint64_t image; /* UINT64_MAX: none */
+    uint64_t image;
     vmoe_error error;
 };
 
@@ -37,6 +37,7 @@ struct run {
     uint64_t image_scratch_bytes;
     float *image; /* a preprocessed picture */
     struct failure *failures;
+    uint64_t first_failed; /* of all pictures, set by any thread; UINT64_MAX: none */
 };
 
 /* ---- Checks --------------------------------------------------------------------------------- */
@@ -282,6 +283,22 @@ static vmoe_status take_workspace(struct run *run, vmoe_error *error)
 
 /* ---- Images in ------------------------------------------------------------------------------ */
 
+static bool failed_before(const struct run *run, uint64_t image)
+{
+    return __atomic_load_n(&run->first_failed, __ATOMIC_RELAXED) < image;
+}
+
+static void set_failed(struct run *run, struct failure *failure, uint64_t image)
+{
+    uint64_t first = __atomic_load_n(&run->first_failed, __ATOMIC_RELAXED);
+
+    failure->image = image;
+    while (image < first &&
+           !__atomic_compare_exchange_n(&run->first_failed, &first, image, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
 /* Image `task` of the slice to its rows of patches. */
 static void load_image(void *context, size_t task, uint32_t thread)
 {
@@ -305,13 +322,13 @@ static void load_image(void *context, size_t task, uint32_t thread)
         return;
     }
     /* Of several bad pictures, the first is reported, whatever thread finds it. */
-    if (index > failure->image || vmoe_encoder_check_cancel(&run->encoder, NULL) != VMOE_OK)
+    if (failed_before(run, index) || vmoe_encoder_check_cancel(&run->encoder, NULL) != VMOE_OK)
         return;
     snprintf(where, sizeof where, "input.pictures[%llu]", (unsigned long long)index);
     if (vmoe_preprocess_picture(&info->preprocessing, &input->pictures[index], where,
                                 run->image_scratch + thread * run->image_scratch_bytes, image,
                                 &failure->error) != VMOE_OK) {
-        failure->image = index;
+        set_failed(run, failure, index);
         return;
     }
     vmoe_patches_from_range(side, info->patch_size, image, patches);
@@ -319,18 +336,18 @@ static void load_image(void *context, size_t task, uint32_t thread)
 
 static vmoe_status load_slice(struct run *run, vmoe_error *error)
 {
-    const struct failure *first = &run->failures[0];
+    const struct failure *first = run->failures;
     double begin = vmoe_cpu_seconds();
 
+    run->first_failed = UINT64_MAX;
     for (uint32_t i = 0; i < run->threads; i++)
         run->failures[i].image = UINT64_MAX;
     vmoe_team_run(run->workspace->team, run->encoder.images, load_image, run);
     run->encoder.seconds[VMOE_STAGE_IMAGE] += vmoe_cpu_seconds() - begin;
-    for (uint32_t i = 1; i < run->threads; i++)
-        if (run->failures[i].image < first->image)
-            first = &run->failures[i];
-    if (first->image == UINT64_MAX)
+    if (run->first_failed == UINT64_MAX)
         return VMOE_OK;
+    while (first->image != run->first_failed)
+        first++;
     if (error != NULL)
         *error = first->error;
     return first->error.status;

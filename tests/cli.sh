@@ -360,7 +360,12 @@ subprocess.run(['$vmoe', 'classify', '$model', '-', '--top', '1'], stdin=theirs)
 check "- is stdin also as a socket" grep -q '"file": "-".*"label": "Ankle boot"' out
 expect 1 "a bad one among good ones" classify "$model" --top 1 --json "$boot" bad.jpg "$bag"
 complains '^vmoe: bad.jpg: '
-json "the good ones and the bad one" "len(o) == 3 and sum('error' in p for p in o) == 1"
+json "the good ones and the bad one, in order" \
+    "[p['file'] for p in o] == ['$boot', 'bad.jpg', '$bag'] and 'error' in o[1]"
+"$vmoe" classify "$model" --top 1 bad.jpg "$boot" cut.jpg bad.jpg "$boot" "$bag" cut.jpg >out 2>err
+json "bad ones everywhere, each in its place" \
+    "[p['top'][0]['label'] if 'top' in p else p['file'] for p in o] == \
+['bad.jpg', 'Ankle boot', 'cut.jpg', 'bad.jpg', 'Ankle boot', 'Bag', 'cut.jpg']"
 expect 1 "a missing one among good ones" classify "$model" --top 1 --json missing.jpg "$bag"
 json "the good one and the missing one" "len(o) == 2 and sum('error' in p for p in o) == 1"
 expect 1 "a bad one in a group" classify "$model" --group 2 "$boot" bad.jpg

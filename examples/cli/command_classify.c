@@ -109,46 +109,19 @@ static void read_pictures(struct job *job, char *const *files, size_t count)
     }
 }
 
-/* Reports the pictures that cannot be decoded and takes them out of the slice. */
-static void drop_bad_pictures(struct job *job)
-{
-    const vmoe_preprocessing *preprocessing = &job->info.preprocessing;
-    const size_t side = preprocessing_side(preprocessing);
-    const size_t bytes = side * side * 3 * (size_t)preprocessing_type(preprocessing);
-    const size_t count = job->count;
-    void *pixels = malloc(bytes);
-
-    if (pixels == NULL)
-        return;
-    job->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        vmoe_error error = VMOE_ERROR_INIT;
-
-        if ((job->alone || !job->failed) &&
-            vmoe_preprocess(preprocessing, &job->pictures[i], pixels, bytes, &error) != VMOE_OK)
-            report_picture(job, job->names[i], &error);
-        if (error.status != VMOE_OK) {
-            free((void *)(uintptr_t)job->pictures[i].data);
-        } else {
-            job->names[job->count] = job->names[i];
-            job->pictures[job->count++] = job->pictures[i];
-        }
-    }
-    free(pixels);
-}
-
 /* ---- Running and printing ------------------------------------------------------------------- */
 
-static vmoe_status run_slice(struct job *job, vmoe_error *error)
+/* `count` pictures of the slice from `first` on. */
+static vmoe_status run_pictures(struct job *job, size_t first, size_t count, vmoe_error *error)
 {
     vmoe_input input = VMOE_INPUT_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
 
-    input.pictures = job->pictures;
-    input.images = job->count;
-    output.top = job->top;
+    input.pictures = job->pictures + first;
+    input.images = count;
+    output.top = job->top + first * job->top_count;
     output.top_count = job->top_count;
-    output.top_length = job->count * job->top_count;
+    output.top_length = count * job->top_count;
     return vmoe_run(job->model, &input, &job->dial, &output, error);
 }
 
@@ -228,34 +201,10 @@ static void print_json(const struct job *job, const char *name, const vmoe_class
     putchar('\n');
 }
 
-/* One slice from files to lines.  False if going on makes no sense; that has been reported. */
-static bool classify_slice(struct job *job, char *const *files, size_t count)
+static void print_pictures(struct job *job, size_t first, size_t count)
 {
-    vmoe_error error = VMOE_ERROR_INIT;
-
-    read_pictures(job, files, count);
-    if (job->failed && !job->alone)
-        return false;
-    if (job->count > 0 && run_slice(job, &error) != VMOE_OK) {
-        const size_t before = job->count;
-
-        progress_hide(&job->progress);
-        if (error.status == VMOE_ERR_CANCELLED) {
-            error_exit(&error);
-            return false;
-        }
-        drop_bad_pictures(job);
-        if (job->count == before)
-            error_exit(&error);
-        if (job->count == before || !job->alone)
-            return false;
-        if (job->count > 0 && run_slice(job, &error) != VMOE_OK) {
-            error_exit(&error);
-            return false;
-        }
-    }
     progress_hide(&job->progress);
-    for (size_t i = 0; i < job->count; i++) {
+    for (size_t i = first; i < first + count; i++) {
         const vmoe_class *top = job->top + i * job->top_count;
 
         if (job->as_json)
@@ -264,6 +213,53 @@ static bool classify_slice(struct job *job, char *const *files, size_t count)
             print_row(job, job->names[i], top);
         else
             print_text(job, job->names[i], top);
+    }
+}
+
+/* The picture that a call ended with; `count` if it was not a picture. */
+static size_t bad_picture(const vmoe_error *error, size_t count)
+{
+    size_t index;
+
+    return sscanf(error->where, "input.pictures[%zu]", &index) == 1 ? index : count;
+}
+
+static bool end_with(struct job *job, const vmoe_error *error)
+{
+    progress_hide(&job->progress);
+    error_exit(error);
+    return false;
+}
+
+/*
+ * One slice from files to lines.  False if going on makes no sense; that has been reported.  What
+ * stands before a bad picture can be decoded and is run without it, then what stands behind it.
+ */
+static bool classify_slice(struct job *job, char *const *files, size_t count)
+{
+    read_pictures(job, files, count);
+    if (job->failed && !job->alone)
+        return false;
+    for (size_t first = 0; first < job->count;) {
+        const size_t rest = job->count - first;
+        vmoe_error error = VMOE_ERROR_INIT, again = VMOE_ERROR_INIT;
+        size_t good = rest;
+
+        if (run_pictures(job, first, rest, &error) != VMOE_OK) {
+            good = bad_picture(&error, rest);
+            if (good == rest)
+                return end_with(job, &error);
+            if (!job->alone) {
+                report_picture(job, job->names[first + good], &error);
+                return false;
+            }
+            if (run_pictures(job, first, good, &again) != VMOE_OK)
+                return end_with(job, &again);
+        }
+        print_pictures(job, first, good);
+        if (good < rest)
+            report_picture(job, job->names[first + good], &error);
+        first += good + 1;
     }
     free_pictures(job);
     return true;
