@@ -23,15 +23,15 @@ static void sigmoid(size_t n, float *x)
 
 /* ---- Reductions in 16 lanes ----------------------------------------------------------------- */
 
+typedef float quad __attribute__((vector_size(16)));
+
 static inline float sum_of(const vec sum[PARTS])
 {
-    float lane[LANES];
+    quad lanes[LANES / 4];
 
-    memcpy(lane, sum, sizeof lane);
-    for (size_t width = LANES / 2; width > 0; width /= 2)
-        for (size_t i = 0; i < width; i++)
-            lane[i] += lane[i + width];
-    return lane[0];
+    memcpy(lanes, sum, sizeof lanes);
+    lanes[0] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+    return (lanes[0][0] + lanes[0][2]) + (lanes[0][1] + lanes[0][3]);
 }
 
 /* sum += (x - shift)^power for 16 values, power being 1 or 2. */
@@ -47,18 +47,25 @@ static inline void add_powers(const float *x, float shift, int power, vec sum[PA
     }
 }
 
+#define CHAINS 4u /* sums that run side by side, which hides how long an addition takes */
+
 /* The mean of (x - shift)^power. */
 static inline float moment(size_t n, const float *x, float shift, int power)
 {
-    vec sum[PARTS] = { { 0 } };
+    vec sum[CHAINS][PARTS] = { { { 0 } } };
     float rest[LANES];
     size_t i;
 
-    for (i = 0; i + LANES <= n; i += LANES)
-        add_powers(x + i, shift, power, sum);
+    for (i = 0; i + CHAINS * LANES <= n; i += CHAINS * LANES)
+        _Pragma("GCC unroll 4") for (size_t chain = 0; chain < CHAINS; chain++)
+            add_powers(x + i + chain * LANES, shift, power, sum[chain]);
+    for (; i + LANES <= n; i += LANES)
+        add_powers(x + i, shift, power, sum[0]);
     if (i < n)
-        add_powers(pad(rest, n - i, x + i, shift), shift, power, sum);
-    return sum_of(sum) / (float)n;
+        add_powers(pad(rest, n - i, x + i, shift), shift, power, sum[0]);
+    FOR_PARTS(p)
+        sum[0][p] = (sum[0][p] + sum[1][p]) + (sum[2][p] + sum[3][p]);
+    return sum_of(sum[0]) / (float)n;
 }
 
 static void layer_norm(size_t n, const float *x, float epsilon, const float *scale,
