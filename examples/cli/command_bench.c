@@ -70,12 +70,12 @@ static double time_load(struct bench *bench, const char *path, vmoe_error *error
     return clock_seconds() - begin;
 }
 
-/* Of the process so far. */
-static double peak_bytes(void)
+/* Of the process so far; 0: unknown. */
+static uint64_t peak_bytes(void)
 {
     struct rusage usage;
 
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : 0.0;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024 * (uint64_t)usage.ru_maxrss : 0;
 }
 
 /* ---- Calls ---------------------------------------------------------------------------------- */
@@ -177,6 +177,7 @@ static void print_head(const struct bench *bench, double cold, double warm)
 static void print_row(const struct bench *bench, const struct result *result, bool first)
 {
     const vmoe_report *report = &result->report;
+    const double rate = bench->images / result->median;
     char precision[WORD_BYTES];
 
     if (first) {
@@ -194,8 +195,8 @@ static void print_row(const struct bench *bench, const struct result *result, bo
         printf("%6g", result->capacity);
     else
         printf("     -");
-    printf("  %6zu  %9.3f  %9.3f  %9.3f  %9.4g  %6.1f  %5.1f %%", result->calls, 1e3 * result->best,
-           1e3 * result->median, 1e3 * result->p99, bench->images / result->median,
+    printf("  %6zu  %9.3f  %9.3f  %9.3f  %9.*f  %6.1f  %5.1f %%", result->calls, 1e3 * result->best,
+           1e3 * result->median, 1e3 * result->p99, rate < 1000.0 ? 2 : 0, rate,
            1e-9 * (double)(report->macs - report->macs_saved) / result->median,
            report->assigned > 0 ? 100.0 * (double)report->dropped / (double)report->assigned : 0.0);
     for (int s = 0; s < VMOE_STAGE_COUNT; s++)
@@ -231,7 +232,7 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_count(&json, "macs", result->report.macs - result->report.macs_saved);
     json_count(&json, "assigned", result->report.assigned);
     json_count(&json, "dropped", result->report.dropped);
-    json_number(&json, "peak_bytes", peak_bytes());
+    json_count_or_null(&json, "peak_bytes", peak_bytes());
     json_open(&json, "stage_seconds", '{');
     for (int s = 0; s < VMOE_STAGE_COUNT; s++)
         json_number(&json, stage_names[s], result->stages[s]);
@@ -291,7 +292,7 @@ static vmoe_status bench_model(struct bench *bench, const char *path, const doub
         if (output_flush(error) != VMOE_OK)
             return error->status;
     }
-    quantity_format(peak, peak_bytes(), "B");
+    quantity_format(peak, (double)peak_bytes(), "B");
     if (!bench->as_json)
         printf("\nmemory    %s at most\n", peak);
     return VMOE_OK;
