@@ -552,6 +552,53 @@ static void features_are_what_enters_the_head(void **state)
     }
 }
 
+/* What blocks and positions add to a token is nothing. */
+static void make_blocks_idle(const char *name, uint64_t first, uint64_t count, float *values)
+{
+    (void)first;
+    if (strstr(name, "/out/") != NULL || strstr(name, "/Dense_1/") != NULL ||
+        strstr(name, "pos_embedding") != NULL)
+        memset(values, 0, count * sizeof *values);
+}
+
+/* Features of an image of one colour, each pixel of which is a token. */
+static struct answer answer_of_one_colour(uint32_t side)
+{
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_GAP);
+    const size_t values = (size_t)side * side * 3;
+    float *image = malloc(values * sizeof *image);
+    vmoe_model *model;
+    struct answer answer;
+
+    geometry.image_size = side;
+    geometry.patch_size = 1;
+    geometry.layers = 1;
+    geometry.width = 132; /* more than are added up at a time */
+    geometry.experts = 0;
+    memset(geometry.moe, 0, sizeof geometry.moe);
+    assert_non_null(image);
+    for (size_t i = 0; i < values; i++)
+        image[i] = 0.1f * (float)(i % 3 + 1);
+    write_source(changed_source(&geometry, make_blocks_idle), NULL, scratch_path("gap.vmoe"));
+    model = must_load(scratch_path("gap.vmoe"), NULL);
+    answer = must_answer(model, image, 1, NULL);
+    vmoe_free(model);
+    free(image);
+    return answer;
+}
+
+/* The mean of equal tokens is such a token, however many they are. */
+static void a_mean_over_many_tokens_is_not_rounded_on_its_way(void **state)
+{
+    struct answer one = answer_of_one_colour(1), many = answer_of_one_colour(45);
+
+    (void)state;
+    assert_true(max_difference(one.features, many.features, 132) == 0.0);
+    assert_true(fabsf(one.features[131]) > 0.01f);
+    answer_free(&one);
+    answer_free(&many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +613,7 @@ int main(void)
         cmocka_unit_test(a_shorter_list_is_the_beginning_of_the_longer),
         cmocka_unit_test(ties_go_to_the_lower_class_and_nan_comes_last),
         cmocka_unit_test(features_are_what_enters_the_head),
+        cmocka_unit_test(a_mean_over_many_tokens_is_not_rounded_on_its_way),
     };
 
     return cmocka_run_group_tests_name("results", tests, NULL, NULL);

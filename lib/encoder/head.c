@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "encoder/encoder.h"
+#include "runtime/sizes.h"
+
+#define MEAN_COLUMNS 64u
 
 /* out (rows, n) = activation(in W + bias). */
 static void run_linear(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
@@ -41,20 +44,25 @@ static void pool_token(void *context, size_t image, uint32_t thread)
              encoder->buffers.pooled + image * d);
 }
 
+/* In double, as there may be many tokens, and a part of the columns at a time. */
 static void pool_mean(void *context, size_t image, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
-    size_t d = encoder->info->width, tokens = encoder->info->tokens;
+    const size_t d = encoder->info->width, tokens = encoder->info->tokens;
     const float *y = encoder->buffers.normed + image * tokens * d;
     float *pooled = encoder->buffers.pooled + image * d;
 
     (void)thread;
-    memcpy(pooled, y, d * sizeof(float));
-    for (size_t t = 1; t < tokens; t++)
-        for (size_t i = 0; i < d; i++)
-            pooled[i] += y[t * d + i];
-    for (size_t i = 0; i < d; i++)
-        pooled[i] /= (float)tokens;
+    for (size_t first = 0; first < d; first += MEAN_COLUMNS) {
+        const size_t columns = vmoe_smaller(d - first, MEAN_COLUMNS);
+        double sums[MEAN_COLUMNS] = { 0.0 };
+
+        for (size_t t = 0; t < tokens; t++)
+            for (size_t i = 0; i < columns; i++)
+                sums[i] += (double)y[t * d + first + i];
+        for (size_t i = 0; i < columns; i++)
+            pooled[first + i] = (float)(sums[i] / (double)tokens);
+    }
 }
 
 static void norm_pooled(void *context, size_t image, uint32_t thread)
