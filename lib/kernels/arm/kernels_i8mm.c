@@ -48,12 +48,17 @@ void vmoe_i8mm_to_bf16(size_t n, const float *x, uint16_t *y)
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
-/* sum += rows * columns; the sums of int8 are integers in the same 4 bytes. */
+/*
+ * sum += rows * columns; the sums of int8 are integers in the same 4 bytes.  Given the intrinsics, a
+ * compiler copies sums from register to register and keeps some in memory.
+ */
 ALWAYS vec multiply(bool integers, vec sum, uint8x16_t rows, uint8x16_t columns)
 {
     if (integers)
-        return (vec)vusmmlaq_s32((int32x4_t)sum, rows, (int8x16_t)columns);
-    return vbfmmlaq_f32(sum, (bfloat16x8_t)rows, (bfloat16x8_t)columns);
+        __asm__("usmmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(rows), "w"(columns));
+    else
+        __asm__("bfmmla %0.4s, %1.8h, %2.8h" : "+w"(sum) : "w"(rows), "w"(columns));
+    return sum;
 }
 
 /* Two lines, and the half of the step that goes with them. */
