@@ -17,7 +17,7 @@
 /* Group j of a step of all rows. */
 #define ADD_GROUP(j)                                                                               \
     do {                                                                                           \
-        const int8_t *const line = (const int8_t *)line_at(strip, i / 4 + j);                      \
+        const int8_t *const line = (const int8_t *)lines + j * LINE_BYTES;                         \
         const int8x16_t left = vld1q_s8(line), right = vld1q_s8(line + sizeof left);               \
                                                                                                    \
         FOR_ROWS(r, rows) {                                                                        \
@@ -31,11 +31,13 @@ ALWAYS void gemm_strip(size_t rows, size_t k, const uint8_t *a, size_t lda, cons
                        int32_t *tile, size_t stride)
 {
     int32x4_t sum[TILE_ROWS][2];
-    int8x16_t values[TILE_ROWS];
 
     FOR_ROWS(r, rows)
         sum[r][0] = sum[r][1] = vdupq_n_s32(0);
     for (size_t i = 0; i < k; i += STEP_BYTES) {
+        const uint8_t *const lines = line_at(strip, i / 4);
+        int8x16_t values[TILE_ROWS];
+
         FOR_ROWS(r, rows)
             values[r] = vreinterpretq_s8_u8(
                 veorq_u8(vld1q_u8(a + r * lda + i), vdupq_n_u8(ROWS_LESS)));

@@ -41,7 +41,7 @@ ALWAYS vec widen(uint32_t precision, const uint8_t *line, size_t j)
 /* The sums of all rows += their value j of the step times its weights. */
 #define ADD_VALUE(j)                                                                               \
     do {                                                                                           \
-        const uint8_t *const line = line_at(strip, first + j / group);                             \
+        const uint8_t *const line = lines + j / group * LINE_BYTES;                                \
         const vec left = widen(precision, line, j % group);                                        \
         const vec right = widen(precision, line + sizeof left, j % group);                         \
                                                                                                    \
@@ -51,9 +51,9 @@ ALWAYS vec widen(uint32_t precision, const uint8_t *line, size_t j)
         }                                                                                          \
     } while (0)
 
-/* A step whose weights begin in line `first`. */
+/* A step with its weights, whose lines lie in one tile. */
 ALWAYS void add_step(uint32_t precision, size_t group, size_t rows, const vec values[TILE_ROWS],
-                     const uint8_t *strip, size_t first, vec sum[TILE_ROWS][2])
+                     const uint8_t *lines, vec sum[TILE_ROWS][2])
 {
     ADD_VALUE(0);
     ADD_VALUE(1);
@@ -64,22 +64,25 @@ ALWAYS void add_step(uint32_t precision, size_t group, size_t rows, const vec va
 ALWAYS void gemm_strip(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
                        size_t lda, const uint8_t *strip, float *tile, size_t stride)
 {
-    vec sum[TILE_ROWS][2], values[TILE_ROWS];
+    vec sum[TILE_ROWS][2];
     size_t i;
 
     FOR_ROWS(r, rows)
         sum[r][0] = sum[r][1] = all(0.0f);
     for (i = 0; i + STEP <= k; i += STEP) {
+        vec values[TILE_ROWS];
+
         FOR_ROWS(r, rows)
             values[r] = load(a + r * lda + i);
-        add_step(precision, group, rows, values, strip, i / group, sum);
+        add_step(precision, group, rows, values, line_at(strip, i / group), sum);
     }
     if (i < k) {
         float rest[LANES];
+        vec values[TILE_ROWS];
 
         FOR_ROWS(r, rows)
             values[r] = load(pad(rest, k - i, a + r * lda + i, 0.0f));
-        add_step(precision, group, rows, values, strip, i / group, sum);
+        add_step(precision, group, rows, values, line_at(strip, i / group), sum);
     }
     FOR_ROWS(r, rows) {
         store(tile + r * stride, sum[r][0]);
