@@ -563,7 +563,7 @@ typedef struct vmoe_import_options {
     uint32_t precision;  /* of the stored weights: F32, BF16 (default) or INT8 */
     const char *preset;  /* NULL, or the name of a released checkpoint (vmoe_preset_name) that
                             the source is, or was fine-tuned from; the fields below override it */
-    uint32_t compact;    /* 1: zlib-coded, smaller, slower to load */
+    uint32_t compact;    /* 0, or 1: zlib-coded, smaller, slower to load */
     uint32_t experts_per_token; /* K; default 2, or E if that is less */
     double capacity;            /* C; default 1.05 */
     uint32_t capacity_rule;     /* default CEIL */

@@ -36,6 +36,7 @@ static void wrong_import_options_are_refused(void **state)
 {
     (void)state;
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "precision", options.precision = 4);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "compact", options.compact = 2);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preset", options.preset = "no such name");
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "preset",
                    options.preset = "vmoe_b16_imagenet21k_randaug_strong");

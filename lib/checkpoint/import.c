@@ -131,7 +131,7 @@ static vmoe_status describe(struct import *import, vmoe_error *error)
     if (options->image_size != 0)
         info->image_size = options->image_size;
     info->precision = options->precision != 0 ? options->precision : VMOE_PRECISION_BF16;
-    info->compact = options->compact != 0;
+    info->compact = options->compact;
     apply_dial(options, preset, info);
     apply_preprocessing(options, preset, info);
     status = vmoe_config_complete(info, "import", VMOE_ERR_ARGUMENT, error);

@@ -89,6 +89,7 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
         { "output", info->output, VMOE_OUTPUT_SOFTMAX, VMOE_OUTPUT_SIGMOID, true },
         { "precision", info->precision, VMOE_PRECISION_F32, VMOE_PRECISION_INT8, true },
         { "experts", info->experts, 0, VMOE_LIMIT_EXPERTS, false },
+        { "compact", info->compact, 0, 1, true },
     };
     vmoe_status outcome =
         check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
