@@ -607,6 +607,7 @@ static void the_callers_limit_counts_the_weights(void **state)
             options.max_bytes = info.weight_bytes - 1;
             assert_refused(vmoe_load_file(path, &options, &model, &error), error, VMOE_ERR_LIMIT,
                            path);
+            assert_non_null(strstr(error.text, "bytes, the limit is ")); /* whosoever it is */
             options.max_bytes = info.weight_bytes;
             vmoe_free(must_load(path, &options));
         }

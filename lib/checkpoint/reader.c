@@ -389,7 +389,7 @@ static vmoe_status read_weights(struct reader *reader, const struct vmoe_read_op
         return read_data(reader, NULL, NULL, error);
     if (info->weight_bytes > limit)
         return vmoe_fail(error, VMOE_ERR_LIMIT, reader->where,
-                         "the weights have %llu bytes, the caller's limit is %llu",
+                         "the weights have %llu bytes, the limit is %llu",
                          (unsigned long long)info->weight_bytes, (unsigned long long)limit);
     status = vmoe_weights_create(info, reader->allocator, &checkpoint->weights, error);
     if (status != VMOE_OK)

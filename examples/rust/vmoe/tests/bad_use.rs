@@ -61,7 +61,7 @@ fn files_that_were_damaged() {
 fn load_options_that_cannot_be_met() {
     let small = LoadOptions::new().max_bytes(1000);
 
-    refused(small.load(demo_path()), Status::Limit, "the caller's limit is 1000");
+    refused(small.load(demo_path()), Status::Limit, "the limit is 1000");
     let raw = fs::read(import_golden("gap", "bad-use-static.vmoe")).unwrap();
     let result = LoadOptions::new().load_static(common::keep(&raw, 1));
     refused(result, Status::Argument, "aligned to 64");
