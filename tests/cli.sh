@@ -307,7 +307,7 @@ for words in "classify $model $boot" "routes $model $boot -o never.jpg" "bench $
     "sweep $model --data albums" "experts $model --data albums" "cost $model"; do
     # shellcheck disable=SC2086
     expect 2 "${words%% *} with K above the number of experts" $words -K 9
-    complains "option -K, --experts.*: a token cannot go to 9 experts"
+    complains "option -K, --experts-per-token: a token cannot go to 9 experts"
 done
 
 expect 1 "a missing picture" classify "$model" missing.jpg

@@ -77,7 +77,8 @@ static bool make_settings(struct sweep *sweep)
     some_capacities =
         dial_list("sweep", "capacity", sweep->capacities, "X", dial_capacity, capacities, NULL);
     if (some_capacities != 0 && sweep->experts != NULL)
-        some_experts = dial_list("sweep", "experts", sweep->experts, "N", dial_experts, NULL, experts);
+        some_experts = dial_list("sweep", "experts-per-token", sweep->experts, "N",
+                                 dial_experts, NULL, experts);
     if (some_capacities != 0 && some_experts != 0)
         some_priorities = dial_list("sweep", "priority", sweep->priorities, PRIORITIES,
                                     option_choice, NULL, priorities);
@@ -391,7 +392,7 @@ static int run(const struct command *self, int argc, char **argv)
           option_text, &sweep.output },
         { 'C', "capacity", "LIST", "values of C; default 0.1,0.25,0.5,0.75,1.05,1.5", option_text,
           &sweep.capacities },
-        { 'K', "experts", "LIST", "values of K; default that of the model", option_text,
+        { 'K', "experts-per-token", "LIST", "values of K; default that of the model", option_text,
           &sweep.experts },
         { 0, "priority", "LIST", "default vanilla,bpr-max; also bpr-sum", option_text,
           &sweep.priorities },
