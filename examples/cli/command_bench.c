@@ -233,7 +233,7 @@ static void print_json(const struct bench *bench, const struct result *result, d
     json_count(&json, "assigned", result->report.assigned);
     json_count(&json, "dropped", result->report.dropped);
     json_count_or_null(&json, "peak_bytes", peak_bytes());
-    json_open(&json, "stage_seconds", '{');
+    json_open(&json, "seconds", '{');
     for (int s = 0; s < VMOE_STAGE_COUNT; s++)
         json_number(&json, stage_names[s], result->stages[s]);
     json_close(&json, '}');
