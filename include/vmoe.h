@@ -110,7 +110,7 @@ typedef enum vmoe_status {
     VMOE_ERR_VERSION = 7,     /* a file of a version that this library does not read */
     VMOE_ERR_LIMIT = 8,       /* larger than a limit of vmoe_limits or of the caller */
     VMOE_ERR_IMAGE = 9,       /* a JPEG that cannot be decoded */
-    VMOE_ERR_CANCELLED = 10,  /* the cancel flag was set */
+    VMOE_ERR_CANCELLED = 10,  /* the cancel flag was set, or the progress of an import said so */
     VMOE_ERR_THREAD = 11      /* a thread or a lock could not be created */
 } vmoe_status;
 
@@ -538,7 +538,8 @@ VMOE_API vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *op
 
 /*
  * The geometry of a released checkpoint by the name of its file, such as
- * "vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012"; weights as float32.
+ * "vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012"; weights as float32.  The names of
+ * ensembles (E3) are VMOE_ERR_UNSUPPORTED, here and in an import.
  */
 VMOE_API vmoe_status vmoe_preset(const char *name, vmoe_info *info, vmoe_error *error);
 
