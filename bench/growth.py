@@ -23,10 +23,11 @@ BASE = {
 
 
 class Axis:
-    def __init__(self, name, values, options):
+    def __init__(self, name, values, options, note=None):
         self.name = name
         self.values = values    # what the exponent is fitted over
         self.options = options  # of a value, over BASE
+        self.note = note        # which of them the table does not show
 
 
 def tokens_of(size):
@@ -38,11 +39,12 @@ SIZES = {tokens_of(size): size for size in [(224, 32), (384, 32), (224, 16), (28
 
 AXES = [
     Axis("batch", [1, 2, 4, 8, 16, 32, 64], lambda n: {"--batch": n}),
-    Axis("tokens", sorted(SIZES), lambda n: {"--image": SIZES[n][0], "--patch": SIZES[n][1]}),
-    Axis("experts", [8, 32, 128], lambda n: {"--experts": n, "--moe": "last2"}),
+    Axis("tokens", sorted(SIZES), lambda n: {"--image": SIZES[n][0], "--patch": SIZES[n][1]},
+         "Images of 224 and 384 in patches of 32, then of 224, 288 and 384 in patches of 16:"),
+    Axis("experts", [8, 32, 128], lambda n: {"--experts": n, "--moe": "last2"}, "With `--moe last2`:"),
     # Of 197 tokens, because upstream's slots come in fours.
-    Axis("K", [1, 2, 4, 8], lambda n: {"-K": n, "--patch": 16}),
-    Axis("C", [0.1, 0.25, 0.5, 0.75, 1.0, 1.5], lambda c: {"-C": c, "--patch": 16}),
+    Axis("K", [1, 2, 4, 8], lambda n: {"-K": n, "--patch": 16}, "With `--patch 16`:"),
+    Axis("C", [0.1, 0.25, 0.5, 0.75, 1.0, 1.5], lambda c: {"-C": c, "--patch": 16}, "With `--patch 16`:"),
 ]
 DIAL = ["K", "C"]
 
@@ -114,7 +116,8 @@ def table(axis, points):
         [p.best, p.median, p.numbers["GMAC"], p.numbers["weights"], p.numbers["workspace"]]
         for p in points
     ]
-    lines = [f"| {axis.name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = [axis.note, ""] if axis.note else []
+    lines += [f"| {axis.name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for value, row in zip(axis.values, rows):
         lines.append(f"| {value} | " + " | ".join(f"{x:.2f}" for x in row) + " |")
     fits = [exponent(axis.values, [row[i] for row in rows]) for i in range(len(columns))]
@@ -215,7 +218,7 @@ def main():
                 print(f"round {round_number + 1}, {axis.name} {value}", file=sys.stderr)
                 point.add(*run(program, axis, value, arguments))
     base = " ".join(f"{name} {value}" for name, value in BASE.items())
-    text = f"Unless an axis says otherwise: `{base}`; times and GMAC (as papers count) are those of a call.\n\n"
+    text = f"Unless a table says otherwise: `{base}`; times and GMAC (as papers count) are those of a call.\n\n"
     text += "\n".join(table(axis, points) for axis, points in results)
     print(text)
     with open(os.path.join(arguments.build, "growth.md"), "w") as file:
