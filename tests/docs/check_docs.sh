@@ -21,6 +21,15 @@ no_dead_links() {
     [ -z "$(dead_links)" ]
 }
 
+# README.md and docs/dial.md both show what the dial does to accuracy.
+dial_of() {
+    grep -E '^\| (C|[0-9.]+( \(nothing dropped\))?) \|' "$1"
+}
+
+same_dial() {
+    [ -n "$(dial_of README.md)" ] && [ "$(dial_of README.md)" = "$(dial_of docs/dial.md)" ]
+}
+
 run_blocks() {
     "$python" -B tests/docs/run_blocks.py "$build/docs-tree" "$model" "$@"
 }
@@ -51,6 +60,7 @@ rm -rf "$work"
 mkdir -p "$work"
 check "an installed tree" make install "CONFIG=${build##*/}" PREFIX="$PWD/$build/docs-tree"
 check "no link leads nowhere" no_dead_links
+check "the table of the dial is the same on both pages" same_dial
 check "the reference has no warnings" sh tests/docs/reference.sh "$work/reference"
 check "a block that fails is noticed" broken_blocks_fail
 run_blocks >"$work/blocks.out" 2>&1
