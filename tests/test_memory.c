@@ -689,6 +689,17 @@ static void memory_that_is_not_aligned_is_not_used(void **state)
     free(images);
 }
 
+static void a_size_that_would_wrap_is_refused(void **state)
+{
+    struct vmoe_arena arena = { 0 };
+
+    (void)state;
+    assert_null(vmoe_memory_take(&vmoe_memory_default, UINT64_MAX));
+    assert_null(vmoe_memory_take(&vmoe_memory_default, UINT64_MAX - VMOE_ALIGNMENT));
+    (void)vmoe_arena_take(&arena, 1, UINT64_MAX);
+    assert_true(arena.overflow);
+}
+
 /*
  * A load never holds a weight twice: its peak is the block of weights, the header and, in a compact
  * file, a few chunks, far below the 16 MB that are promised.
@@ -806,6 +817,7 @@ int main(void)
         cmocka_unit_test(every_call_finds_its_workspace_wherever_it_lies),
         cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
         cmocka_unit_test(memory_that_is_not_aligned_is_not_used),
+        cmocka_unit_test(a_size_that_would_wrap_is_refused),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
         cmocka_unit_test(the_workspace_does_not_grow_with_the_images),

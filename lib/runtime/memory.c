@@ -18,16 +18,16 @@
 static void *default_alloc(void *context, size_t bytes, size_t alignment)
 {
     const bool large = bytes >= HUGE_PAGE;
+    uint64_t rounded;
+    size_t size;
     void *memory;
-    size_t rest;
 
     (void)context;
     if (large)
         alignment = HUGE_PAGE;
-    rest = bytes % alignment;
-    if (rest != 0 && bytes > SIZE_MAX - (alignment - rest))
+    if (!vmoe_round_up_u64(bytes, alignment, &rounded) || !vmoe_to_size(rounded, &size))
         return NULL;
-    memory = aligned_alloc(alignment, rest == 0 ? bytes : bytes + (alignment - rest));
+    memory = aligned_alloc(alignment, size);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     /* Advice only: weights are read from front to back, and large pages halve the page walks. */
     if (memory != NULL && large)
