@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "model/tensors.h"
@@ -15,13 +16,7 @@
 /* The place of a field in errors: the prefix, a dot, and the name of the field. */
 static const char *place(char buffer[96], const char *where, const char *field)
 {
-    size_t length = strlen(where), rest = strlen(field);
-
-    if (length + rest + 2 > 96)
-        return field;
-    memcpy(buffer, where, length);
-    buffer[length] = '.';
-    memcpy(buffer + length + 1, field, rest + 1);
+    snprintf(buffer, 96, "%s.%s", where, field);
     return buffer;
 }
 
