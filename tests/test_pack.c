@@ -237,6 +237,19 @@ static void an_int8_column_too_small_for_a_scale_is_zero(void **state)
         assert_true(vmoe_pack_value(VMOE_PRECISION_INT8, 3, packed, i, 0) == 0.0f);
 }
 
+static void the_smallest_scale_is_the_smallest_normal_number(void **state)
+{
+    const float column[] = { 0x1p-126f, -127.0f * 0x1p-126f };
+    float scale;
+    _Alignas(64) int8_t packed[64 * 32];
+
+    (void)state;
+    vmoe_pack(VMOE_PRECISION_INT8, 2, 1, column, 1, 2, packed, &scale);
+    assert_true(scale == 0x1p-126f);
+    assert_true(vmoe_pack_value(VMOE_PRECISION_INT8, 2, packed, 0, 0) == 1.0f);
+    assert_true(vmoe_pack_value(VMOE_PRECISION_INT8, 2, packed, 1, 0) == -127.0f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +259,7 @@ int main(void)
         cmocka_unit_test(int8_rounds_ties_to_even_and_never_exceeds_127),
         cmocka_unit_test(the_sum_of_the_longest_int8_column_is_exact),
         cmocka_unit_test(an_int8_column_too_small_for_a_scale_is_zero),
+        cmocka_unit_test(the_smallest_scale_is_the_smallest_normal_number),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
