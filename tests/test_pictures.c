@@ -108,6 +108,34 @@ static void kinds_and_sizes_of_pictures_may_be_mixed(void **state)
     free(jpeg);
 }
 
+/* With more experts than a cache line has bytes. */
+static void pictures_touch_the_weights_that_their_pixels_touch(void **state)
+{
+    static uint8_t pixels[12 * 12 * 3];
+    const vmoe_picture picture = { VMOE_PICTURE_RGB8, 12, 12, pixels, sizeof pixels, 0 };
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_input by_picture = VMOE_INPUT_INIT, by_pixels = VMOE_INPUT_INIT;
+    vmoe_report report = VMOE_REPORT_INIT, expected = VMOE_REPORT_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    geometry.experts = 40;
+    model = make_model(&geometry, VMOE_PRECISION_F32);
+    by_picture.images = by_pixels.images = 1;
+    by_picture.pictures = &picture;
+    by_pixels.pixels = pixels;
+    by_pixels.length = sizeof pixels;
+    output.report = &expected;
+    assert_ok(vmoe_run(model, &by_pixels, NULL, &output, &error), error);
+    output.report = &report;
+    assert_ok(vmoe_run(model, &by_picture, NULL, &output, &error), error);
+    assert_true(expected.weight_bytes < info_of(model).weight_bytes);
+    assert_int_equal(report.weight_bytes, expected.weight_bytes);
+    vmoe_free(model);
+}
+
 static void the_simple_calls_refuse_what_the_full_one_refuses(void **state)
 {
     static const uint8_t pixels[3];
@@ -185,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(bad_pictures_are_named_by_their_place),
         TEST(kinds_and_sizes_of_pictures_may_be_mixed),
+        TEST(pictures_touch_the_weights_that_their_pixels_touch),
         TEST(the_simple_calls_refuse_what_the_full_one_refuses),
         TEST(preprocessing_knows_its_size),
     };
