@@ -274,7 +274,7 @@ static vmoe_status take_workspace(struct run *run, vmoe_error *error)
     encoder->info = run->info;
     encoder->weights = &run->model->checkpoint.weights;
     encoder->cancel = run->options->cancel;
-    encoder->forced = run->info->experts != 0 ? run->options->routes : NULL;
+    encoder->forced = run->options->routes;
     encoder->call_images = run->input->images;
     encoder->trace = run->model->trace;
     memset(encoder->tally.used, 0, (size_t)run->info->moe_layers * run->info->experts);
