@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/memory.h"
+#include "runtime/pool.h"
 #include "support/answer.h"
 #include "support/fault.h"
 #include "support/figures.h"
@@ -689,6 +690,33 @@ static void memory_that_is_not_aligned_is_not_used(void **state)
     free(images);
 }
 
+/* The smallest that is large enough, or else the largest, which grows. */
+static void a_call_gets_the_workspace_that_fits_best(void **state)
+{
+    static const uint64_t bytes[] = { 4096, 1024, 2048 };
+    static const struct {
+        uint64_t bytes;
+        size_t expected;
+    } cases[] = { { 4096, 0 }, { 2048, 2 }, { 1024, 1 }, { 2048, 2 }, { 1025, 2 }, { 4096, 0 },
+                  { 1024, 1 }, { 2049, 0 }, { 0, 1 }, { 4097, 0 } };
+    struct vmoe_workspace *made[3], *taken;
+    struct vmoe_pool *pool;
+
+    (void)state;
+    assert_int_equal(vmoe_pool_create(&vmoe_memory_default, &pool, NULL), VMOE_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(vmoe_pool_take(pool, bytes[i], 1, &made[i], NULL), VMOE_OK);
+    for (size_t i = 0; i < 3; i++)
+        vmoe_pool_give(pool, made[i]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(vmoe_pool_take(pool, cases[i].bytes, 1, &taken, NULL), VMOE_OK);
+        assert_ptr_equal(taken, made[cases[i].expected]);
+        assert_true(taken->bytes >= cases[i].bytes);
+        vmoe_pool_give(pool, taken);
+    }
+    vmoe_pool_destroy(pool);
+}
+
 static void a_size_that_would_wrap_is_refused(void **state)
 {
     struct vmoe_arena arena = { 0 };
@@ -817,6 +845,7 @@ int main(void)
         cmocka_unit_test(every_call_finds_its_workspace_wherever_it_lies),
         cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
         cmocka_unit_test(memory_that_is_not_aligned_is_not_used),
+        cmocka_unit_test(a_call_gets_the_workspace_that_fits_best),
         cmocka_unit_test(a_size_that_would_wrap_is_refused),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
