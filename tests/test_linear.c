@@ -5,6 +5,7 @@
  * every team.  (test_kernels tests products.)
  */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -398,6 +399,84 @@ static void columns_of_a_layer_are_those_of_the_whole(void **state)
     free(values);
 }
 
+/* ---- What is fetched ahead ------------------------------------------------------------------ */
+
+/* The products of a call, as they were asked for. */
+static struct product_seen {
+    size_t part, first, panel; /* its first row, and its first panel */
+    const void *panels, *next;
+} seen[4096];
+static atomic_size_t seen_count;
+static const struct problem *seen_problem;
+static bool seen_by_panels; /* a list is sorted by panels, then by rows, or the other way round */
+
+static void see_product(const struct vmoe_product *product)
+{
+    const struct problem *p = seen_problem;
+    const size_t first = (size_t)((const uint8_t *)product->a - (const uint8_t *)p->a.data) /
+                         p->a.stride;
+    struct product_seen *one = &seen[atomic_fetch_add(&seen_count, 1)];
+
+    *one = (struct product_seen){ 0, first, 0, product->panels, product->next };
+    while (first >= p->parts[one->part].first + p->parts[one->part].rows)
+        one->part++;
+    one->panel = (size_t)((const uint8_t *)product->panels -
+                          (const uint8_t *)p->layers[one->part].panels) / product->panel_stride;
+}
+
+static int compare_seen(const void *a, const void *b)
+{
+    const struct product_seen *x = a, *y = b;
+    const int panels = (x->panel > y->panel) - (x->panel < y->panel);
+    const int rows = (x->first > y->first) - (x->first < y->first);
+
+    return seen_by_panels && panels != 0 ? panels : rows != 0 ? rows : panels;
+}
+
+/* Each product is told the panels of the one behind it, and the last one that there are none. */
+static void check_next(size_t count, size_t most, size_t k, size_t n, uint32_t threads, bool meet)
+{
+    struct vmoe_kernels kernels = vmoe_kernels_ref;
+    struct vmoe_team *team;
+    struct problem p;
+    void *out;
+
+    draw_problem(&p, VMOE_PRECISION_BF16, count, most, k, n);
+    free(p.out_rows);
+    p.out_rows = NULL;
+    if (meet)
+        scatter(&p);
+    set_rows(&p, &kernels, VMOE_PRECISION_F32);
+    seen_problem = &p;
+    seen_by_panels = meet && count > 1;
+    atomic_store(&seen_count, 0);
+    kernels.product[VMOE_PRECISION_F32][VMOE_PRECISION_BF16] = see_product;
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, NULL), VMOE_OK);
+    assert_int_equal(vmoe_team_resize(team, threads, NULL), VMOE_OK);
+    out = malloc(p.out_bytes);
+    run_linear(&kernels, &p, VMOE_STORE_F32, team, out);
+    free(out);
+    vmoe_team_destroy(team);
+    qsort(seen, seen_count, sizeof seen[0], compare_seen);
+    assert_true(seen_count > threads);
+    for (size_t i = 0; i + 1 < seen_count; i++)
+        assert_ptr_equal(seen[i].next, seen[i + 1].panels);
+    assert_null(seen[seen_count - 1].next);
+    free_rows(&p);
+    free_problem(&p);
+}
+
+static void the_next_panels_are_those_of_the_next_product(void **state)
+{
+    (void)state;
+    random_seed(5);
+    for (uint32_t threads = 1; threads <= THREADS_MAX; threads++) {
+        check_next(1, 300, 3072, 400, threads, false);
+        check_next(4, 300, 3072, 400, threads, false);
+        check_next(4, 300, 3072, 400, threads, true);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +485,7 @@ int main(void)
         cmocka_unit_test(long_rows_are_added_in_sections),
         cmocka_unit_test(parts_are_added_in_order),
         cmocka_unit_test(columns_of_a_layer_are_those_of_the_whole),
+        cmocka_unit_test(the_next_panels_are_those_of_the_next_product),
     };
 
     vmoe_cpu_enter_float(); /* as the threads of a team do */
