@@ -37,8 +37,8 @@ static void factors_are_the_powers_of_two_that_balance_best(void **state)
     static const struct {
         float scale, bias, weight, factor;
     } cases[] = {
-        { 1.0f, 0.0f, 3.0f, 1.0f },      { 1.0f, -3.0f, 3.001f, 1.0f },
         { -1.0f, 3.0f, -3.0f, 2.0f },    { 1.0f, 1.0f, 1.0f, 2.0f },
+        { 1.0f, 0.0f, 3.0f, 1.0f },      { 1.0f, -3.0f, 3.001f, 1.0f },
         { 1.0f, 4.999f, 1.0f, 2.0f },    { 1.0f, 5.0f, 1.0f, 4.0f },
         { 0.0f, 1.0f, 2.0f, 1.0f },      { 0.0f, 1.0f, 2.001f, 0.5f },
         { 0.0f, 1.0f, 8.0f, 0.5f },      { 0.0f, 1.0f, 8.001f, 0.25f },
