@@ -69,20 +69,25 @@ static void bad_pictures_are_named_by_their_place(void **state)
     free(jpeg);
 }
 
-/* JPEG files and pixels of different sizes in one call, each as in a call of its own. */
+/*
+ * JPEG files and pixels of different sizes in one call, each as in a call of its own.  While the
+ * caller is busy with the first one, the other thread works through some of the rest.
+ */
 static void kinds_and_sizes_of_pictures_may_be_mixed(void **state)
 {
     static uint8_t pixels[50 * 40 * 3];
     size_t jpeg_bytes;
     void *jpeg = read_file(JPEG, &jpeg_bytes);
-    const vmoe_picture pictures[] = {
+    const vmoe_picture kinds[] = {
         { VMOE_PICTURE_RGB8, 40, 30, pixels, sizeof pixels, 0 },
         { VMOE_PICTURE_JPEG, 0, 0, jpeg, jpeg_bytes, 0 },
         { VMOE_PICTURE_RGB8, 12, 12, pixels + 7, 12 * 36, 36 },
         { VMOE_PICTURE_RGB8, 1, 1, pixels + 100, 3, 0 },
         { VMOE_PICTURE_RGB8, 3, 40, pixels, sizeof pixels, 150 },
     };
-    enum { COUNT = sizeof pictures / sizeof pictures[0] };
+    enum { KINDS = sizeof kinds / sizeof kinds[0], COUNT = 4 * KINDS, SIDE = 4000 };
+    void *large = calloc(SIDE, 3 * SIDE);
+    vmoe_picture pictures[COUNT];
     float together[COUNT * 5], alone[5];
     vmoe_error error = VMOE_ERROR_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
@@ -90,13 +95,17 @@ static void kinds_and_sizes_of_pictures_may_be_mixed(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i * i + i / 150);
+    for (size_t i = 0; i < COUNT; i++)
+        pictures[i] = kinds[i % KINDS];
+    pictures[0] = (vmoe_picture){ VMOE_PICTURE_RGB8, SIDE, SIDE, large, 3 * SIDE * SIDE, 0 };
+    call.options.threads = 2;
     call.input.tensor = NULL;
     call.input.length = 0;
     call.input.pictures = pictures;
     call.input.images = COUNT;
     output.logits = together;
     output.logits_length = COUNT * 5;
-    assert_ok(vmoe_run(call.model, &call.input, NULL, &output, &error), error);
+    assert_ok(vmoe_run(call.model, &call.input, &call.options, &output, &error), error);
     call.input.images = 1;
     output.logits = alone;
     output.logits_length = 5;
@@ -105,6 +114,7 @@ static void kinds_and_sizes_of_pictures_may_be_mixed(void **state)
         assert_ok(vmoe_run(call.model, &call.input, NULL, &output, &error), error);
         assert_memory_equal(together + 5 * i, alone, sizeof alone);
     }
+    free(large);
     free(jpeg);
 }
 
