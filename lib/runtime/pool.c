@@ -112,7 +112,6 @@ vmoe_status vmoe_pool_take(struct vmoe_pool *pool, uint64_t bytes, uint32_t thre
     }
     if (status == VMOE_OK && w->bytes < bytes) {
         vmoe_memory_release(pool->allocator, w->memory);
-        w->bytes = 0;
         w->memory = vmoe_memory_take(pool->allocator, bytes);
         if (w->memory == NULL)
             status = vmoe_fail(error, VMOE_ERR_MEMORY, "workspace",
