@@ -37,11 +37,14 @@ static vmoe_picture rgb_picture(const uint8_t *pixels, uint32_t width, uint32_t 
                            (size_t)3 * width * height, 0 };
 }
 
-/* The preprocessed picture, with exactly as much scratch as was asked for; free() releases it. */
+/*
+ * The preprocessed picture, with exactly as much scratch as was asked for, full of NaN; free()
+ * releases it.
+ */
 static float *preprocess(vmoe_preprocessing how, vmoe_picture picture)
 {
-    const size_t side = vmoe_preprocess_side(&how);
-    void *scratch = aligned_alloc(64, vmoe_preprocess_scratch_bytes(&how));
+    const size_t side = vmoe_preprocess_side(&how), bytes = vmoe_preprocess_scratch_bytes(&how);
+    void *scratch = memset(aligned_alloc(64, bytes), 0xff, bytes);
     float *out = malloc(3 * side * side * sizeof *out);
     vmoe_error error = VMOE_ERROR_INIT;
     vmoe_status status = vmoe_preprocess_picture(&how, &picture, "test", scratch, out, &error);
