@@ -3,10 +3,12 @@
  * the same arithmetic, pixels of the caller, and patches.  Damaged JPEG files are in test_jpeg.c.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "image/preprocess.h"
+#include "image/resize.h"
 #include "runtime/limits.h"
 #include "support/random.h"
 #include "support/sha256.h"
@@ -413,6 +415,52 @@ static void a_stream_of_pixels_can_be_left_early(void **unused)
     rows->abandon(rows);
 }
 
+/* A stream whose next row but `good` cannot be read. */
+struct broken_rows {
+    struct vmoe_rows rows;
+    uint32_t good;
+    bool broken;
+};
+
+static vmoe_status broken_next(struct vmoe_rows *rows, uint8_t *row, vmoe_error *error)
+{
+    struct broken_rows *broken = (struct broken_rows *)rows;
+
+    assert_false(broken->broken);
+    memset(row, 0, (size_t)3 * rows->width);
+    if (broken->good-- > 0)
+        return VMOE_OK;
+    broken->broken = true;
+    return vmoe_fail(error, VMOE_ERR_IMAGE, "test", "a row is broken");
+}
+
+static void a_broken_row_is_the_last_that_is_read(void **unused)
+{
+    enum { SIDE = 6 };
+    static const vmoe_preprocessing kinds[] = { { VMOE_PREPROCESS_RESIZE, SIDE, 0 },
+                                                { VMOE_PREPROCESS_SMALL_CROP, SIDE, SIDE } };
+    float out[3 * SIDE * SIDE];
+
+    (void)unused;
+    for (size_t i = 0; i < 2; i++)
+        for (uint32_t height = 4; height <= 9; height++)
+            for (uint32_t good = 0; good < height; good++) {
+                const uint64_t bytes = vmoe_preprocess_scratch_bytes(&kinds[i]);
+                struct broken_rows broken = { { height, height, broken_next, NULL, NULL }, good,
+                                              false };
+                struct vmoe_arena arena = { aligned_alloc(64, bytes), bytes, 0, false };
+                vmoe_status status;
+
+                if (i == 0)
+                    status = vmoe_bilinear_resize(&broken.rows, SIDE, &arena, out, NULL);
+                else
+                    status = vmoe_area_resize(&broken.rows, SIDE, SIDE, &arena, out, NULL);
+                assert_int_equal(status, broken.broken ? VMOE_ERR_IMAGE : VMOE_OK);
+                assert_true(broken.broken || height > SIDE);
+                free(arena.base);
+            }
+}
+
 static void wrong_layouts_of_pixels_are_refused(void **unused)
 {
     static const uint8_t pixels[1000];
@@ -537,6 +585,7 @@ int main(void)
         cmocka_unit_test(scratch_stays_small),
         cmocka_unit_test(a_stride_skips_what_is_between_the_rows),
         cmocka_unit_test(a_stream_of_pixels_can_be_left_early),
+        cmocka_unit_test(a_broken_row_is_the_last_that_is_read),
         cmocka_unit_test(wrong_layouts_of_pixels_are_refused),
         cmocka_unit_test(wrong_kinds_are_refused),
         cmocka_unit_test(patches_lie_in_the_order_of_the_embedding),
