@@ -248,7 +248,7 @@ check-tsan-run: deps
 	@sh tests/run.sh $(TSAN_TESTS:%="%") "sh tests/examples/check_examples.sh $(BUILD) $(DEMO_MODEL)"
 
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite
-VALGRIND_TESTS := $(addprefix $(BUILD)/tests/test_,calls golden_dense image jpeg lies npz pictures routing shards smoothing writer)
+VALGRIND_TESTS := $(addprefix $(BUILD)/tests/test_,calls golden_dense image jpeg lies npz pictures routing safetensors shards smoothing writer)
 check-valgrind: deps $(VALGRIND_TESTS) ## the quicker tests under valgrind, which shows them AVX2 and nothing above
 	@$(INSTALL_PACKAGES) valgrind
 	@sh tests/run.sh $(VALGRIND_TESTS:%="$(VALGRIND) %")

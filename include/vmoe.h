@@ -589,11 +589,11 @@ typedef struct vmoe_import_options {
 /*
  * Writes `destination`, a `.vmoe` file, from a foreign checkpoint: `source` is the prefix of
  * google-research/vmoe's shards (PREFIX.index, PREFIX.data-00000-of-0000N), or a `.npz` of
- * vision_transformer.  The parameters may stand at the root or under `params` or `target`.  Every
- * array must be there in full; NaN or infinite weights are refused.  The destination appears
- * complete or not at all; an existing file is replaced only on success, by one with its rights, and
- * never if it is one of the source.  Memory is that of the largest tensor in float32, two to three
- * times.  `options` may be NULL.
+ * vision_transformer, or a `.safetensors` file with the names of either.  The parameters may stand
+ * at the root or under `params` or `target`.  Every array must be there in full; NaN or infinite
+ * weights are refused.  The destination appears complete or not at all; an existing file is
+ * replaced only on success, by one with its rights, and never if it is one of the source.  Memory
+ * is that of the largest tensor in float32, two to three times.  `options` may be NULL.
  *
  * An import to INT8 also evens out channels that are far larger than others, between the layer
  * norms of the blocks and the matrices behind them, by powers of two, which leaves the function as

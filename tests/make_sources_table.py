@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/sources.tsv and tests/data/types*.npz for test_sources.c.
+"""Writes tests/data/sources.tsv, tests/data/types*.npz and types.safetensors for test_sources.c.
 
     tests/make_sources_table.py GOLDEN_FOLDER
 
@@ -7,7 +7,9 @@ The table has the CRC-32 of the float32 bytes of every array of the golden check
 msgpack-python see them.  The row "*" of a source holds the number of its arrays and the CRC-32 of
 all of them one behind the other, in the order of their names; most sources have only that row.
 """
+import json
 import os
+import struct
 import sys
 import zlib
 
@@ -83,6 +85,23 @@ def rows(name, arrays, each):
     yield "%s\t*\t%d\t%08x" % (name, len(arrays), total)
 
 
+TAGS = {"V2": "BF16", "b1": "BOOL", **{"f%d" % n: "F%d" % (8 * n) for n in (2, 4, 8)},
+        **{k + str(n): "%s%d" % (k.upper(), 8 * n) for n in (1, 2, 4, 8) for k in "iu"}}
+
+
+def write_safetensors(name, arrays):
+    header, data = {"__metadata__": {"format": "np"}}, b""
+    for key in sorted(arrays, key=lambda key: (-arrays[key].itemsize, key)):
+        array = arrays[key]
+        header[key] = {"dtype": TAGS[array.dtype.str[1:]], "shape": list(array.shape),
+                       "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(HERE, name), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
 def write_types():
     """One array of every type; those of bfloat16 are raw pairs of bytes, as numpy writes them."""
     random = np.random.default_rng(7)
@@ -103,6 +122,7 @@ def write_types():
     np.savez_compressed(os.path.join(HERE, "types_deflated.npz"), **raw)
     del raw["vector"]
     np.savez(os.path.join(HERE, "types_stored.npz"), **raw)
+    write_safetensors("types.safetensors", {key: np.asarray(raw[key]) for key in raw})
     arrays["bf16"] = (floats(normal).view("<u4") >> 16 << 16).view("<f4")
     return arrays
 
@@ -119,6 +139,7 @@ def main():
     lines += rows("types_deflated.npz", types, True)
     del types["vector"]
     lines += rows("types_stored.npz", types, True)
+    lines += rows("types.safetensors", types, True)
     with open(os.path.join(HERE, "sources.tsv"), "w") as file:
         file.write("\n".join(lines) + "\n")
 

@@ -167,9 +167,9 @@ const struct command command_import = {
     .summary = "Writes a .vmoe file from a released checkpoint",
     .notes =
         "SRC is the prefix of the checkpoint's files (SRC.index, SRC.data-00000-of-0000N), or a\n"
-        ".npz.  What a checkpoint does not say comes from --preset, and single options override\n"
-        "the preset.  Both are stored as the model's defaults; K, C and the rest of the dial can\n"
-        "be changed in every call.  FILE.vmoe appears complete or not at all.",
+        ".npz or .safetensors file.  What a checkpoint does not say comes from --preset, and single\n"
+        "options override the preset.  Both are stored as the model's defaults; K, C and the rest\n"
+        "of the dial can be changed in every call.  FILE.vmoe appears complete or not at all.",
     .example = "vmoe import checkpoints/vmoe_s32 -o model.vmoe --dtype int8",
     .operands_min = 1,
     .operands_max = 1,

@@ -8,22 +8,23 @@
 static const struct {
     const char *name;
     const char *descr; /* without the byte order */
+    const char *tag;
     uint32_t bytes;
 } types[VMOE_NUMBERS] = {
-    [VMOE_NUMBER_NONE] = { "no number", "", 0 },
-    [VMOE_NUMBER_F32] = { "float32", "f4", 4 },
-    [VMOE_NUMBER_BF16] = { "bfloat16", "V2", 2 },
-    [VMOE_NUMBER_F16] = { "float16", "f2", 2 },
-    [VMOE_NUMBER_F64] = { "float64", "f8", 8 },
-    [VMOE_NUMBER_I8] = { "int8", "i1", 1 },
-    [VMOE_NUMBER_I16] = { "int16", "i2", 2 },
-    [VMOE_NUMBER_I32] = { "int32", "i4", 4 },
-    [VMOE_NUMBER_I64] = { "int64", "i8", 8 },
-    [VMOE_NUMBER_U8] = { "uint8", "u1", 1 },
-    [VMOE_NUMBER_U16] = { "uint16", "u2", 2 },
-    [VMOE_NUMBER_U32] = { "uint32", "u4", 4 },
-    [VMOE_NUMBER_U64] = { "uint64", "u8", 8 },
-    [VMOE_NUMBER_BOOL] = { "bool", "b1", 1 },
+    [VMOE_NUMBER_NONE] = { "no number", "", "", 0 },
+    [VMOE_NUMBER_F32] = { "float32", "f4", "F32", 4 },
+    [VMOE_NUMBER_BF16] = { "bfloat16", "V2", "BF16", 2 },
+    [VMOE_NUMBER_F16] = { "float16", "f2", "F16", 2 },
+    [VMOE_NUMBER_F64] = { "float64", "f8", "F64", 8 },
+    [VMOE_NUMBER_I8] = { "int8", "i1", "I8", 1 },
+    [VMOE_NUMBER_I16] = { "int16", "i2", "I16", 2 },
+    [VMOE_NUMBER_I32] = { "int32", "i4", "I32", 4 },
+    [VMOE_NUMBER_I64] = { "int64", "i8", "I64", 8 },
+    [VMOE_NUMBER_U8] = { "uint8", "u1", "U8", 1 },
+    [VMOE_NUMBER_U16] = { "uint16", "u2", "U16", 2 },
+    [VMOE_NUMBER_U32] = { "uint32", "u4", "U32", 4 },
+    [VMOE_NUMBER_U64] = { "uint64", "u8", "U64", 8 },
+    [VMOE_NUMBER_BOOL] = { "bool", "b1", "BOOL", 1 },
 };
 
 enum vmoe_number vmoe_number_by_name(const char *name)
@@ -43,6 +44,14 @@ enum vmoe_number vmoe_number_by_descr(const char *descr)
         if (strcmp(types[i].descr, descr + 1) == 0)
             return (enum vmoe_number)i;
     }
+    return VMOE_NUMBER_NONE;
+}
+
+enum vmoe_number vmoe_number_by_tag(const char *tag)
+{
+    for (unsigned i = VMOE_NUMBER_F32; i < VMOE_NUMBERS; i++)
+        if (strcmp(types[i].tag, tag) == 0)
+            return (enum vmoe_number)i;
     return VMOE_NUMBER_NONE;
 }
 

@@ -32,6 +32,9 @@ enum vmoe_number vmoe_number_by_name(const char *name);
  */
 enum vmoe_number vmoe_number_by_descr(const char *descr);
 
+/* By the dtype of a .safetensors file, such as "F32". */
+enum vmoe_number vmoe_number_by_tag(const char *tag);
+
 /* "float32", or "no number". */
 const char *vmoe_number_name(enum vmoe_number type);
 

@@ -324,12 +324,12 @@ vmoe_status vmoe_shards_read_index(struct vmoe_shards *shards, vmoe_error *error
     vmoe_error reason = VMOE_ERROR_INIT;
     vmoe_status status;
 
-    /* Whatever has another name than .npz comes here, folders of other programs too. */
+    /* Whatever has no suffix of its own comes here, folders of other programs too. */
     status = vmoe_file_open(shards->path, &file, &reason);
     if (status != VMOE_OK)
         vmoe_fail(error, status, shards->path,
-                  "%s; a source is an .npz file, or the prefix of PREFIX.index and "
-                  "PREFIX.data-00000-of-0000N, and no Orbax folder",
+                  "%s; a source is an .npz or .safetensors file, or the prefix of PREFIX.index "
+                  "and PREFIX.data-00000-of-0000N, and no Orbax folder",
                   reason.text);
     else
         status = read_document(&index, &file, error);

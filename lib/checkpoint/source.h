@@ -45,4 +45,8 @@ vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator
 vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
                           struct vmoe_source **source, vmoe_error *error);
 
+/* A `.safetensors` file, whose names are paths with slashes, as everywhere here. */
+vmoe_status vmoe_safetensors_open(const char *path, const vmoe_allocator *allocator,
+                                  struct vmoe_source **source, vmoe_error *error);
+
 #endif

@@ -78,7 +78,7 @@ fuzz-build: $(FUZZ_ONLY:%=$(BUILD)/fuzz_%)
 # ---- What tests, seeds and what campaigns found reach -----------------------------------------------
 
 # The tests of the parsers; tests/fuzz/README.md has the table.
-COVERAGE_TESTS := npz sources shards lies jpeg writer import_options format second_opinion \
+COVERAGE_TESTS := npz safetensors sources shards lies jpeg writer import_options format second_opinion \
 	smoothing image pictures memory
 CFLAGS_coverage := -O1 -g --coverage -DNDEBUG
 

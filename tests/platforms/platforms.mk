@@ -12,8 +12,8 @@ CFLAGS_arm64 := $(CFLAGS_release)
 
 # What depends on the machine and does not take hours under emulation.
 ARM_TESTS := test_abi test_arguments test_calls test_cost test_determinism test_float_state \
-	test_golden_dense test_golden_models test_image test_jpeg test_npz test_pack test_routing test_shards \
-	test_special test_writer
+	test_golden_dense test_golden_models test_image test_jpeg test_npz test_pack test_routing \
+	test_safetensors test_shards test_special test_writer
 
 build/sysroot/arm64/complete: tests/platforms/sysroot.sh
 	@$(INSTALL_PACKAGES) gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user

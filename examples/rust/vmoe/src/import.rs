@@ -148,8 +148,8 @@ impl Import {
     }
 
     /// Writes `destination` from `source`: the prefix of google-research/vmoe's shards
-    /// (`PREFIX.index`, `PREFIX.data-00000-of-0000N`), or a `.npz` of vision_transformer.  The
-    /// destination appears complete or not at all.
+    /// (`PREFIX.index`, `PREFIX.data-00000-of-0000N`), a `.npz` of vision_transformer, or a
+    /// `.safetensors` file.  The destination appears complete or not at all.
     pub fn write(&self, source: impl AsRef<Path>, destination: impl AsRef<Path>) -> Result<()> {
         let source = text::path_to_c("source", source.as_ref())?;
         let destination = text::path_to_c("destination", destination.as_ref())?;
