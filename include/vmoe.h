@@ -576,7 +576,8 @@ typedef struct vmoe_import_options {
     uint32_t image_size; /* resize the position embeddings to this input; default: as stored */
     uint32_t label_count;      /* `classes`, or 0 */
     const char *const *labels; /* UTF-8 */
-    const char *provenance;    /* free text, or NULL for the source's file name */
+    const char *provenance;    /* free text, or NULL for the source's file name, followed by what
+                                  was left of a training state */
     /* If not NULL, called with the bytes written so far; a non-zero answer cancels the import. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;

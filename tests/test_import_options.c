@@ -1,6 +1,7 @@
 /* Wrong options of an import: each has its status, its place and its sentence. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/import.h"
@@ -176,6 +177,51 @@ static void the_provenance_is_the_name_of_the_source(void **state)
         vmoe_free(model);
         source->close(source);
     }
+}
+
+/* The source that has the numbers of a training state. */
+static struct vmoe_source *wrapped;
+
+static vmoe_status read_wrapped(struct vmoe_source *source, size_t array, uint64_t first,
+                                uint64_t count, float *out, vmoe_error *error)
+{
+    (void)source;
+    return wrapped->read(wrapped, array, first, count, out, error);
+}
+
+static void the_provenance_tells_what_was_left_of_a_training_state(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    struct vmoe_source *source = formula_source(&geometry, 11);
+    struct vmoe_source training = *source;
+    struct vmoe_array *arrays = calloc(source->count + 2, sizeof *arrays);
+    char (*names)[160] = calloc(source->count, sizeof *names);
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    /* Behind the others in the order of names, so that the numbers of the arrays remain. */
+    for (size_t i = 0; i < source->count; i++) {
+        snprintf(names[i], sizeof names[i], "params/%s", source->arrays[i].name);
+        arrays[i] = source->arrays[i];
+        arrays[i].name = names[i];
+    }
+    arrays[source->count].name = "params_ema/cls";
+    arrays[source->count + 1].name = "step";
+    wrapped = source;
+    training.arrays = arrays;
+    training.count = source->count + 2;
+    training.read = read_wrapped;
+    assert_ok(vmoe_import_source(&training, "folder/state", scratch_path("state.vmoe"), &options,
+                                 &vmoe_memory_default, &error),
+              error);
+    model = must_load(scratch_path("state.vmoe"), NULL);
+    assert_string_equal(vmoe_provenance(model), "state: params, without 2 other arrays");
+    vmoe_free(model);
+    source->close(source);
+    free(names);
+    free(arrays);
 }
 
 /* The default is 2, but no more than there are. */
@@ -392,6 +438,7 @@ int main(void)
         cmocka_unit_test(labels_up_to_the_limit_are_kept),
         cmocka_unit_test(a_capacity_that_is_nearly_zero_is_not_the_default),
         cmocka_unit_test(the_provenance_is_the_name_of_the_source),
+        cmocka_unit_test(the_provenance_tells_what_was_left_of_a_training_state),
         cmocka_unit_test(one_expert_is_one_for_each_token),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
         cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),

@@ -420,6 +420,34 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
     return status;
 }
 
+/* Room for the name of a file and for what was left of it. */
+#define ORIGIN_BYTES 512u
+
+/*
+ * What a file says of its origin unless the host does: the name of the source without its folder,
+ * and how much of a training state is not in it.
+ */
+static void describe_origin(const struct import *import, char text[ORIGIN_BYTES])
+{
+    const struct vmoe_source *source = import->source;
+    const char *root = import->dialect.root;
+    const char *slash = strrchr(import->where, '/');
+    const char *name = slash != NULL ? slash + 1 : import->where;
+    const size_t length = strlen(name);
+    size_t others = 0;
+
+    text[0] = '\0';
+    if (length > ORIGIN_BYTES / 2 || !vmoe_format_text_is_clean(name, length))
+        return;
+    for (size_t i = 0; i < source->count; i++)
+        others += strncmp(source->arrays[i].name, root, strlen(root)) != 0;
+    if (others == 0)
+        memcpy(text, name, length + 1);
+    else
+        snprintf(text, ORIGIN_BYTES, "%s: %.*s, without %zu other arrays", name,
+                 (int)strlen(root) - 1, root, others);
+}
+
 vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
                                const char *destination, const vmoe_import_options *options,
                                const vmoe_allocator *allocator, vmoe_error *error)
@@ -430,17 +458,16 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
                              .allocator = allocator,
                              .info = VMOE_INFO_INIT,
                              .host_float = vmoe_cpu_enter_float() };
-    const char *slash = strrchr(where, '/');
-    const char *name = slash != NULL ? slash + 1 : where;
-    const char *provenance = vmoe_format_text_is_clean(name, strlen(name)) ? name : "";
+    char origin[ORIGIN_BYTES];
     vmoe_status status = describe(&import, error);
 
-    if (options->provenance != NULL)
-        provenance = options->provenance;
-    if (status == VMOE_OK)
+    if (status == VMOE_OK) {
+        describe_origin(&import, origin);
         status = vmoe_writer_open(destination, &import.info,
-                                  options->label_count != 0 ? options->labels : NULL, provenance,
+                                  options->label_count != 0 ? options->labels : NULL,
+                                  options->provenance != NULL ? options->provenance : origin,
                                   allocator, &import.writer, error);
+    }
     if (status == VMOE_OK)
         status = check_all_used(&import, error);
     if (status == VMOE_OK)
