@@ -1,11 +1,13 @@
 /*
  * Upstream's own checkpoints, imported, and upstream's own answers: the logits and the load of
- * every expert in all 606 cases of the dial, and every intermediate stage of two images.
+ * every expert in all 606 cases of the dial, the logits of the trained demo models on pictures of
+ * their test set, and every intermediate stage of two images.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "kernels/linear.h"
 #include "run.h"
@@ -67,6 +69,105 @@ static void gap_cases_match_upstream(void **state)
 {
     (void)state;
     check_cases("models/gap", 4);
+}
+
+/* ---- The demo model, on real pictures ------------------------------------------------------- */
+
+#define TEST_PICTURES "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
+
+enum { DEMO_PICTURES = 400, DEMO_PIXELS = 28 * 28 };
+
+/* RGB of the first gray test pictures of Fashion-MNIST, or NULL without the dataset. */
+static uint8_t *read_test_pictures(void)
+{
+    gzFile file = gzopen(TEST_PICTURES, "rb");
+    uint8_t *pixels;
+
+    if (file == NULL)
+        return NULL;
+    pixels = malloc(3 * DEMO_PICTURES * DEMO_PIXELS);
+    assert_int_equal(gzseek(file, 16, SEEK_SET), 16);
+    for (size_t i = 0; i < DEMO_PICTURES * DEMO_PIXELS; i++)
+        memset(pixels + 3 * i, gzgetc(file), 3);
+    gzclose(file);
+    return pixels;
+}
+
+/* Runs a model of the demo in one setting of the dial on every instruction set. */
+static void check_demo(const vmoe_model *model, vmoe_options options, const char *file,
+                       const uint8_t *pixels)
+{
+    struct npy expected = npy_load(golden_path("../demo/%s", file));
+    float *logits = malloc(expected.elements * sizeof *logits);
+    vmoe_input input = VMOE_INPUT_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    double worst = 0.0;
+
+    assert_int_equal(expected.elements, DEMO_PICTURES * info_of(model).classes);
+    input.images = DEMO_PICTURES;
+    input.pixels = pixels;
+    input.length = 3 * DEMO_PICTURES * DEMO_PIXELS;
+    output.logits = logits;
+    output.logits_length = expected.elements;
+    for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
+        options.isa = *isa;
+        assert_ok(vmoe_run(model, &input, &options, &output, &error), error);
+        worst = fmax(worst, max_difference(logits, expected.data, expected.elements));
+    }
+    print_message("  %-27s max |difference| of logits %.2e\n", file, worst);
+    assert_true(worst <= GOLDEN_TOLERANCE);
+    free(logits);
+    npy_free(&expected);
+}
+
+static vmoe_model *import_demo(const char *name)
+{
+    const char *path = scratch_path("demo.vmoe");
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    options.precision = VMOE_PRECISION_F32;
+    assert_ok(vmoe_import(golden_path("../demo/%s", name), path, &options, &error), error);
+    return must_load(path, NULL);
+}
+
+/* A trained router, on pictures that it was trained for, which random weights and noise are not. */
+static void trained_models_match_upstream(void **state)
+{
+    static const struct {
+        const char *logits;
+        double capacity;
+        uint32_t picks, group, priority;
+    } cases[] = {
+        { "logits_C0.2.bpr0.k1.g8.npy", 0.2, 1, 8, VMOE_PRIORITY_VANILLA },
+        { "logits_C0.3.bpr1.k2.g1.npy", 0.3, 2, 1, VMOE_PRIORITY_BPR_MAX },
+        { "logits_C0.5.bpr1.k2.g8.npy", 0.5, 2, 8, VMOE_PRIORITY_BPR_MAX },
+        { "logits_C1.05.bpr0.k2.g8.npy", 1.05, 2, 8, VMOE_PRIORITY_VANILLA },
+        { "logits_C4.0.bpr0.k2.g1.npy", 4.0, 2, 1, VMOE_PRIORITY_VANILLA },
+    };
+    uint8_t *pixels = read_test_pictures();
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_model *model;
+
+    (void)state;
+    if (pixels == NULL || !golden_has("../demo/model.index")) {
+        free(pixels);
+        skip_because("not among the golden data here, or no pictures of Fashion-MNIST");
+    }
+    model = import_demo("dense");
+    check_demo(model, options, "dense_logits.npy", pixels);
+    vmoe_free(model);
+    model = import_demo("model");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        options.capacity = cases[i].capacity;
+        options.experts_per_token = cases[i].picks;
+        options.group_images = cases[i].group;
+        options.priority = cases[i].priority;
+        check_demo(model, options, cases[i].logits, pixels);
+    }
+    vmoe_free(model);
+    free(pixels);
 }
 
 /* ---- Stages --------------------------------------------------------------------------------- */
@@ -298,6 +399,7 @@ int main(void)
         cmocka_unit_test(last2_cases_match_upstream),
         cmocka_unit_test(map_cases_match_upstream),
         cmocka_unit_test(gap_cases_match_upstream),
+        cmocka_unit_test(trained_models_match_upstream),
         cmocka_unit_test(every_stage_matches_upstream),
     };
 
