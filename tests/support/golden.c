@@ -72,19 +72,42 @@ void golden_close(struct golden *golden)
 
 /* ---- Models --------------------------------------------------------------------------------- */
 
-static uint32_t number(const struct table *table, const char *key)
+/* The geometry tables have no header: their first line is a pair like the others. */
+static const char *value_of(const struct table *table, const char *key)
 {
-    /* The geometry tables have no header: their first line is a pair like the others. */
     for (size_t i = 0; i <= table->rows; i++)
         if (strcmp(table->cells[2 * i], key) == 0)
-            return (uint32_t)strtoul(table->cells[2 * i + 1], NULL, 10);
-    fail_msg("the geometry lacks %s", key);
-    return 0;
+            return table->cells[2 * i + 1];
+    return NULL;
 }
 
-static vmoe_info load_geometry(const char *name)
+/* 0 if the table lacks the key or has "None" there. */
+static uint32_t number(const struct table *table, const char *key)
 {
-    struct table table = table_load(golden_path("geometry/%s.geometry.tsv", name));
+    const char *value = value_of(table, key);
+
+    return value != NULL ? (uint32_t)strtoul(value, NULL, 10) : 0;
+}
+
+static uint32_t classifier_of(const struct table *table)
+{
+    const char *value = value_of(table, "classifier");
+
+    if (value != NULL && strcmp(value, "map") == 0)
+        return VMOE_CLASSIFIER_MAP;
+    return value != NULL && strcmp(value, "gap") == 0 ? VMOE_CLASSIFIER_GAP
+                                                      : VMOE_CLASSIFIER_TOKEN;
+}
+
+static vmoe_info load_geometry(const struct golden *golden)
+{
+    const bool formula = is_kind(golden, "geometry");
+    const bool single = strcmp(golden->kind, golden->name) == 0;
+    struct table table =
+        table_load(formula  ? golden_path("geometry/%s.geometry.tsv", golden->name)
+                   : single ? golden_path("%s/geometry.tsv", golden->kind)
+                            : golden_path("%s/%s/geometry.tsv", golden->kind, golden->name));
+    const char *moe = value_of(&table, "moe");
     vmoe_info info = VMOE_INFO_INIT;
 
     info.image_size = number(&table, "px");
@@ -95,18 +118,32 @@ static vmoe_info load_geometry(const char *name)
     info.layers = number(&table, "L");
     info.experts = number(&table, "E");
     info.classes = number(&table, "classes");
-    info.pre_logits = number(&table, "rep"); /* "None" reads as 0 */
-    info.classifier = VMOE_CLASSIFIER_TOKEN;
-    for (size_t i = 0; i <= table.rows; i++) {
-        char *list = table.cells[2 * i + 1];
-
-        if (strcmp(table.cells[2 * i], "moe") != 0)
-            continue;
-        for (char *block = strtok(list, ","); block != NULL; block = strtok(NULL, ","))
-            info.moe[strtoul(block, NULL, 10)] = 1;
+    info.pre_logits = number(&table, "rep");
+    info.classifier = classifier_of(&table);
+    for (const char *block = moe; block != NULL; block = strchr(block, ',')) {
+        block += *block == ',';
+        info.moe[strtoul(block, NULL, 10)] = 1;
     }
     table_free(&table);
     return info;
+}
+
+/* What the importer found in the shapes of the arrays is what they were made with. */
+static void check_geometry(const struct golden *golden, const vmoe_model *model)
+{
+    const vmoe_info expected = load_geometry(golden), found = info_of(model);
+
+    assert_int_equal(found.image_size, expected.image_size);
+    assert_int_equal(found.patch_size, expected.patch_size);
+    assert_int_equal(found.width, expected.width);
+    assert_int_equal(found.mlp, expected.mlp);
+    assert_int_equal(found.heads, expected.heads);
+    assert_int_equal(found.layers, expected.layers);
+    assert_int_equal(found.experts, expected.experts);
+    assert_int_equal(found.classes, expected.classes);
+    assert_int_equal(found.pre_logits, expected.pre_logits);
+    assert_int_equal(found.classifier, expected.classifier);
+    assert_memory_equal(found.moe, expected.moe, sizeof found.moe);
 }
 
 /* The generator must be right before the model can be judged. */
@@ -137,7 +174,7 @@ vmoe_model *golden_model(const struct golden *golden, uint32_t precision)
 
     options.precision = precision;
     if (is_kind(golden, "geometry")) {
-        const vmoe_info info = load_geometry(golden->name);
+        const vmoe_info info = load_geometry(golden);
         struct vmoe_source *source = formula_source(&info, 7);
 
         check_generator(golden->name, source);
@@ -150,6 +187,7 @@ vmoe_model *golden_model(const struct golden *golden, uint32_t precision)
     }
     model = must_load(path, NULL);
     unlink(path);
+    check_geometry(golden, model);
     return model;
 }
 
