@@ -152,9 +152,10 @@ typedef struct vmoe_load_options {
     uint32_t flags;                  /* VMOE_LOAD_... */
     uint64_t max_bytes;              /* refuse models with more bytes of weights; 0: 16 GiB */
     const vmoe_allocator *allocator; /* copied; NULL: the C library */
+    const int32_t *cancel; /* as that of vmoe_options; looked at before each MiB of weights */
 } vmoe_load_options;
 
-#define VMOE_LOAD_OPTIONS_INIT { sizeof(vmoe_load_options), 0, 0, NULL }
+#define VMOE_LOAD_OPTIONS_INIT { sizeof(vmoe_load_options), 0, 0, NULL, NULL }
 
 /*
  * Loads a `.vmoe` file (docs/format.md).  On success `*model` is a handle that the caller owns and

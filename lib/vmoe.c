@@ -183,6 +183,7 @@ static vmoe_status load(const char *where, const void *data, size_t bytes,
     made->isa = vmoe_isa_default();
     read.flags = known.flags;
     read.max_bytes = known.max_bytes;
+    read.cancel = known.cancel;
     status = vmoe_checkpoint_read(where, data, bytes, &read, &made->allocator, &made->checkpoint,
                                   error);
     if (status == VMOE_OK)

@@ -90,11 +90,12 @@ AT(vmoe_allocator, alloc, 0);
 AT(vmoe_allocator, release, 8);
 AT(vmoe_allocator, context, 16);
 
-SIZE(vmoe_load_options, 24);
+SIZE(vmoe_load_options, 32);
 AT(vmoe_load_options, size, 0);
 AT(vmoe_load_options, flags, 4);
 AT(vmoe_load_options, max_bytes, 8);
 AT(vmoe_load_options, allocator, 16);
+AT(vmoe_load_options, cancel, 24);
 
 SIZE(vmoe_preprocessing, 12);
 AT(vmoe_preprocessing, kind, 0);

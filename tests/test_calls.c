@@ -227,6 +227,82 @@ static void *cancel_from_elsewhere(void *context)
     return NULL;
 }
 
+/* An allocator that sets a flag at one of its calls. */
+struct setter {
+    vmoe_allocator allocator;
+    size_t calls, live, set_at;
+    int32_t cancel;
+};
+
+static void *set_and_allocate(void *context, size_t bytes, size_t alignment)
+{
+    struct setter *setter = context;
+
+    if (++setter->calls == setter->set_at)
+        setter->cancel = 1;
+    setter->live++;
+    return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+static void release_counted(void *context, void *memory)
+{
+    struct setter *setter = context;
+
+    setter->live--;
+    free(memory);
+}
+
+/* Loads with the flag set at allocation `set_at`, or never if that is 0. */
+static vmoe_status load_until(struct setter *setter, const char *path, uint32_t flags)
+{
+    vmoe_load_options options = VMOE_LOAD_OPTIONS_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_model *model;
+    vmoe_status status;
+
+    setter->allocator = (vmoe_allocator){ set_and_allocate, release_counted, setter };
+    options.flags = flags;
+    options.allocator = &setter->allocator;
+    options.cancel = &setter->cancel;
+    status = vmoe_load_file(path, &options, &model, &error);
+    assert_true((model != NULL) == (status == VMOE_OK));
+    if (status != VMOE_OK)
+        assert_refused(status, error, VMOE_ERR_CANCELLED, "options.cancel");
+    vmoe_free(model);
+    assert_int_equal(setter->live, 0);
+    return status;
+}
+
+/* The last allocation before the weights are read is that of their place, or of a buffer. */
+static void loading_can_be_cancelled(void **state)
+{
+    const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+
+    (void)state;
+    for (uint32_t compact = 0; compact <= 1; compact++) {
+        const char *path = scratch_path(compact ? "compact.vmoe" : "raw.vmoe");
+
+        options.compact = compact;
+        write_model(&geometry, &options, path);
+        for (uint32_t flags = 0; flags <= VMOE_LOAD_MMAP; flags += VMOE_LOAD_MMAP) {
+            struct setter quiet = { 0 };
+            size_t cancelled = 0;
+
+            assert_int_equal(load_until(&quiet, path, flags), VMOE_OK);
+            for (size_t at = 1; at <= quiet.calls; at++) {
+                struct setter setter = { .set_at = at };
+                const vmoe_status status = load_until(&setter, path, flags);
+
+                /* Once it is past the weights, there is nothing left to cancel. */
+                assert_true(status == VMOE_ERR_CANCELLED ? cancelled == at - 1 : at > 1);
+                cancelled += status == VMOE_ERR_CANCELLED;
+            }
+            assert_in_range(cancelled, 4, quiet.calls - 1);
+        }
+    }
+}
+
 static void another_thread_can_cancel(void **state)
 {
     struct watcher watcher = { .wait = true };
@@ -550,6 +626,7 @@ int main(void)
         TEST(the_callback_can_cancel),
         TEST(a_call_ends_with_the_stage_that_is_under_way),
         TEST(cancelling_what_is_done_changes_nothing),
+        TEST(loading_can_be_cancelled),
         TEST(another_thread_can_cancel),
         TEST(the_callback_can_call_the_same_model),
         TEST(pixels_are_the_tensor_that_they_mean),

@@ -13,6 +13,7 @@
 #include "runtime/checked.h"
 #include "runtime/file.h"
 #include "runtime/limits.h"
+#include "runtime/team.h"
 
 struct reader {
     const char *where;
@@ -26,7 +27,16 @@ struct reader {
     struct vmoe_tensor *tensors;               /* what the config implies */
     struct vmoe_chunk_coder *coder;            /* of compact files */
     bool check_hashes;
+    const int32_t *cancel; /* or NULL */
 };
+
+static vmoe_status check_cancel(const struct reader *reader, vmoe_error *error)
+{
+    if (reader->cancel != NULL && vmoe_team_read_flag(reader->cancel) != 0)
+        return vmoe_fail(error, VMOE_ERR_CANCELLED, "options.cancel",
+                         "the loading was cancelled");
+    return VMOE_OK;
+}
 
 static vmoe_status read_bytes(const struct reader *reader, uint64_t offset, void *to, size_t bytes,
                               vmoe_error *error)
@@ -312,7 +322,9 @@ static vmoe_status read_data(struct reader *reader, uint8_t *block, struct vmoe_
 
             vmoe_format_get_chunk(at, &chunk);
             at += VMOE_FORMAT_CHUNK_ENTRY_BYTES;
-            status = read_chunk(reader, tensor, &chunk, offset, c, to, error);
+            status = check_cancel(reader, error);
+            if (status == VMOE_OK)
+                status = read_chunk(reader, tensor, &chunk, offset, c, to, error);
             offset += chunk.stored;
             if (block != NULL)
                 to += vmoe_format_chunk_bytes(tensor, c);
@@ -410,8 +422,10 @@ static vmoe_status read_all(struct reader *reader, const struct vmoe_read_option
                             struct vmoe_checkpoint *checkpoint, vmoe_error *error)
 {
     vmoe_info *info = &checkpoint->info;
-    vmoe_status status = read_header(reader, error);
+    vmoe_status status = check_cancel(reader, error);
 
+    if (status == VMOE_OK)
+        status = read_header(reader, error);
     if (status == VMOE_OK)
         status = read_config(reader, info, error);
     if (status == VMOE_OK)
@@ -439,6 +453,7 @@ vmoe_status vmoe_checkpoint_read(const char *where, const void *data, size_t byt
 
     memset(checkpoint, 0, sizeof *checkpoint);
     reader.check_hashes = !(options->flags & VMOE_LOAD_HEADER_ONLY);
+    reader.cancel = options->cancel;
     if (data != NULL) {
         reader.memory = data;
         reader.size = bytes;

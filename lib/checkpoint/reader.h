@@ -26,6 +26,7 @@ struct vmoe_read_options {
     uint32_t flags;     /* VMOE_LOAD_... */
     uint64_t max_bytes; /* of weights; 0: the default limit */
     bool verify_only;   /* check everything, keep nothing */
+    const int32_t *cancel; /* ends the reading when it is not 0, or NULL */
 };
 
 /*

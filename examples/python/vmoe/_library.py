@@ -19,7 +19,7 @@ class RawError(Structure):
 
 class LoadOptions(Structure):
     _fields_ = [("size", c_uint32), ("flags", c_uint32), ("max_bytes", c_uint64),
-                ("allocator", c_void_p)]
+                ("allocator", c_void_p), ("cancel", c_void_p)]
 
 
 class Preprocessing(Structure):

@@ -92,6 +92,7 @@ pub struct vmoe_load_options {
     pub flags: u32,
     pub max_bytes: u64,
     pub allocator: *const vmoe_allocator,
+    pub cancel: *const i32,
 }
 
 pub type vmoe_classifier = c_uint;

@@ -34,7 +34,7 @@ fn structs_are_those_of_the_header() {
     let (lines, c) = layout! {
         vmoe_error { status, text }
         vmoe_allocator { alloc, release, context }
-        vmoe_load_options { size, flags, max_bytes, allocator }
+        vmoe_load_options { size, flags, max_bytes, allocator, cancel }
         vmoe_preprocessing { kind, side, crop }
         vmoe_info { size, image_size, patch_size, tokens, width, heads, mlp, layers, classes, pre_logits, features, classifier, gelu, output, experts, moe_layers, moe, experts_per_token, group_images, capacity, capacity_rule, capacity_multiple, preprocessing, precision, compact, labels, parameters, weight_bytes, file_bytes, id }
         vmoe_class { index, probability, label }
