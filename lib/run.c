@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "classes.h"
 #include "encoder/cost.h"
 #include "encoder/encoder.h"
 #include "image/preprocess.h"
@@ -355,80 +356,6 @@ static vmoe_status load_slice(struct run *run, vmoe_error *error)
 
 /* ---- Results out ---------------------------------------------------------------------------- */
 
-/* Largest logit first, NaN last, ties to the lower index: a total order. */
-static bool ranks_before(const float *logits, uint32_t a, uint32_t b)
-{
-    float x = logits[a], y = logits[b];
-
-    if (x != x || y != y)
-        return x != x ? y != y && a < b : true;
-    return x > y || (x == y && a < b);
-}
-
-/* Moves the entry at `i` of a heap down whose root is the one that ranks last. */
-static void sift_down(const float *logits, vmoe_class *heap, size_t count, size_t i)
-{
-    for (;;) {
-        size_t last = i, left = 2 * i + 1;
-        vmoe_class moved;
-
-        for (size_t child = left; child < left + 2 && child < count; child++)
-            if (ranks_before(logits, heap[last].index, heap[child].index))
-                last = child;
-        if (last == i)
-            return;
-        moved = heap[i];
-        heap[i] = heap[last];
-        heap[last] = moved;
-        i = last;
-    }
-}
-
-/* The best `count` classes in order, by a heap that stands in the caller's array. */
-static void choose_top(const struct run *run, const float *logits, const float *probabilities,
-                       vmoe_class *top, size_t count)
-{
-    const struct vmoe_checkpoint *checkpoint = &run->model->checkpoint;
-    uint32_t classes = run->info->classes;
-
-    for (size_t i = 0; i < count; i++)
-        top[i].index = (uint32_t)i;
-    for (size_t i = count; i-- > 0;)
-        sift_down(logits, top, count, i);
-    for (uint32_t i = (uint32_t)count; i < classes; i++) {
-        if (ranks_before(logits, i, top[0].index)) {
-            top[0].index = i;
-            sift_down(logits, top, count, 0);
-        }
-    }
-    for (size_t end = count; end-- > 1;) {
-        vmoe_class last = top[0];
-
-        top[0] = top[end];
-        top[end] = last;
-        sift_down(logits, top, end, 0);
-    }
-    for (size_t i = 0; i < count; i++) {
-        top[i].probability = probabilities[top[i].index];
-        top[i].label = checkpoint->labels != NULL ? checkpoint->labels[top[i].index] : "";
-    }
-}
-
-static void to_probabilities(const struct run *run, float *logits)
-{
-    const struct vmoe_kernels *kernels = run->encoder.kernels;
-    uint32_t classes = run->info->classes;
-    float sum;
-
-    if (run->info->output == VMOE_OUTPUT_SIGMOID) {
-        kernels->sigmoid(classes, logits);
-        return;
-    }
-    sum = kernels->softmax(classes, 1.0f, logits);
-    for (uint32_t i = 0; i < classes; i++)
-        logits[i] /= sum;
-}
-
 static void store_image(void *context, size_t task, uint32_t thread)
 {
     struct run *run = context;
@@ -449,12 +376,12 @@ static void store_image(void *context, size_t task, uint32_t thread)
     if (output->probabilities == NULL && output->top == NULL)
         return;
     memcpy(probabilities, logits, classes * sizeof(float));
-    to_probabilities(run, probabilities);
+    vmoe_classes_probabilities(run->encoder.kernels, info->output, info->classes, probabilities);
     if (output->probabilities != NULL)
         memcpy(output->probabilities + index * classes, probabilities, classes * sizeof(float));
     if (output->top != NULL)
-        choose_top(run, logits, probabilities, output->top + index * output->top_count,
-                   output->top_count);
+        vmoe_classes_top(&run->model->checkpoint, logits, probabilities,
+                         output->top + index * output->top_count, output->top_count);
 }
 
 /* ---- Report --------------------------------------------------------------------------------- */
