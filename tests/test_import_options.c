@@ -328,6 +328,18 @@ static void shapes_that_lie_are_refused_where_they_are(void **state)
     }
 }
 
+static void upstreams_ensemble_is_refused_by_its_routers(void **state)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    if (!golden_has("e3/model.index"))
+        skip_because("not among the golden data here");
+    assert_refused(vmoe_import(golden_path("e3/model"), scratch_path("e3.vmoe"), NULL, &error),
+                   error, VMOE_ERR_UNSUPPORTED, "Moe/Router/dense/kernel");
+    assert_non_null(strstr(error.text, "ensemble"));
+}
+
 /* What is left is another model, of which either something is missing or something is not part. */
 static void an_import_without_any_one_array_is_refused(void **state)
 {
@@ -442,6 +454,7 @@ int main(void)
         cmocka_unit_test(one_expert_is_one_for_each_token),
         cmocka_unit_test(boasting_position_embeddings_get_no_memory),
         cmocka_unit_test(shapes_that_lie_are_refused_where_they_are),
+        cmocka_unit_test(upstreams_ensemble_is_refused_by_its_routers),
         cmocka_unit_test(an_import_without_any_one_array_is_refused),
         cmocka_unit_test(a_preset_goes_with_its_own_model),
         cmocka_unit_test(a_preset_of_another_model_is_refused),
