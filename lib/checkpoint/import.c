@@ -1,22 +1,19 @@
 /*
- * The import: geometry from shapes, the rest from the preset and the options, then one tensor
- * after the other from the source through the packer to the writer.  Memory is that of the largest
- * tensor.  For int8, matrices behind a norm are read twice: they and the norm decide together about
- * smoothing.
+ * The import: what the model will be, then one tensor after the other from the source through the
+ * packer to the writer.  Memory is that of the largest tensor.  For int8, matrices behind a norm
+ * are read twice: they and the norm decide together about smoothing.
  */
 #include "checkpoint/import.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "checkpoint/geometry.h"
-#include "checkpoint/names.h"
+#include "checkpoint/describe.h"
 #include "checkpoint/position.h"
 #include "checkpoint/smooth.h"
 #include "checkpoint/writer.h"
 #include "kernels/pack.h"
 #include "model/config.h"
-#include "model/presets.h"
 #include "runtime/cpu.h"
 
 struct import {
@@ -24,9 +21,7 @@ struct import {
     const char *where;
     const vmoe_import_options *options;
     const vmoe_allocator *allocator;
-    struct vmoe_dialect dialect;
-    vmoe_info info;
-    uint32_t stored_image_size; /* of the position embeddings in the source */
+    struct vmoe_description model;
     uint64_t host_float; /* the host's floating-point state, which its callback must see */
     struct vmoe_writer *writer;
     float *values; /* a tensor, row-major */
@@ -36,112 +31,6 @@ struct import {
     int32_t *sums;
     struct vmoe_smoothing smoothing; /* of the last norm before qkv or fc1, int8 only */
 };
-
-/* ---- What the model is ---------------------------------------------------------------------- */
-
-/* Defaults, then the preset, then the options: the last that says something wins. */
-static void apply_dial(const vmoe_import_options *options, const struct vmoe_preset_row *preset,
-                       vmoe_info *info)
-{
-    info->gelu = options->gelu != 0 ? options->gelu : VMOE_GELU_TANH;
-    info->output = options->output != 0 ? options->output
-                   : preset != NULL     ? preset->output
-                                        : VMOE_OUTPUT_SOFTMAX;
-    if (info->experts == 0)
-        return;
-    info->experts_per_token = info->experts < 2 ? info->experts : 2;
-    info->capacity = 1.05;
-    if (preset != NULL) {
-        info->experts_per_token = preset->experts_per_token;
-        info->capacity = preset->capacity;
-    }
-    if (options->experts_per_token != 0)
-        info->experts_per_token = options->experts_per_token;
-    if (!vmoe_config_is_zero(options->capacity))
-        info->capacity = options->capacity;
-    info->capacity_rule =
-        options->capacity_rule != 0 ? options->capacity_rule : VMOE_CAPACITY_CEIL;
-    info->capacity_multiple = options->capacity_multiple != 0 ? options->capacity_multiple : 4;
-    info->group_images = options->group_images != 0 ? options->group_images : 1;
-}
-
-static void apply_preprocessing(const vmoe_import_options *options,
-                                const struct vmoe_preset_row *preset, vmoe_info *info)
-{
-    const vmoe_preprocessing resize = { VMOE_PREPROCESS_RESIZE, info->image_size, 0 };
-
-    info->preprocessing = resize;
-    if (options->preprocessing.kind != 0)
-        info->preprocessing = options->preprocessing;
-    else if (preset != NULL && preset->preprocessing.kind == VMOE_PREPROCESS_SMALL_CROP)
-        info->preprocessing = preset->preprocessing;
-}
-
-static vmoe_status find_preset(const vmoe_import_options *options,
-                               const struct vmoe_preset_row **preset, vmoe_error *error)
-{
-    *preset = NULL;
-    if (options->preset == NULL)
-        return VMOE_OK;
-    *preset = vmoe_preset_find(options->preset);
-    if (*preset == NULL)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
-                         "there is no preset \"%.100s\"", options->preset);
-    if ((*preset)->members > 1)
-        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, options->preset,
-                         "this is an ensemble of experts (E3), which cannot be imported yet");
-    return VMOE_OK;
-}
-
-/* Classes and image size change when a model is fine-tuned; the rest is the preset's or another's. */
-static vmoe_status check_preset(const struct vmoe_preset_row *preset, const vmoe_info *info,
-                                vmoe_error *error)
-{
-    vmoe_info geometry;
-
-    vmoe_preset_geometry(preset, &geometry);
-    if (info->patch_size == geometry.patch_size && info->width == geometry.width &&
-        info->heads == geometry.heads && info->mlp == geometry.mlp &&
-        info->layers == geometry.layers && info->experts == geometry.experts &&
-        memcmp(info->moe, geometry.moe, sizeof info->moe) == 0)
-        return VMOE_OK;
-    return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
-                     "\"%s\" is another model: it has %u layers of width %u, patches of %u pixels "
-                     "and %u experts, the checkpoint %u layers of width %u, patches of %u and %u",
-                     preset->name, geometry.layers, geometry.width, geometry.patch_size,
-                     geometry.experts, info->layers, info->width, info->patch_size, info->experts);
-}
-
-static vmoe_status describe(struct import *import, vmoe_error *error)
-{
-    const vmoe_import_options *options = import->options;
-    const struct vmoe_preset_row *preset;
-    vmoe_info *info = &import->info;
-    vmoe_status status = find_preset(options, &preset, error);
-
-    if (status == VMOE_OK)
-        status = vmoe_dialect_detect(import->source, import->where, &import->dialect, error);
-    if (status == VMOE_OK)
-        status = vmoe_geometry_derive(import->source, &import->dialect, info, error);
-    if (status == VMOE_OK && preset != NULL)
-        status = check_preset(preset, info, error);
-    if (status != VMOE_OK)
-        return status;
-    import->stored_image_size = info->image_size;
-    if (options->image_size != 0)
-        info->image_size = options->image_size;
-    info->precision = options->precision != 0 ? options->precision : VMOE_PRECISION_BF16;
-    info->compact = options->compact;
-    apply_dial(options, preset, info);
-    apply_preprocessing(options, preset, info);
-    status = vmoe_config_complete(info, "import", VMOE_ERR_ARGUMENT, error);
-    if (status != VMOE_OK)
-        return status;
-    if (options->label_count != 0 && options->label_count != info->classes)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.labels",
-                         "there are %u labels for %u classes", options->label_count, info->classes);
-    return VMOE_OK;
-}
 
 /* ---- The tensors ---------------------------------------------------------------------------- */
 
@@ -186,8 +75,9 @@ static vmoe_status read_tensor(const struct import *import, const struct vmoe_te
 {
     struct vmoe_piece pieces[VMOE_PIECES_MAX];
     uint32_t count, column = 0;
-    vmoe_status status = vmoe_dialect_pieces(import->source, &import->dialect, &import->info,
-                                             tensor, pieces, &count, error);
+    const struct vmoe_description *model = &import->model;
+    vmoe_status status = vmoe_dialect_pieces(import->source, &model->dialect, &model->info, tensor,
+                                             pieces, &count, error);
 
     if (status != VMOE_OK)
         return status;
@@ -213,11 +103,11 @@ static vmoe_status read_tensor(const struct import *import, const struct vmoe_te
 static vmoe_status read_position(const struct import *import, const struct vmoe_tensor *tensor,
                                  vmoe_error *error)
 {
-    const vmoe_info *info = &import->info;
+    const vmoe_info *info = &import->model.info;
     uint32_t first = vmoe_config_first_patch(info);
-    uint32_t from = import->stored_image_size / info->patch_size;
+    uint32_t from = import->model.stored_image_size / info->patch_size;
     uint32_t to = info->image_size / info->patch_size;
-    const struct vmoe_array *array = vmoe_dialect_position(import->source, &import->dialect);
+    const struct vmoe_array *array = vmoe_dialect_position(import->source, &import->model.dialect);
     const struct vmoe_piece piece = { (size_t)(array - import->source->arrays), 0,
                                       tensor->columns };
     size_t width = info->width;
@@ -294,7 +184,7 @@ static vmoe_status smooth_tensor(const struct import *import, const struct vmoe_
 static vmoe_status write_tensor(struct import *import, uint32_t index, vmoe_error *error)
 {
     const struct vmoe_tensor *tensor = vmoe_writer_tensor(import->writer, index);
-    const bool int8 = import->info.precision == VMOE_PRECISION_INT8;
+    const bool int8 = import->model.info.precision == VMOE_PRECISION_INT8;
     vmoe_status status = VMOE_OK;
 
     if (tensor->part == VMOE_PART_SCALE)
@@ -323,9 +213,9 @@ static vmoe_status write_tensor(struct import *import, uint32_t index, vmoe_erro
 static vmoe_status make_buffers(struct import *import, vmoe_error *error)
 {
     const struct vmoe_array *position =
-        vmoe_dialect_position(import->source, &import->dialect);
+        vmoe_dialect_position(import->source, &import->model.dialect);
     uint64_t values = 0, packed = 0, columns = 0;
-    uint64_t piece = (uint64_t)import->info.width * import->info.width;
+    uint64_t piece = (uint64_t)import->model.info.width * import->model.info.width;
 
     if (piece < position->elements)
         piece = position->elements;
@@ -346,9 +236,9 @@ static vmoe_status make_buffers(struct import *import, vmoe_error *error)
         import->scales == NULL || import->sums == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, import->where,
                          "no memory for a tensor of %llu numbers", (unsigned long long)values);
-    if (import->info.precision == VMOE_PRECISION_INT8)
-        return vmoe_smoothing_create(import->allocator, import->info.width, &import->smoothing,
-                                     error);
+    if (import->model.info.precision == VMOE_PRECISION_INT8)
+        return vmoe_smoothing_create(import->allocator, import->model.info.width,
+                                     &import->smoothing, error);
     return VMOE_OK;
 }
 
@@ -361,7 +251,7 @@ static bool report_progress(const struct import *import, uint64_t done)
     if (options->progress == NULL)
         return true;
     vmoe_cpu_leave_float(import->host_float);
-    answer = options->progress(options->progress_context, done, import->info.weight_bytes);
+    answer = options->progress(options->progress_context, done, import->model.info.weight_bytes);
     vmoe_cpu_enter_float();
     return answer == 0;
 }
@@ -381,7 +271,7 @@ static vmoe_status write_all(struct import *import, vmoe_error *error)
             return vmoe_fail(error, VMOE_ERR_CANCELLED, import->where,
                              "the import was cancelled after %llu of %llu bytes",
                              (unsigned long long)done,
-                             (unsigned long long)import->info.weight_bytes);
+                             (unsigned long long)import->model.info.weight_bytes);
     }
     return vmoe_writer_commit(import->writer, error);
 }
@@ -393,7 +283,8 @@ static vmoe_status write_all(struct import *import, vmoe_error *error)
 static vmoe_status check_all_used(const struct import *import, vmoe_error *error)
 {
     const struct vmoe_source *source = import->source;
-    const char *root = import->dialect.root;
+    const struct vmoe_description *model = &import->model;
+    const char *root = model->dialect.root;
     uint8_t *used = vmoe_memory_take_zeroed(import->allocator, source->count);
     vmoe_status status = VMOE_OK;
 
@@ -405,9 +296,9 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
         uint32_t count = 0;
 
         if (tensor->role == VMOE_ROLE_POSITION)
-            used[vmoe_dialect_position(source, &import->dialect) - source->arrays] = 1;
+            used[vmoe_dialect_position(source, &model->dialect) - source->arrays] = 1;
         else if (tensor->part != VMOE_PART_SCALE && tensor->part != VMOE_PART_SUM)
-            status = vmoe_dialect_pieces(source, &import->dialect, &import->info, tensor, pieces,
+            status = vmoe_dialect_pieces(source, &model->dialect, &model->info, tensor, pieces,
                                          &count, error);
         for (uint32_t p = 0; status == VMOE_OK && p < count; p++)
             used[pieces[p].array] = 1;
@@ -430,7 +321,7 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
 static void describe_origin(const struct import *import, char text[ORIGIN_BYTES])
 {
     const struct vmoe_source *source = import->source;
-    const char *root = import->dialect.root;
+    const char *root = import->model.dialect.root;
     const char *slash = strrchr(import->where, '/');
     const char *name = slash != NULL ? slash + 1 : import->where;
     const size_t length = strlen(name);
@@ -456,14 +347,13 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
                              .where = where,
                              .options = options,
                              .allocator = allocator,
-                             .info = VMOE_INFO_INIT,
                              .host_float = vmoe_cpu_enter_float() };
     char origin[ORIGIN_BYTES];
-    vmoe_status status = describe(&import, error);
+    vmoe_status status = vmoe_describe(source, where, options, &import.model, error);
 
     if (status == VMOE_OK) {
         describe_origin(&import, origin);
-        status = vmoe_writer_open(destination, &import.info,
+        status = vmoe_writer_open(destination, &import.model.info,
                                   options->label_count != 0 ? options->labels : NULL,
                                   options->provenance != NULL ? options->provenance : origin,
                                   allocator, &import.writer, error);
