@@ -10,7 +10,6 @@
 #ifndef VMOE_CHECKPOINT_MSGPACK_H
 #define VMOE_CHECKPOINT_MSGPACK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/config.h"
-
 #define PATH_BYTES 320u
 
 static const struct vmoe_array *find_path(const struct vmoe_source *source, const char *path)

@@ -9,9 +9,6 @@
 #include <stdint.h>
 #include <vmoe.h>
 
-#include "runtime/memory.h"
-#include "runtime/status.h"
-
 /*
  * What a tensor is for.  A matrix is followed by its int8 scales and sums, if it has any, and its
  * bias.
