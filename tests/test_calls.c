@@ -1,16 +1,19 @@
 /*
  * A call among others: it can be watched and cancelled, called from within another, and given its
- * images in three ways; its threads leave the host's signals and CPU alone.
+ * images in three ways; its threads leave the host's signals and CPU alone, and sleep unless needed.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "run.h"
 #include "runtime/cpu.h"
@@ -556,6 +559,111 @@ static void a_worker_goes_where_its_caller_may(void **unused)
     vmoe_team_destroy(team);
 }
 
+#define WORKERS 7u
+
+struct sleeper {
+    long id;
+    bool asleep;
+    unsigned long sleeps; /* so far */
+};
+
+/* The other threads of this process, and how they are; answers how many. */
+static size_t look_at_sleepers(struct sleeper *sleepers, size_t most)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    size_t count = 0;
+
+    while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
+        struct sleeper *sleeper = &sleepers[count];
+        char path[64], line[256], state = 0;
+        FILE *status;
+
+        if (entry->d_name[0] == '.' || atol(entry->d_name) == (long)getpid() || count == most)
+            continue;
+        *sleeper = (struct sleeper){ .id = atol(entry->d_name) };
+        snprintf(path, sizeof path, "/proc/self/task/%ld/status", sleeper->id);
+        status = fopen(path, "r");
+        if (status == NULL)
+            continue;
+        while (fgets(line, sizeof line, status) != NULL) {
+            sscanf(line, "State: %c", &state);
+            sscanf(line, "voluntary_ctxt_switches: %lu", &sleeper->sleeps);
+        }
+        fclose(status);
+        sleeper->asleep = state == 'S';
+        count++;
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return count;
+}
+
+/* The workers, once all sleep.  A look takes a while, so that two have to agree. */
+static void settle(struct sleeper *sleepers)
+{
+    const struct timespec pause = { .tv_nsec = 5000000 };
+    const double start = vmoe_cpu_seconds();
+    struct sleeper before[WORKERS];
+    bool settled = false;
+
+    memset(before, 0, sizeof before);
+    while (!settled) {
+        assert_true(vmoe_cpu_seconds() - start < SECONDS);
+        nanosleep(&pause, NULL);
+        assert_int_equal(look_at_sleepers(sleepers, WORKERS), WORKERS);
+        settled = memcmp(before, sleepers, sizeof before) == 0;
+        for (size_t i = 0; i < WORKERS; i++)
+            settled &= sleepers[i].asleep;
+        memcpy(before, sleepers, sizeof before);
+    }
+}
+
+static void do_nothing(void *context, size_t task, uint32_t thread)
+{
+    (void)context, (void)task, (void)thread;
+}
+
+/* How many workers of a team that once had all of them a run wakes. */
+static unsigned count_woken(struct vmoe_team *team, uint32_t threads, size_t tasks)
+{
+    struct sleeper before[WORKERS], after[WORKERS];
+    unsigned woken = 0;
+    vmoe_error error;
+
+    vmoe_team_rest(team);
+    settle(before);
+    assert_int_equal(vmoe_team_resize(team, threads, &error), VMOE_OK);
+    vmoe_team_run(team, tasks, do_nothing, NULL);
+    vmoe_team_rest(team);
+    settle(after);
+    for (size_t i = 0; i < WORKERS; i++) {
+        assert_int_equal(after[i].id, before[i].id);
+        woken += after[i].sleeps != before[i].sleeps;
+    }
+    return woken;
+}
+
+static void a_run_wakes_only_workers_that_it_can_use(void **unused)
+{
+    struct sleeper other;
+    struct vmoe_team *team;
+    vmoe_error error;
+
+    (void)unused;
+    if (SANITIZED || look_at_sleepers(&other, 1) != 0)
+        skip_because("this process has other threads");
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    assert_int_equal(vmoe_team_resize(team, WORKERS + 1, &error), VMOE_OK);
+    if (look_at_sleepers(&other, 1) == 0) {
+        vmoe_team_destroy(team);
+        skip_because("the system does not tell who sleeps");
+    }
+    /* The other workers are those of earlier calls. */
+    assert_in_range(count_woken(team, 2, 1000), 0, 1);
+    vmoe_team_destroy(team);
+}
+
 struct inversion {
     atomic_bool begun, raised;
     long sleeps; /* of the caller, before it was raised */
@@ -620,6 +728,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, call_reset)
     const struct CMUnitTest tests[] = {
+        /* Before there are workers of the other tests. */
+        TEST(a_run_wakes_only_workers_that_it_can_use),
         TEST(progress_is_told_slice_by_slice),
         TEST(a_flag_that_is_set_cancels_before_anything_is_done),
         TEST(a_flag_that_is_set_cancels_before_a_picture),

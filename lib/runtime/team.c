@@ -30,6 +30,8 @@ struct worker {
     pthread_t thread;
     uint32_t index; /* 1.., the caller being 0 */
     uint32_t place; /* the number of the place it was given, or 0 */
+    pthread_cond_t wake;
+    atomic_bool asleep;
 };
 
 /* The tasks that a thread takes first, in order; whoever has none left takes from the others'. */
@@ -44,16 +46,14 @@ struct vmoe_team {
     atomic_bool open;
     atomic_bool rest;
     atomic_bool stop;
+    atomic_uint threads; /* workers from this index on have no part */
     _Alignas(VMOE_ALIGNMENT) atomic_uint inside; /* workers that may look at the run */
     /* The run; written only while it is closed and nobody is inside. */
     _Alignas(VMOE_ALIGNMENT) vmoe_team_task task;
     void *context;
-    uint32_t threads;
     struct share shares[VMOE_LIMIT_THREADS];
 
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_uint sleepers;
+    pthread_mutex_t lock; /* of those who go to sleep */
 
     const vmoe_allocator *allocator;
     pid_t process; /* that started the workers */
@@ -77,8 +77,10 @@ static inline void pause_briefly(void)
 
 static void work(struct vmoe_team *team, uint32_t thread)
 {
-    for (uint32_t i = 0; i < team->threads; i++) {
-        struct share *share = &team->shares[(thread + i) % team->threads];
+    const uint32_t threads = atomic_load(&team->threads);
+
+    for (uint32_t i = 0; i < threads; i++) {
+        struct share *share = &team->shares[(thread + i) % threads];
         size_t task;
 
         while ((task = atomic_fetch_add(&share->next, 1)) < share->end)
@@ -87,22 +89,24 @@ static void work(struct vmoe_team *team, uint32_t thread)
 }
 
 /* Waits for an epoch other than `seen`, first awake, then asleep. */
-static unsigned wait_for_run(struct vmoe_team *team, unsigned seen)
+static unsigned wait_for_run(struct worker *self, unsigned seen)
 {
+    struct vmoe_team *team = self->team;
+
     for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
         unsigned epoch = atomic_load(&team->epoch);
 
         if (epoch != seen)
             return epoch;
-        if (atomic_load(&team->rest))
+        if (atomic_load(&team->rest) || self->index >= atomic_load(&team->threads))
             break;
         pause_briefly();
     }
     pthread_mutex_lock(&team->lock);
-    atomic_fetch_add(&team->sleepers, 1);
+    atomic_store(&self->asleep, true);
     while (atomic_load(&team->epoch) == seen)
-        pthread_cond_wait(&team->wake, &team->lock);
-    atomic_fetch_sub(&team->sleepers, 1);
+        pthread_cond_wait(&self->wake, &team->lock);
+    atomic_store(&self->asleep, false);
     pthread_mutex_unlock(&team->lock);
     return atomic_load(&team->epoch);
 }
@@ -115,11 +119,11 @@ static void *worker_main(void *argument)
 
     vmoe_cpu_enter_float();
     for (;;) {
-        seen = wait_for_run(team, seen);
+        seen = wait_for_run(self, seen);
         if (atomic_load(&team->stop))
             return NULL;
         atomic_fetch_add(&team->inside, 1);
-        if (atomic_load(&team->open) && self->index < team->threads)
+        if (atomic_load(&team->open) && self->index < atomic_load(&team->threads))
             work(team, self->index);
         atomic_fetch_sub(&team->inside, 1);
     }
@@ -149,7 +153,7 @@ static bool find_place(const struct vmoe_team *team, cpu_set_t *place)
  * wakes it goes on working, and leaves the two of them there for milliseconds while another CPU is
  * idle.
  */
-static void spread(struct vmoe_team *team)
+static void spread(struct vmoe_team *team, uint32_t workers)
 {
     cpu_set_t place;
 
@@ -159,7 +163,7 @@ static void spread(struct vmoe_team *team)
         team->place = place;
         team->places++;
     }
-    for (uint32_t i = 0; i + 1 < team->threads; i++) {
+    for (uint32_t i = 0; i < workers; i++) {
         struct worker *worker = &team->workers[i];
 
         if (worker->place != team->places &&
@@ -173,21 +177,28 @@ static void ask_callers(struct vmoe_team *team)
     (void)team;
 }
 
-static void spread(struct vmoe_team *team)
+static void spread(struct vmoe_team *team, uint32_t workers)
 {
     (void)team;
+    (void)workers;
 }
 #endif
 
-/* Publishes a new epoch and wakes whoever sleeps. */
-static void announce(struct vmoe_team *team)
+/* Publishes a new epoch and wakes those of the first `workers` that sleep. */
+static void announce(struct vmoe_team *team, uint32_t workers)
 {
+    uint32_t first = 0;
+
     atomic_fetch_add(&team->epoch, 1);
-    if (atomic_load(&team->sleepers) == 0)
+    while (first < workers && !atomic_load(&team->workers[first].asleep))
+        first++;
+    if (first == workers)
         return;
-    spread(team);
+    spread(team, workers);
     pthread_mutex_lock(&team->lock);
-    pthread_cond_broadcast(&team->wake);
+    for (uint32_t i = first; i < workers; i++)
+        if (atomic_load(&team->workers[i].asleep))
+            pthread_cond_signal(&team->workers[i].wake);
     pthread_mutex_unlock(&team->lock);
 }
 
@@ -203,14 +214,9 @@ vmoe_status vmoe_team_create(const vmoe_allocator *allocator, struct vmoe_team *
         vmoe_memory_release(allocator, made);
         return vmoe_fail(error, VMOE_ERR_THREAD, "threads", "a lock could not be created");
     }
-    if (pthread_cond_init(&made->wake, NULL) != 0) {
-        pthread_mutex_destroy(&made->lock);
-        vmoe_memory_release(allocator, made);
-        return vmoe_fail(error, VMOE_ERR_THREAD, "threads", "a condition could not be created");
-    }
     made->allocator = allocator;
     made->process = getpid();
-    made->threads = 1;
+    atomic_store(&made->threads, 1);
     *team = made;
     return VMOE_OK;
 }
@@ -222,10 +228,11 @@ void vmoe_team_destroy(struct vmoe_team *team)
     /* In a forked child the workers do not exist, and the lock may be held by one of them. */
     if (team->process == getpid()) {
         atomic_store(&team->stop, true);
-        announce(team);
-        for (uint32_t i = 0; i < team->started; i++)
+        announce(team, team->started);
+        for (uint32_t i = 0; i < team->started; i++) {
             pthread_join(team->workers[i].thread, NULL);
-        pthread_cond_destroy(&team->wake);
+            pthread_cond_destroy(&team->workers[i].wake);
+        }
         pthread_mutex_destroy(&team->lock);
     }
     vmoe_memory_release(team->allocator, team);
@@ -243,8 +250,12 @@ static int start_worker(struct worker *worker)
     sigset_t blocked, before;
     int failed;
 
-    if (pthread_attr_init(&attributes) != 0)
+    if (pthread_cond_init(&worker->wake, NULL) != 0)
         return -1;
+    if (pthread_attr_init(&attributes) != 0) {
+        pthread_cond_destroy(&worker->wake);
+        return -1;
+    }
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
         sigdelset(&blocked, raised[i]);
@@ -258,6 +269,8 @@ static int start_worker(struct worker *worker)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
+    if (failed != 0)
+        pthread_cond_destroy(&worker->wake);
     return failed == 0 ? 0 : -1;
 }
 
@@ -278,7 +291,7 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
                              "thread %u of %u could not be started", team->started + 2, threads);
         team->started++;
     }
-    team->threads = threads;
+    atomic_store(&team->threads, threads);
     if (threads > 1)
         ask_callers(team);
     atomic_store(&team->rest, threads > vmoe_cpu_count());
@@ -287,26 +300,27 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
 
 uint32_t vmoe_team_threads(const struct vmoe_team *team)
 {
-    return team->threads;
+    return atomic_load(&team->threads);
 }
 
 void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context)
 {
+    const uint32_t threads = atomic_load(&team->threads);
     unsigned rounds = 0;
 
-    if (team->threads == 1 || tasks <= 1) {
+    if (threads == 1 || tasks <= 1) {
         for (size_t i = 0; i < tasks; i++)
             task(context, i, 0);
         return;
     }
     team->task = task;
     team->context = context;
-    for (uint32_t i = 0; i < team->threads; i++) {
-        atomic_store(&team->shares[i].next, tasks * i / team->threads);
-        team->shares[i].end = tasks * (i + 1) / team->threads;
+    for (uint32_t i = 0; i < threads; i++) {
+        atomic_store(&team->shares[i].next, tasks * i / threads);
+        team->shares[i].end = tasks * (i + 1) / threads;
     }
     atomic_store(&team->open, true);
-    announce(team);
+    announce(team, threads - 1);
     work(team, 0);
     atomic_store(&team->open, false);
     while (atomic_load(&team->inside) != 0) {
