@@ -648,6 +648,7 @@ static void a_run_wakes_only_workers_that_it_can_use(void **unused)
 {
     struct sleeper other;
     struct vmoe_team *team;
+    cpu_set_t before, one;
     vmoe_error error;
 
     (void)unused;
@@ -661,6 +662,15 @@ static void a_run_wakes_only_workers_that_it_can_use(void **unused)
     }
     /* The other workers are those of earlier calls. */
     assert_in_range(count_woken(team, 2, 1000), 0, 1);
+    assert_in_range(count_woken(team, WORKERS + 1, 2), 0, 1);
+    if (vmoe_cpu_current() >= 0) {
+        sched_getaffinity(0, sizeof before, &before);
+        CPU_ZERO(&one);
+        CPU_SET((size_t)vmoe_cpu_current(), &one);
+        sched_setaffinity(0, sizeof one, &one);
+        assert_in_range(count_woken(team, WORKERS + 1, 1000), 0, 1);
+        sched_setaffinity(0, sizeof before, &before);
+    }
     vmoe_team_destroy(team);
 }
 

@@ -58,6 +58,7 @@ struct vmoe_team {
     const vmoe_allocator *allocator;
     pid_t process; /* that started the workers */
     uint32_t started;
+    uint32_t wanted; /* workers to wake at most: those that have a CPU, or one */
 #if defined(__linux__)
     cpu_set_t callers; /* where the caller may run */
     cpu_set_t place;   /* where workers may */
@@ -276,6 +277,9 @@ static int start_worker(struct worker *worker)
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
 {
+    const uint32_t cpus = vmoe_cpu_count();
+    const uint32_t others = cpus > 1 ? cpus - 1 : 1;
+
     if (team->started == 0)
         team->process = getpid();
     if (team->process != getpid())
@@ -294,7 +298,8 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
     atomic_store(&team->threads, threads);
     if (threads > 1)
         ask_callers(team);
-    atomic_store(&team->rest, threads > vmoe_cpu_count());
+    atomic_store(&team->rest, threads > cpus);
+    team->wanted = threads - 1 < others ? threads - 1 : others;
     return VMOE_OK;
 }
 
@@ -306,6 +311,7 @@ uint32_t vmoe_team_threads(const struct vmoe_team *team)
 void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context)
 {
     const uint32_t threads = atomic_load(&team->threads);
+    uint32_t workers = team->wanted;
     unsigned rounds = 0;
 
     if (threads == 1 || tasks <= 1) {
@@ -313,6 +319,8 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
             task(context, i, 0);
         return;
     }
+    if (tasks - 1 < workers)
+        workers = (uint32_t)(tasks - 1);
     team->task = task;
     team->context = context;
     for (uint32_t i = 0; i < threads; i++) {
@@ -320,7 +328,7 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
         team->shares[i].end = tasks * (i + 1) / threads;
     }
     atomic_store(&team->open, true);
-    announce(team, threads - 1);
+    announce(team, workers);
     work(team, 0);
     atomic_store(&team->open, false);
     while (atomic_load(&team->inside) != 0) {
