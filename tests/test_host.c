@@ -195,6 +195,8 @@ static void a_file_that_is_leased_is_waited_for(void **state)
 struct caller {
     vmoe_model *model;
     const float *images;
+    size_t count;
+    const vmoe_options *options;
     float expected[5];
     atomic_bool stop;
     atomic_uint calls, failures;
@@ -205,10 +207,11 @@ struct caller {
 static void *call_cancelled(void *context)
 {
     struct caller *caller = context;
-    float logits[5];
+    float logits[IMAGES * 5];
 
     pthread_cancel(pthread_self());
-    if (vmoe_logits_f32(caller->model, caller->images, 1, NULL, logits, NULL) != VMOE_OK)
+    if (vmoe_logits_f32(caller->model, caller->images, caller->count, caller->options, logits,
+                        NULL) != VMOE_OK)
         atomic_fetch_add(&caller->failures, 1);
     atomic_fetch_add(&caller->calls, 1);
     /* AddressSanitizer takes the end of a thread that is cancelled for an error. */
@@ -223,7 +226,8 @@ static void a_call_is_no_place_for_cancellation(void **state)
     const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
     float *images = make_images(&geometry, 1);
     struct caller caller = { .model = make_model(&geometry, VMOE_PRECISION_F32),
-                             .images = images };
+                             .images = images,
+                             .count = 1 };
 
     (void)state;
     for (unsigned i = 1; i <= 2; i++) {
@@ -237,6 +241,39 @@ static void a_call_is_no_place_for_cancellation(void **state)
     }
     assert_int_equal(atomic_load(&caller.failures), 0);
     vmoe_free(caller.model);
+    free(images);
+}
+
+/* The larger workspace is refused, and the smaller one freed with its workers. */
+static void neither_is_a_call_that_fails(void **state)
+{
+    const vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    float *images = make_images(&geometry, IMAGES);
+    const char *path = scratch_path("cancelled.vmoe");
+    vmoe_load_options load = VMOE_LOAD_OPTIONS_INIT;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    struct caller caller = { .images = images, .count = IMAGES, .options = &options };
+    struct fault fault;
+
+    (void)state;
+    write_model(&geometry, NULL, path);
+    fault_init(&fault, 0, false);
+    load.allocator = &fault.allocator;
+    options.threads = 5;
+    caller.model = must_load(path, &load);
+    for (unsigned i = 1; i <= 10; i++) {
+        float logits[5];
+        pthread_t thread;
+
+        assert_int_equal(vmoe_logits_f32(caller.model, images, 1, &options, logits, NULL),
+                         VMOE_OK);
+        fault.fail_at = fault.calls + 1;
+        assert_int_equal(pthread_create(&thread, NULL, call_cancelled, &caller), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(atomic_load(&caller.failures), i);
+    }
+    vmoe_free(caller.model);
+    assert_int_equal(fault.live, 0);
     free(images);
 }
 
@@ -532,6 +569,7 @@ int main(void)
         cmocka_unit_test(a_file_that_is_a_terminal_is_not_made_the_hosts),
         cmocka_unit_test(a_file_that_is_leased_is_waited_for),
         cmocka_unit_test(a_call_is_no_place_for_cancellation),
+        cmocka_unit_test(neither_is_a_call_that_fails),
         cmocka_unit_test(a_fork_in_the_middle_of_calls_harms_nobody),
         cmocka_unit_test(a_child_gets_the_answer_of_its_parent),
         cmocka_unit_test(a_child_says_how_many_threads_it_has),

@@ -222,6 +222,16 @@ vmoe_status vmoe_team_create(const vmoe_allocator *allocator, struct vmoe_team *
     return VMOE_OK;
 }
 
+/* Whoever waits here may be inside a call that runs the model, where nobody is cancelled. */
+static void join(pthread_t thread)
+{
+    int before;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    pthread_join(thread, NULL);
+    pthread_setcancelstate(before, &before);
+}
+
 void vmoe_team_destroy(struct vmoe_team *team)
 {
     if (team == NULL)
@@ -231,7 +241,7 @@ void vmoe_team_destroy(struct vmoe_team *team)
         atomic_store(&team->stop, true);
         announce(team, team->started);
         for (uint32_t i = 0; i < team->started; i++) {
-            pthread_join(team->workers[i].thread, NULL);
+            join(team->workers[i].thread);
             pthread_cond_destroy(&team->workers[i].wake);
         }
         pthread_mutex_destroy(&team->lock);
