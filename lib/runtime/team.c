@@ -24,6 +24,7 @@
 /* Rounds of waiting before a worker sleeps: about 0.1 ms, longer than the gaps between runs. */
 #define SPIN_ROUNDS 2000u
 #define STACK_BYTES ((size_t)512 << 10)
+#define STACK_LIMIT ((size_t)1 << 30)
 
 struct worker {
     struct vmoe_team *team;
@@ -56,7 +57,9 @@ struct vmoe_team {
     pthread_mutex_t lock; /* of those who go to sleep */
 
     const vmoe_allocator *allocator;
-    pid_t process; /* that started the workers */
+    pid_t process;   /* that started the workers */
+    size_t stack;    /* bytes of a worker's, or 0 if no worker was asked for */
+    pthread_t trial; /* of the stack; it ends at once */
     uint32_t started;
     uint32_t wanted; /* workers to wake at most: those that have a CPU, or one */
 #if defined(__linux__)
@@ -244,45 +247,78 @@ void vmoe_team_destroy(struct vmoe_team *team)
             join(team->workers[i].thread);
             pthread_cond_destroy(&team->workers[i].wake);
         }
+        if (team->stack != 0)
+            join(team->trial);
         pthread_mutex_destroy(&team->lock);
     }
     vmoe_memory_release(team->allocator, team);
 }
 
 /*
- * Starts one worker with signals blocked, so that the host's handlers run on the host's threads.
+ * Starts a thread with signals blocked, so that the host's handlers run on the host's threads.
  * What an instruction raises stays open: blocked, it would end the process without the handler of
  * a host that reports crashes, or that makes the system calls which a sandbox traps.
  */
-static int start_worker(struct worker *worker)
+static int start_thread(pthread_t *thread, size_t stack, void *(*function)(void *), void *argument)
 {
     static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
     pthread_attr_t attributes;
     sigset_t blocked, before;
     int failed;
 
-    if (pthread_cond_init(&worker->wake, NULL) != 0)
+    if (pthread_attr_init(&attributes) != 0)
         return -1;
-    if (pthread_attr_init(&attributes) != 0) {
-        pthread_cond_destroy(&worker->wake);
-        return -1;
-    }
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
         sigdelset(&blocked, raised[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    failed = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    if (failed == 0) {
-        failed = pthread_create(&worker->thread, &attributes, worker_main, worker);
-        /* In glibc a thread's stack holds its thread-local variables, and a host may have many. */
-        if (failed == EINVAL)
-            failed = pthread_create(&worker->thread, NULL, worker_main, worker);
-    }
+    failed = -1;
+    if (pthread_attr_setstacksize(&attributes, stack) == 0)
+        failed = pthread_create(thread, &attributes, function, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (failed != 0)
+    return failed;
+}
+
+static void *end_at_once(void *argument)
+{
+    return argument;
+}
+
+/*
+ * In glibc a thread's stack holds its thread-local variables, and a host may have many.  It is only
+ * refused if they leave next to nothing of it, so workers have one of which they fit into half.
+ */
+static int choose_stack(struct vmoe_team *team)
+{
+    size_t stack = STACK_BYTES;
+    int failed;
+
+    while ((failed = start_thread(&team->trial, stack / 2, end_at_once, NULL)) == EINVAL &&
+           stack < STACK_LIMIT)
+        stack *= 2;
+    if (failed == 0)
+        team->stack = stack;
+    return failed;
+}
+
+static int start_worker(struct vmoe_team *team)
+{
+    struct worker *worker = &team->workers[team->started];
+
+    if (team->stack == 0 && choose_stack(team) != 0)
+        return -1;
+    worker->team = team;
+    worker->index = team->started + 1;
+    worker->place = 0;
+    if (pthread_cond_init(&worker->wake, NULL) != 0)
+        return -1;
+    if (start_thread(&worker->thread, team->stack, worker_main, worker) != 0) {
         pthread_cond_destroy(&worker->wake);
-    return failed == 0 ? 0 : -1;
+        return -1;
+    }
+    team->started++;
+    return 0;
 }
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
@@ -294,17 +330,10 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
         team->process = getpid();
     if (team->process != getpid())
         threads = 1;
-    while (team->started + 1 < threads) {
-        struct worker *worker = &team->workers[team->started];
-
-        worker->team = team;
-        worker->index = team->started + 1;
-        worker->place = 0;
-        if (start_worker(worker) != 0)
+    while (team->started + 1 < threads)
+        if (start_worker(team) != 0)
             return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
                              "thread %u of %u could not be started", team->started + 2, threads);
-        team->started++;
-    }
     atomic_store(&team->threads, threads);
     if (threads > 1)
         ask_callers(team);

@@ -1,7 +1,7 @@
 /*
  * Thirty-two threads with the same handles: the calls of the soak, a fixed number of them, among
  * loads, cancels and bad input.  Under ThreadSanitizer it finds what the threads share by mistake.
- * The program has more thread-local variables than there is room on the stack of a worker.
+ * The program's thread-local variables would fit on the stack of a worker, but leave no room on it.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -21,7 +21,7 @@ static struct soak soak;
 static struct soak_worker workers[CALLERS];
 static atomic_uint at_work;
 
-static _Thread_local volatile char variables[1 << 20];
+static _Thread_local volatile char variables[496 << 10];
 
 static void *call_often(void *context)
 {

@@ -1,4 +1,7 @@
-/* Threads, locks and conditions that cannot be made: a status, nothing left, and a retry works. */
+/*
+ * Threads, locks and conditions that cannot be made: a status, nothing left, and a retry works.  The
+ * program has more thread-local variables than the stack of a worker usually holds.
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +15,8 @@
 
 #define IMAGES 3u
 #define THREADS 5u
+
+static _Thread_local volatile char variables[1 << 20];
 
 struct making {
     enum shim_call call;
@@ -76,6 +81,7 @@ static void what_cannot_be_made_is_a_status(void **state)
     size_t failures = 0;
 
     (void)state;
+    variables[0] = 1;
     write_model(&geometry, NULL, path);
     model = must_load(path, NULL);
     expected = must_answer(model, images, IMAGES, NULL);
@@ -86,7 +92,12 @@ static void what_cannot_be_made_is_a_status(void **state)
 
             while (fail_making(&makings[i], n + 1, persistent, path, images, &expected))
                 n++;
-            assert_int_equal(n, makings[i].call == SHIM_LOCK ? 1 : THREADS - 1);
+            if (makings[i].call == SHIM_LOCK)
+                assert_int_equal(n, 1);
+            else if (makings[i].call == SHIM_CONDITION)
+                assert_int_equal(n, THREADS - 1);
+            else /* stacks are tried before there are workers */
+                assert_in_range(n, THREADS, 2 * THREADS);
             failures += n;
         }
     }
