@@ -57,9 +57,8 @@ struct vmoe_team {
     pthread_mutex_t lock; /* of those who go to sleep */
 
     const vmoe_allocator *allocator;
-    pid_t process;   /* that started the workers */
-    size_t stack;    /* bytes of a worker's, or 0 if no worker was asked for */
-    pthread_t trial; /* of the stack; it ends at once */
+    pid_t process; /* that started the workers */
+    size_t stack;  /* bytes of a worker's, or 0 if no worker was asked for */
     uint32_t started;
     uint32_t wanted; /* workers to wake at most: those that have a CPU, or one */
 #if defined(__linux__)
@@ -247,8 +246,6 @@ void vmoe_team_destroy(struct vmoe_team *team)
             join(team->workers[i].thread);
             pthread_cond_destroy(&team->workers[i].wake);
         }
-        if (team->stack != 0)
-            join(team->trial);
         pthread_mutex_destroy(&team->lock);
     }
     vmoe_memory_release(team->allocator, team);
@@ -292,13 +289,16 @@ static void *end_at_once(void *argument)
 static int choose_stack(struct vmoe_team *team)
 {
     size_t stack = STACK_BYTES;
+    pthread_t trial;
     int failed;
 
-    while ((failed = start_thread(&team->trial, stack / 2, end_at_once, NULL)) == EINVAL &&
+    while ((failed = start_thread(&trial, stack / 2, end_at_once, NULL)) == EINVAL &&
            stack < STACK_LIMIT)
         stack *= 2;
-    if (failed == 0)
+    if (failed == 0) {
+        join(trial);
         team->stack = stack;
+    }
     return failed;
 }
 
