@@ -1,6 +1,6 @@
 /*
  * A call among others: it can be watched and cancelled, called from within another, and given its
- * images in three ways; its threads leave the host's signals and CPU alone, and sleep unless needed.
+ * images in three ways; its threads leave the host's signals and CPU alone, and sleep if they can.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -11,7 +11,6 @@
 #define _GNU_SOURCE
 #include "runtime/team.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -23,8 +22,8 @@
 
 /* Rounds of waiting before a worker sleeps: about 0.1 ms, longer than the gaps between runs. */
 #define SPIN_ROUNDS 2000u
+/* The least that a worker has. */
 #define STACK_BYTES ((size_t)512 << 10)
-#define STACK_LIMIT ((size_t)1 << 30)
 
 struct worker {
     struct vmoe_team *team;
@@ -58,7 +57,6 @@ struct vmoe_team {
 
     const vmoe_allocator *allocator;
     pid_t process; /* that started the workers */
-    size_t stack;  /* bytes of a worker's, or 0 if no worker was asked for */
     uint32_t started;
     uint32_t wanted; /* workers to wake at most: those that have a CPU, or one */
 #if defined(__linux__)
@@ -252,73 +250,42 @@ void vmoe_team_destroy(struct vmoe_team *team)
 }
 
 /*
- * Starts a thread with signals blocked, so that the host's handlers run on the host's threads.
+ * Starts one worker with signals blocked, so that the host's handlers run on the host's threads.
  * What an instruction raises stays open: blocked, it would end the process without the handler of
  * a host that reports crashes, or that makes the system calls which a sandbox traps.
  */
-static int start_thread(pthread_t *thread, size_t stack, void *(*function)(void *), void *argument)
+static int start_worker(struct worker *worker)
 {
     static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
     pthread_attr_t attributes;
     sigset_t blocked, before;
+    size_t stack;
     int failed;
 
-    if (pthread_attr_init(&attributes) != 0)
+    if (pthread_cond_init(&worker->wake, NULL) != 0)
         return -1;
+    if (pthread_attr_init(&attributes) != 0) {
+        pthread_cond_destroy(&worker->wake);
+        return -1;
+    }
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
         sigdelset(&blocked, raised[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    failed = -1;
-    if (pthread_attr_setstacksize(&attributes, stack) == 0)
-        failed = pthread_create(thread, &attributes, function, argument);
+    /*
+     * In glibc a thread's stack holds its thread-local variables, and a host may have many; where
+     * they leave a little of it, nothing is refused.  The host's own threads fit the usual size.
+     */
+    failed = pthread_attr_getstacksize(&attributes, &stack);
+    if (failed == 0)
+        failed = pthread_attr_setstacksize(&attributes, stack > STACK_BYTES ? stack : STACK_BYTES);
+    if (failed == 0)
+        failed = pthread_create(&worker->thread, &attributes, worker_main, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    return failed;
-}
-
-static void *end_at_once(void *argument)
-{
-    return argument;
-}
-
-/*
- * In glibc a thread's stack holds its thread-local variables, and a host may have many.  It is only
- * refused if they leave next to nothing of it, so workers have one of which they fit into half.
- */
-static int choose_stack(struct vmoe_team *team)
-{
-    size_t stack = STACK_BYTES;
-    pthread_t trial;
-    int failed;
-
-    while ((failed = start_thread(&trial, stack / 2, end_at_once, NULL)) == EINVAL &&
-           stack < STACK_LIMIT)
-        stack *= 2;
-    if (failed == 0) {
-        join(trial);
-        team->stack = stack;
-    }
-    return failed;
-}
-
-static int start_worker(struct vmoe_team *team)
-{
-    struct worker *worker = &team->workers[team->started];
-
-    if (team->stack == 0 && choose_stack(team) != 0)
-        return -1;
-    worker->team = team;
-    worker->index = team->started + 1;
-    worker->place = 0;
-    if (pthread_cond_init(&worker->wake, NULL) != 0)
-        return -1;
-    if (start_thread(&worker->thread, team->stack, worker_main, worker) != 0) {
+    if (failed != 0)
         pthread_cond_destroy(&worker->wake);
-        return -1;
-    }
-    team->started++;
-    return 0;
+    return failed == 0 ? 0 : -1;
 }
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
@@ -330,10 +297,17 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
         team->process = getpid();
     if (team->process != getpid())
         threads = 1;
-    while (team->started + 1 < threads)
-        if (start_worker(team) != 0)
+    while (team->started + 1 < threads) {
+        struct worker *worker = &team->workers[team->started];
+
+        worker->team = team;
+        worker->index = team->started + 1;
+        worker->place = 0;
+        if (start_worker(worker) != 0)
             return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
                              "thread %u of %u could not be started", team->started + 2, threads);
+        team->started++;
+    }
     atomic_store(&team->threads, threads);
     if (threads > 1)
         ask_callers(team);

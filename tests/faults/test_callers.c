@@ -1,7 +1,7 @@
 /*
  * Thirty-two threads with the same handles: the calls of the soak, a fixed number of them, among
  * loads, cancels and bad input.  Under ThreadSanitizer it finds what the threads share by mistake.
- * The program's thread-local variables would fit on the stack of a worker, but leave no room on it.
+ * The program's thread-local variables fit on the smallest stack of a worker, but leave no room.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -134,7 +134,7 @@ static void any_number_of_files_is_survived(void **state)
     assert_true(files > 1);
 }
 
-/* The stacks of the library's own threads are of its own size, whatever the limit for new ones. */
+/* The library's own threads have stacks that are large enough, whatever the limit for new ones. */
 static void the_stack_limit_does_not_matter(void **state)
 {
     (void)state;
