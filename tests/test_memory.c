@@ -717,6 +717,20 @@ static void a_call_gets_the_workspace_that_fits_best(void **state)
     vmoe_pool_destroy(pool);
 }
 
+/* What malloc(0) answers differs from host to host. */
+static void a_host_is_never_asked_for_nothing(void **state)
+{
+    struct fault fault;
+    void *memory;
+
+    (void)state;
+    fault_init(&fault, 0, false);
+    memory = vmoe_memory_take(&fault.allocator, 0);
+    assert_non_null(memory);
+    assert_int_equal(fault.live, 1);
+    vmoe_memory_release(&fault.allocator, memory);
+}
+
 static void a_size_that_would_wrap_is_refused(void **state)
 {
     struct vmoe_arena arena = { 0 };
@@ -846,6 +860,7 @@ int main(void)
         cmocka_unit_test(a_host_is_asked_for_an_alignment_of_64),
         cmocka_unit_test(memory_that_is_not_aligned_is_not_used),
         cmocka_unit_test(a_call_gets_the_workspace_that_fits_best),
+        cmocka_unit_test(a_host_is_never_asked_for_nothing),
         cmocka_unit_test(a_size_that_would_wrap_is_refused),
         cmocka_unit_test(a_load_takes_the_weights_and_little_more),
         cmocka_unit_test(the_workspace_has_the_size_that_the_cost_tells),
