@@ -369,36 +369,50 @@ static void parts_are_added_in_order(void **state)
 }
 
 /* Some columns of a layer as a layer of their own. */
+static void check_columns(const struct vmoe_kernels *kernels, struct problem *p,
+                          struct vmoe_team *team)
+{
+    static const uint32_t ranges[][2] = { { 0, 33 }, { 32, 68 }, { 64, 36 }, { 96, 4 } };
+    const struct vmoe_linear layer = p->layers[0];
+    uint8_t *whole = calloc(1, p->out_bytes), *some = calloc(1, p->out_bytes);
+
+    run_linear(kernels, p, VMOE_STORE_F32, team, whole);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        p->layers[0] = vmoe_linear_columns(&layer, ranges[i][0], ranges[i][1]);
+        run_linear(kernels, p, VMOE_STORE_F32, team, some);
+        for (size_t row = 0; row < p->out_bytes; row += p->ldo)
+            assert_memory_equal(some + row, whole + row + ranges[i][0] * sizeof(float),
+                                ranges[i][1] * sizeof(float));
+    }
+    p->layers[0] = layer;
+    free(whole);
+    free(some);
+}
+
 static void columns_of_a_layer_are_those_of_the_whole(void **state)
 {
-    enum { ROWS = 7, K = 70, N = 100 };
-    static const uint32_t ranges[][2] = { { 0, 33 }, { 32, 68 }, { 64, 36 }, { 96, 4 } };
-    float *values = random_floats(ROWS * K), whole[ROWS * N], some[ROWS * N];
-    const struct vmoe_matrix a = { VMOE_PRECISION_F32, values, K * sizeof *values, NULL };
     struct vmoe_team *team;
-    vmoe_error error;
 
     (void)state;
-    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, &error), VMOE_OK);
+    random_seed(6);
+    assert_int_equal(vmoe_team_create(&vmoe_memory_default, &team, NULL), VMOE_OK);
     for (uint32_t precision = VMOE_PRECISION_F32; precision <= VMOE_PRECISION_INT8; precision++) {
-        struct vmoe_linear layer = new_layer(precision, K, N), columns = layer;
-        const struct vmoe_linear_part part = { &columns, 0, ROWS };
-        struct vmoe_linear_call call = { .parts = &part, .count = 1, .a = a, .out = whole,
-                                         .ldo = N * sizeof(float) };
+        struct problem p;
 
-        vmoe_linear_run(&vmoe_kernels_ref, team, &call);
-        call.out = some;
-        for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-            columns = vmoe_linear_columns(&layer, ranges[i][0], ranges[i][1]);
-            vmoe_linear_run(&vmoe_kernels_ref, team, &call);
-            for (size_t r = 0; r < ROWS; r++)
-                assert_memory_equal(some + r * N, whole + r * N + ranges[i][0],
-                                    ranges[i][1] * sizeof(float));
-        }
-        free_layer(&layer);
+        draw_problem(&p, precision, 1, 7, 70, 100);
+        for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++)
+            for (uint32_t type = VMOE_PRECISION_F32; type <= VMOE_PRECISION_INT8; type++) {
+                const struct vmoe_kernels *kernels = vmoe_kernels_for(*isa);
+
+                if (kernels->product[type][precision] == NULL)
+                    continue;
+                set_rows(&p, kernels, type);
+                check_columns(kernels, &p, team);
+                free_rows(&p);
+            }
+        free_problem(&p);
     }
     vmoe_team_destroy(team);
-    free(values);
 }
 
 /* ---- What is fetched ahead ------------------------------------------------------------------ */
