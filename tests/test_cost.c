@@ -251,9 +251,15 @@ static void a_dense_model_costs_the_same_whatever_the_dial(void **state)
 {
     const vmoe_info info = geometry(B16, 224, 1000, 0, 0, 0);
     const vmoe_cost cost = cost_of(&info, 0.2, 1, 3);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_cost other = VMOE_COST_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
 
     (void)state;
     assert_int_equal(cost.capacity, 0);
+    options.experts_per_token = 2;
+    assert_ok(vmoe_get_cost(&info, &options, 3, &other, &error), error);
+    assert_int_equal(other.capacity, 0);
     assert_int_equal(cost.macs, cost.macs_dense);
     assert_int_equal(cost.macs, cost.macs_padded);
 }

@@ -227,14 +227,21 @@ static void the_provenance_tells_what_was_left_of_a_training_state(void **state)
 /* The default is 2, but no more than there are. */
 static void one_expert_is_one_for_each_token(void **state)
 {
-    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN), info;
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_cost cost = VMOE_COST_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
     vmoe_model *model;
 
     (void)state;
     for (uint32_t experts = 1; experts <= 3; experts++) {
         geometry.experts = experts;
         model = make_model(&geometry, VMOE_PRECISION_F32);
-        assert_int_equal(info_of(model).experts_per_token, experts == 1 ? 1 : 2);
+        info = info_of(model);
+        assert_int_equal(info.experts_per_token, experts == 1 ? 1 : 2);
+        options.experts_per_token = experts + 1;
+        assert_refused(vmoe_get_cost(&info, &options, 1, &cost, &error), error, VMOE_ERR_ARGUMENT,
+                       "options.experts_per_token");
         vmoe_free(model);
     }
 }
