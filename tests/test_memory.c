@@ -733,13 +733,17 @@ static void a_host_is_never_asked_for_nothing(void **state)
 
 static void a_size_that_would_wrap_is_refused(void **state)
 {
-    struct vmoe_arena arena = { 0 };
+    struct vmoe_arena arena = { 0 }, full = { 0 };
 
     (void)state;
     assert_null(vmoe_memory_take(&vmoe_memory_default, UINT64_MAX));
     assert_null(vmoe_memory_take(&vmoe_memory_default, UINT64_MAX - VMOE_ALIGNMENT));
     (void)vmoe_arena_take(&arena, 1, UINT64_MAX);
     assert_true(arena.overflow);
+    (void)vmoe_arena_take(&full, 1, UINT64_MAX - VMOE_ALIGNMENT + 1);
+    assert_false(full.overflow);
+    (void)vmoe_arena_take(&full, 1, 1);
+    assert_true(full.overflow);
 }
 
 /*
