@@ -545,12 +545,15 @@ static void a_far_smaller_logit_has_a_gate_of_zero(void **unused)
 {
     const float x[1] = { 1.0f };
     const float router[3] = { -3e38f, 88.0f, 0.0f };
+    const float least[3] = { 1.0f, 88.0f, 0.999f }; /* 87 less, and a little more */
     static const float expected[3] = { 0.0f, 1.0f, 0.0f };
     float gates[3];
 
     (void)unused;
     gates_of(1, 1, 3, x, 1, router, gates);
     assert_memory_equal(gates, expected, sizeof expected);
+    gates_of(1, 1, 3, x, 1, least, gates);
+    assert_true(gates[0] > 0.0f && gates[1] == 1.0f && gates[2] == 0.0f);
 }
 
 int main(void)
