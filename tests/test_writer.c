@@ -191,6 +191,45 @@ static void weights_take_little_more_than_the_entropy_of_their_bytes(void **stat
     free(chunk);
 }
 
+/*
+ * A stream of fewer bytes would leave those of another chunk behind its own.  These are of zeros: what
+ * is claimed is wrong by as little as it can be.
+ */
+static void a_stream_holds_its_chunk_and_nothing_else(void **state)
+{
+    static const uint8_t zeros[4096];
+    struct vmoe_chunk_coder *coder;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    assert_ok(vmoe_chunk_coder_create(&vmoe_memory_default, &coder, &error), error);
+    for (size_t width = 1; width <= 4; width *= 2) {
+        const size_t bytes = sizeof zeros / 2;
+        uint8_t stream[sizeof zeros], chunk[sizeof zeros];
+        const uint8_t *stored;
+        size_t stored_bytes;
+
+        assert_ok(vmoe_chunk_encode(coder, zeros, bytes, width, &stored, &stored_bytes, &error),
+                  error);
+        assert_non_null(stored);
+        memcpy(stream, stored, stored_bytes);
+        stream[stored_bytes] = 0;
+        for (int lie = 0; lie < 4; lie++) {
+            const size_t claimed = lie == 0 ? bytes + width : lie == 1 ? bytes - width : bytes;
+            const size_t given = stored_bytes + (lie == 2) - (lie == 3);
+
+            assert_refused(vmoe_chunk_decode(coder, stream, given, width, chunk, claimed, "chunk",
+                                             &error),
+                           error, VMOE_ERR_FORMAT, "chunk");
+        }
+        assert_ok(vmoe_chunk_decode(coder, stream, stored_bytes, width, chunk, bytes, "chunk",
+                                    &error),
+                  error);
+        assert_memory_equal(chunk, zeros, bytes);
+    }
+    vmoe_chunk_coder_destroy(coder);
+}
+
 /* ---- Targets that cannot be ----------------------------------------------------------------- */
 
 static vmoe_status import_to(const char *path, weight_change change,
@@ -669,6 +708,7 @@ int main(void)
         cmocka_unit_test(the_same_source_gives_the_same_file),
         cmocka_unit_test(the_hosts_rounding_does_not_matter),
         cmocka_unit_test(weights_take_little_more_than_the_entropy_of_their_bytes),
+        cmocka_unit_test(a_stream_holds_its_chunk_and_nothing_else),
         cmocka_unit_test(a_target_must_have_a_folder_and_not_be_one),
         cmocka_unit_test(a_link_is_replaced_and_not_followed),
         cmocka_unit_test(any_name_can_be_a_target),
