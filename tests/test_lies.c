@@ -366,6 +366,44 @@ static void the_directory_cannot_lie(void **state)
     told();
 }
 
+/* The last chunk says that it is coded, in so many bytes, and all other numbers agree with it. */
+static void code_last_chunk(const struct forged *honest, bool compact, uint32_t stored)
+{
+    const size_t entry = honest->directory + (size_t)(honest->tensors - 1) * FORGE_ENTRY_BYTES;
+    const size_t chunk = honest->chunk_table + (size_t)(honest->chunks - 1) * FORGE_CHUNK_BYTES;
+    const size_t begin = (size_t)forge_get_u64(honest, entry + 80);
+    struct forged file = *honest;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    file.size = begin + stored;
+    file.bytes = calloc(1, file.size);
+    memcpy(file.bytes, honest->bytes, begin);
+    forge_put_u64(&file, 16, file.size);
+    forge_put_u64(&file, entry + 88, stored);
+    forge_put_u32(&file, chunk, stored);
+    forge_put_u32(&file, chunk + 4, 1);
+    forge_hash_chunks(&file, entry);
+    forge_sign(&file);
+    assert_refused(load_counted(&file, compact, &error), error, VMOE_ERR_FORMAT, "head.bias");
+    assert_non_null(strstr(error.text, "coding 1"));
+    forge_free(&file);
+}
+
+/* The first would be decoded without a decoder, the last be read to a buffer of 1 MiB. */
+static void chunks_are_coded_where_it_makes_them_shorter(void **state)
+{
+    struct forged raw = honest_file(VMOE_PRECISION_F32, false);
+    struct forged compact = honest_file(VMOE_PRECISION_F32, true);
+
+    (void)state;
+    code_last_chunk(&raw, false, 19);
+    for (uint32_t stored = 20; stored <= 4 << 20; stored += stored < 24 ? 1 : stored)
+        code_last_chunk(&compact, true, stored);
+    told();
+    forge_free(&raw);
+    forge_free(&compact);
+}
+
 static void tensors_cannot_change_places(void **state)
 {
     struct forged file = honest_file(VMOE_PRECISION_BF16, false);
@@ -685,6 +723,7 @@ int main(void)
         cmocka_unit_test(the_config_must_fit_itself_and_the_tensors),
         cmocka_unit_test(a_dense_model_has_no_dial),
         cmocka_unit_test(the_directory_cannot_lie),
+        cmocka_unit_test(chunks_are_coded_where_it_makes_them_shorter),
         cmocka_unit_test(tensors_cannot_change_places),
         cmocka_unit_test(nothing_may_stand_before_or_behind_the_file),
         cmocka_unit_test(texts_must_be_clean),
