@@ -488,6 +488,29 @@ static void texts_must_be_clean(void **state)
     forge_free(&honest);
 }
 
+/* A byte of padding too few and eight too many; what is behind it in the header moves with it. */
+static void texts_are_padded_as_they_need(void **state)
+{
+    static const uint32_t bytes[] = { 15, 24 };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct forged file = honest_file(VMOE_PRECISION_F32, false);
+        uint8_t *strings = file.bytes + FORGE_STRINGS;
+        const size_t behind = file.header_bytes - FORGE_STRINGS - 16;
+
+        assert_true(file.header_bytes + 8 <= 4096);
+        memmove(strings + bytes[i], strings + 16, behind);
+        memset(strings + 15, 0, bytes[i] - 15);
+        memset(strings + bytes[i] + behind, 0, 8);
+        forge_put_u32(&file, 24, FORGE_STRINGS + bytes[i] + (uint32_t)behind);
+        forge_put_u32(&file, 36, bytes[i]);
+        expect(&file, false, VMOE_ERR_FORMAT, "bytes of strings", bytes[i]);
+        forge_free(&file);
+    }
+    told();
+}
+
 /* ---- Data ----------------------------------------------------------------------------------- */
 
 static void padding_must_be_zero(void **state)
@@ -727,6 +750,7 @@ int main(void)
         cmocka_unit_test(tensors_cannot_change_places),
         cmocka_unit_test(nothing_may_stand_before_or_behind_the_file),
         cmocka_unit_test(texts_must_be_clean),
+        cmocka_unit_test(texts_are_padded_as_they_need),
         cmocka_unit_test(padding_must_be_zero),
         cmocka_unit_test(gaps_between_tensors_must_be_zero),
         cmocka_unit_test(forged_streams_are_refused_or_run),
