@@ -719,6 +719,33 @@ static void labels_must_be_there_before_they_are_listed(void **state)
     told();
 }
 
+/* The longest texts, and then one that is a byte longer; a boast is refused for its weights only. */
+static void texts_have_a_limit(void **state)
+{
+    static const struct {
+        size_t provenance, label;
+        const char *where;
+    } cases[] = { { 4096, 1024, "embedding.weight" }, { 4097, 1024, "provenance" },
+                  { 4096, 1025, "labels" } };
+    vmoe_info info = boastful_info();
+
+    (void)state;
+    info.classes = 2;
+    info.labels = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t second = cases[i].provenance + 1, last = second + cases[i].label + 1;
+        struct forged file = boast(info, (uint32_t)(last + 2 + 7) / 8 * 8);
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        memset(file.bytes + FORGE_STRINGS, 'x', last + 1);
+        file.bytes[FORGE_STRINGS + second - 1] = file.bytes[FORGE_STRINGS + last - 1] = 0;
+        forge_sign(&file);
+        assert_refused(load_counted(&file, true, &error), error, VMOE_ERR_FORMAT, cases[i].where);
+        forge_free(&file);
+    }
+    told();
+}
+
 /* A config that implies 65,000 tensors, in a file that has room for none of them. */
 static void tensors_must_be_there_before_they_are_listed(void **state)
 {
@@ -756,6 +783,7 @@ int main(void)
         cmocka_unit_test(forged_streams_are_refused_or_run),
         cmocka_unit_test(a_stream_cannot_promise_more_than_zlib_can_keep),
         cmocka_unit_test(labels_must_be_there_before_they_are_listed),
+        cmocka_unit_test(texts_have_a_limit),
         cmocka_unit_test(tensors_must_be_there_before_they_are_listed),
     };
 
