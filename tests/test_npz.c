@@ -352,6 +352,25 @@ static void refused(struct archive archive, vmoe_status status, const char *word
     expect(status, words);
 }
 
+#define CENTRAL_MARK 0x02014b50u
+#define END_MARK 0x06054b50u
+#define END_BYTES 22u
+
+/* The good archive, with one more in a number of the last record that begins with this mark. */
+static void refused_with(uint32_t mark, size_t offset, vmoe_status status, const char *words)
+{
+    struct archive archive = good();
+    struct bytes all = bytes_of(&archive);
+    size_t at = all.size - END_BYTES;
+
+    while (memcmp(all.data + at, &mark, sizeof mark) != 0)
+        at--;
+    all.data[at + offset]++;
+    write_bytes(all);
+    free_archive(&archive);
+    expect(status, words);
+}
+
 /* Opens the file, which has so many arrays of the 30 numbers, and reads every end of each. */
 static void expect_arrays(int count)
 {
@@ -472,6 +491,17 @@ static void sizes_may_come_behind_the_data(void **state)
         else
             refused(archive, VMOE_ERR_FORMAT, "\"a.npy\" does not end at byte");
     }
+    for (int lie = 0; lie < 3; lie++) {
+        struct archive archive = good();
+        struct member *member = &archive.member[1];
+
+        member->local.flags = member->central.flags = 8;
+        member->local.crc = lie == 0;
+        member->local.stored = lie == 1;
+        member->local.size = lie == 2;
+        member->behind = zeros;
+        refused(archive, VMOE_ERR_FORMAT, "the header of \"a.npy\" contradicts the directory");
+    }
 }
 
 static void other_extra_fields_are_ignored(void **state)
@@ -493,6 +523,12 @@ static void other_extra_fields_are_ignored(void **state)
     archive = good(); /* 64-bit sizes twice */
     archive.member[0].central.wide = 1;
     archive.member[0].central.extra = "01000000";
+    refused(archive, VMOE_ERR_FORMAT, "the entry \"b/kernel.npy\" has damaged extra fields");
+    archive = good(); /* twice where none is needed */
+    archive.member[0].central.extra = "0100000001000000";
+    refused(archive, VMOE_ERR_FORMAT, "the entry \"b/kernel.npy\" has damaged extra fields");
+    archive = good(); /* once, but for no number that is marked */
+    archive.member[0].central.extra = "010008000000000000000000";
     refused(archive, VMOE_ERR_FORMAT, "the entry \"b/kernel.npy\" has damaged extra fields");
 }
 
@@ -680,6 +716,10 @@ static void end_records_that_lie_are_refused(void **state)
     archive = good();
     archive.disk = 1;
     refused(archive, VMOE_ERR_UNSUPPORTED, "one of several disks");
+    for (size_t number = 4; number <= 8; number += 2)
+        refused_with(END_MARK, number, VMOE_ERR_UNSUPPORTED, "one of several disks");
+    refused_with(END_MARK, 20, VMOE_ERR_FORMAT, "are not the end record");
+    refused_with(CENTRAL_MARK, 32, VMOE_ERR_FORMAT, "no entry of the directory");
     archive = good();
     archive.member[0].central.disk = 1;
     refused(archive, VMOE_ERR_FORMAT, "has damaged extra fields");
@@ -703,6 +743,12 @@ static void end_records_that_lie_are_refused(void **state)
             refused(archive, VMOE_ERR_FORMAT, "the 64-bit end record contradicts");
         }
     }
+    /* A directory that begins behind its end has a size that wraps. */
+    archive = good();
+    archive.end64 = 1;
+    archive.directory = 1000;
+    archive.directory_bytes = -1000;
+    refused(archive, VMOE_ERR_FORMAT, "the 64-bit end record contradicts");
     archive = good();
     archive.end64 = 1;
     archive.count = 65534;
@@ -834,6 +880,44 @@ static void deflated_data_of_another_length_are_refused(void **state)
         free(raw.data);
         refused(archive, VMOE_ERR_FORMAT, words);
     }
+}
+
+/* A block of bytes that are not compressed. */
+static void put_block(struct bytes *to, bool last, struct bytes data)
+{
+    put_number(to, last, 1);
+    put_number(to, data.size, 2);
+    put_number(to, ~(uint64_t)data.size, 2);
+    put(to, data.data, data.size);
+}
+
+/* Empty blocks follow the last byte, and end with the second piece of 16 KiB that zlib is given. */
+static void bytes_behind_a_piece_of_deflated_data_are_found(void **state)
+{
+    static const size_t pieces = 32 << 10;
+    const struct bytes nothing = { 0 };
+    struct archive archive = good();
+    struct member *member = &archive.member[1];
+    struct bytes raw, *data = &member->data;
+    char header[] = HEADER "    ";
+    size_t spaces = 4;
+
+    (void)state;
+    raw = npy_of(2, header, 0, 30, 0);
+    for (; (pieces - raw.size) % 5 != 0; raw = npy_of(2, header, 0, 30, 0)) {
+        header[strlen(HEADER) + --spaces] = '\0';
+        free(raw.data);
+    }
+    data->size = 0;
+    put_block(data, false, raw);
+    while (data->size < pieces)
+        put_block(data, data->size + 5 == pieces, nothing);
+    put(data, "x", 1);
+    member->local.stored = member->central.stored = data->size;
+    member->local.size = member->central.size = raw.size;
+    member->local.crc = member->central.crc = (uint32_t)crc32_z(0, raw.data, raw.size);
+    free(raw.data);
+    refused(archive, VMOE_ERR_FORMAT, "its deflated data end before");
 }
 
 static void random_data_never_inflate_to_an_array(void **state)
@@ -1088,6 +1172,14 @@ static void lengths_of_headers_that_lie_are_refused(void **state)
 
         add(&archive, "a.npy", 0, npy_of(cases[i].version, HEADER, cases[i].lie, 30, 0));
         refused(archive, cases[i].status, cases[i].words);
+    }
+    for (unsigned version = 1; version <= 3; version++) {
+        struct archive archive = { .members = 0 };
+        struct bytes npy = npy_of(version, HEADER, 0, 30, 0);
+
+        npy.data[7] = 1;
+        add(&archive, "a.npy", 0, npy);
+        refused(archive, VMOE_ERR_UNSUPPORTED, ".1 of .npy is unknown");
     }
 }
 
@@ -1418,6 +1510,7 @@ int main(void)
         cmocka_unit_test(wrong_checksums_are_found_by_reading_to_the_end),
         cmocka_unit_test(sizes_that_lie_are_refused),
         cmocka_unit_test(deflated_data_of_another_length_are_refused),
+        cmocka_unit_test(bytes_behind_a_piece_of_deflated_data_are_found),
         cmocka_unit_test(random_data_never_inflate_to_an_array),
         cmocka_unit_test(headers_in_all_spellings_are_read),
         cmocka_unit_test(types_that_are_no_little_endian_numbers_are_refused),
