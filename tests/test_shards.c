@@ -15,6 +15,7 @@
 #include "checkpoint/shards.h"
 #include "checkpoint/source.h"
 #include "support/fault.h"
+#include "support/tiny.h"
 
 /* ---- A msgpack writer ----------------------------------------------------------------------- */
 
@@ -135,7 +136,9 @@ struct spec {
     uint32_t chunks;
     struct chunk chunk[CHUNKS];
     int ext_leaf, ext_piece, ext_slice; /* ext types */
+    uint8_t data_head; /* 0: the data of pieces are binary values; else a head of 4 bytes more */
     const char *magic;
+    bool magic_false; /* what it says is false, not true */
     bool tree_last; /* the tree after the other keys, or before */
 };
 
@@ -301,7 +304,13 @@ static void put_chunk(struct bytes *to, const struct spec *spec, const struct ch
             put(&data, "12345678", (size_t)chunk->excess);
         else if (i + 1 == chunk->pieces)
             data.size -= (size_t)-chunk->excess;
-        put_binary(&piece, data);
+        if (spec->data_head != 0) {
+            put_head(&piece, spec->data_head, data.size, 4);
+            put(&piece, data.data, data.size);
+            free(data.data);
+        } else {
+            put_binary(&piece, data);
+        }
         put_ext(to, spec->ext_piece, piece);
     }
     put_ext(to, spec->ext_slice, slice_nd(&chunk->cut, chunk->rank));
@@ -335,7 +344,7 @@ static struct bytes shard_of(const struct spec *spec, int64_t shard)
     put_map(&all, keys + (spec->magic != NULL));
     if (spec->magic != NULL) {
         put_text(&all, spec->magic);
-        put_bool(&all, true);
+        put_bool(&all, !spec->magic_false);
     }
     put(&all, map.data, map.size);
     free(map.data);
@@ -596,20 +605,19 @@ static void arrays_without_elements_are_there(void **state)
     }
 }
 
-static void leaves_that_are_no_arrays_only_take_a_number(void **state)
+/* Writes an array, whose chunk has this key, among leaves that are none. */
+static void write_beside_leaves(const char *key)
 {
     struct spec spec = good();
     struct bytes index = { 0 };
-    struct vmoe_source *source;
 
-    (void)state;
     /* none and gone take no number, so "list" keeps its own; the others would be 0 .. 3. */
     for (uint32_t i = 0; i < spec.chunks; i++)
         if (strcmp(spec.chunk[i].key, "3") != 0)
             strcpy(spec.chunk[i].key, "0");
     spec.chunk[0] = spec.chunk[spec.chunks - 1];
     spec.chunks = 1;
-    strcpy(spec.chunk[0].key, "4");
+    strcpy(spec.chunk[0].key, key);
     write_spec(&spec);
     put_map(&index, 2);
     put_text(&index, "shard_count");
@@ -635,10 +643,27 @@ static void leaves_that_are_no_arrays_only_take_a_number(void **state)
     put_text(&index, "half");
     put_head(&index, 0xcb, 0, 8);
     write_part(".index", index);
+}
+
+static void leaves_that_are_no_arrays_only_take_a_number(void **state)
+{
+    static const char *const numbers[] = { "0", "1", "2", "3", "5", "6" };
+    struct vmoe_source *source;
+
+    (void)state;
+    write_beside_leaves("4");
     assert_int_equal(vmoe_shards_open(prefix, &vmoe_memory_default, &source, NULL), VMOE_OK);
     assert_int_equal(source->count, 1);
     assert_string_equal(source->arrays[0].name, "list");
     source->close(source);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+
+        write_beside_leaves(numbers[i]);
+        assert_refused(vmoe_shards_open(prefix, &vmoe_memory_default, &source, &error), error,
+                       VMOE_ERR_FORMAT, "data-");
+        assert_non_null(strstr(error.text, "is the number of none of the 1 arrays"));
+    }
 }
 
 /* ---- What is refused ------------------------------------------------------------------------ */
@@ -827,6 +852,9 @@ static void keys_of_a_shard_are_checked(void **state)
     spec.chunk[0] = spec.chunk[2];
     refused(&spec, VMOE_ERR_FORMAT, "the key \"1\" comes twice");
     spec = good();
+    spec.magic_false = true;
+    refused(&spec, VMOE_ERR_FORMAT, "is not true");
+    spec = good();
     spec.magic = NULL;
     refused(&spec, VMOE_ERR_FORMAT, "this is no data shard");
     spec.magic = "__msgpack_array_chunk_a87ca3__";
@@ -920,6 +948,12 @@ static void values_of_the_wrong_kind_are_refused(void **state)
         spec.ext_slice = type == 6 ? 7 : type;
         refused(&spec, VMOE_ERR_FORMAT, "expected 6");
     }
+    /* A text of the right length, and an integer that is it, with the data behind. */
+    spec = good();
+    spec.data_head = 0xdb;
+    refused(&spec, VMOE_ERR_FORMAT, "has no binary data");
+    spec.data_head = 0xce;
+    refused(&spec, VMOE_ERR_FORMAT, "has no binary data");
 }
 
 /* ---- Documents that are hardly any ---------------------------------------------------------- */
