@@ -474,6 +474,17 @@ static void the_work_of_all_scans_is_limited(void **unused)
     file = encode((struct recipe){ .width = 24, .height = 24, .components = 1, .scans = 96 });
     set_size(file, 8192, 8192);
     assert_file_refused(file, VMOE_ERR_LIMIT, "visit 100663296 blocks");
+    /* Scans of three components visit three times as many. */
+    for (int scans = 31; scans <= 32; scans++) {
+        static const char scan[] = "\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00";
+
+        file = encode((struct recipe){ .width = 24, .height = 24, .components = 3 });
+        for (int more = 1; more < scans; more++)
+            file = insert(file, file.bytes - 2, scan, sizeof scan - 1);
+        set_size(file, 8192, 8192);
+        assert_file_refused(file, scans == 31 ? VMOE_ERR_IMAGE : VMOE_ERR_LIMIT,
+                            scans == 31 ? "cannot be decoded" : "visit 100663296 blocks");
+    }
 }
 
 static void sides_and_pixels_are_limited(void **unused)
