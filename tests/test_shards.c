@@ -1009,6 +1009,32 @@ static struct bytes index_head(uint32_t names, const char *name)
     return index;
 }
 
+/* One axis more than the limit; an array of as many as that has no slice for its only element. */
+static void more_axes_than_the_limit_are_refused(void **state)
+{
+    (void)state;
+    for (uint32_t axes = 8; axes <= 9; axes++) {
+        struct bytes index = index_head(1, "k"), info = { 0 }, shape = { 0 };
+
+        put_array(&info, 3);
+        put_array(&shape, 4);
+        put_array(&shape, axes);
+        for (uint32_t axis = 0; axis < axes; axis++)
+            put_integer(&shape, 1);
+        put_text(&shape, "float32");
+        put_bool(&shape, false);
+        put_map(&shape, 0);
+        put_binary(&info, shape);
+        put_array(&info, 0);
+        put_array(&info, 0);
+        put_ext(&index, 8, info);
+        if (axes == 8)
+            refused_bytes(".index", index, VMOE_ERR_FORMAT, "no slice covers the element");
+        else
+            refused_bytes(".index", index, VMOE_ERR_LIMIT, "an array has 9 axes, the limit is 8");
+    }
+}
+
 static void a_list_in_the_tree_is_refused(void **state)
 {
     struct bytes index = index_head(1, "k");
@@ -1180,6 +1206,23 @@ static void keys_of_the_index_come_once(void **state)
         put_integer(&bytes, 3);
         snprintf(words, sizeof words, "the key \"%s\" is unknown or comes twice", keys[i]);
         refused_bytes(".index", bytes, VMOE_ERR_FORMAT, words);
+    }
+}
+
+static void keys_of_the_index_are_all_there(void **state)
+{
+    (void)state;
+    for (int keys = 0; keys < 3; keys++) {
+        struct bytes index = { 0 };
+
+        put_map(&index, keys != 0);
+        if (keys != 0)
+            put_text(&index, keys == 1 ? "shard_count" : "index");
+        if (keys == 1)
+            put_integer(&index, 3);
+        else if (keys == 2)
+            put_map(&index, 0);
+        refused_bytes(".index", index, VMOE_ERR_FORMAT, "no shard_count or no tree");
     }
 }
 
@@ -1572,6 +1615,7 @@ int main(void)
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(shapes_beyond_the_limits_are_refused),
         cmocka_unit_test(values_of_the_wrong_kind_are_refused),
+        cmocka_unit_test(more_axes_than_the_limit_are_refused),
         cmocka_unit_test(a_list_in_the_tree_is_refused),
         cmocka_unit_test(more_names_slices_or_bytes_than_the_limits_are_refused),
         cmocka_unit_test(a_file_that_changes_after_opening_is_an_error),
@@ -1580,6 +1624,7 @@ int main(void)
         cmocka_unit_test(every_first_byte_is_read_to_its_end),
         cmocka_unit_test(bytes_behind_the_end_are_refused),
         cmocka_unit_test(keys_of_the_index_come_once),
+        cmocka_unit_test(keys_of_the_index_are_all_there),
         cmocka_unit_test(bytes_behind_a_nested_document_are_refused),
         cmocka_unit_test(every_truncation_of_every_file_is_refused),
         cmocka_unit_test(every_single_byte_may_change_without_harm),
