@@ -116,6 +116,10 @@ for c in import info verify classify run sweep routes experts bench preprocess c
     expect 0 "$c --help" $c --help
     check "  it says the same as help $c" cmp out help.out
 done
+for c in import preprocess routes experts sweep; do
+    expect 0 "help $c" help $c
+    prints "^  -o, --out "
+done
 expect 0 "--help wins over missing operands" classify --top 3 --help
 expect 2 "no command"
 expect 2 "an unknown command" frobnicate

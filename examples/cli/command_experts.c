@@ -291,7 +291,7 @@ static int run(const struct command *self, int argc, char **argv)
     struct survey survey = { .dial = VMOE_OPTIONS_INIT };
     const struct cli_option options[] = {
         { 0, "data", "PATH", "labelled pictures: a folder or idx files", option_text, &survey.data },
-        { 'o', "output", "OUT.svg", "write the map instead of a table to stdout", option_text,
+        { 'o', "out", "OUT.svg", "write the map instead of a table to stdout", option_text,
           &survey.output },
         { 0, "pictures", "N", "take N pictures, evenly spread; default all", option_count,
           &survey.most },
@@ -306,7 +306,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (survey.data == NULL)
         return usage_error("experts", "--data is missing: where are the labelled pictures?");
     if (survey.output != NULL && !path_ends_with(survey.output, ".svg"))
-        return usage_error("experts", "option --output: expected a name that ends in .svg, "
+        return usage_error("experts", "option --out: expected a name that ends in .svg, "
                                       "found '%s'", survey.output);
     if (!files_differ("experts", argv, 1, &survey.output, 1))
         return EXIT_USAGE;

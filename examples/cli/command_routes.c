@@ -272,7 +272,7 @@ static int run(const struct command *self, int argc, char **argv)
     struct view view = { .dial = VMOE_OPTIONS_INIT };
     const char *output = NULL;
     const struct cli_option options[] = {
-        { 'o', "output", "OUT", "the picture to write: .jpg or .ppm", option_text, &output },
+        { 'o', "out", "OUT", "the picture to write: .jpg or .ppm", option_text, &output },
         IMAGE_DIAL_OPTIONS(&view.dial),
         OPTIONS_END,
     };
@@ -286,7 +286,7 @@ static int run(const struct command *self, int argc, char **argv)
     if (output == NULL)
         return usage_error("routes", "-o is missing: where shall the picture go?");
     if (!canvas_writes(output))
-        return usage_error("routes", "option --output: expected a name that ends in .jpg or .ppm, "
+        return usage_error("routes", "option --out: expected a name that ends in .jpg or .ppm, "
                                      "found '%s'", output);
     if (!files_differ("routes", argv, 2, &output, 1))
         return EXIT_USAGE;

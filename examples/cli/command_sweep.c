@@ -388,7 +388,7 @@ static int run(const struct command *self, int argc, char **argv)
     vmoe_options *dial = &sweep.dial;
     const struct cli_option options[] = {
         { 0, "data", "PATH", "labelled pictures: a folder or idx files", option_text, &sweep.data },
-        { 'o', "output", "NAME", "write NAME.tsv and NAME.svg instead of a table to stdout",
+        { 'o', "out", "NAME", "write NAME.tsv and NAME.svg instead of a table to stdout",
           option_text, &sweep.output },
         { 'C', "capacity", "LIST", "values of C; default 0.1,0.25,0.5,0.75,1.05,1.5", option_text,
           &sweep.capacities },
@@ -416,7 +416,7 @@ static int run(const struct command *self, int argc, char **argv)
         return usage_error("sweep", "--group: expected 'image' or a number of images");
     if (sweep.output != NULL && (sweep.output[0] == '\0' || path_ends_with(sweep.output, ".svg") ||
                                  path_ends_with(sweep.output, ".tsv")))
-        return usage_error("sweep", "option --output: expected a name without .svg or .tsv, "
+        return usage_error("sweep", "option --out: expected a name without .svg or .tsv, "
                                     "found '%s'", sweep.output);
     if (model_open(argv[0], &sweep.model, &sweep.info, &error) != VMOE_OK)
         return error_exit(&error);
