@@ -101,6 +101,7 @@ private:
 class options {
 public:
     options &capacity(double c) noexcept { return raw_.capacity = c, *this; }
+    options &capacity_rule(vmoe_capacity_rule r) noexcept { return raw_.capacity_rule = r, *this; }
     options &capacity_multiple(std::uint32_t m) noexcept
     {
         return raw_.capacity_multiple = m, *this;

@@ -43,10 +43,16 @@ static void classes_are_those_of_c(const vmoe::model &model, const std::vector<u
     vmoe_class expected[3];
 
     raw.capacity = 0.5;
+    raw.capacity_rule = VMOE_CAPACITY_ROUND;
+    raw.capacity_multiple = 1;
     raw.priority = VMOE_PRIORITY_BPR_MAX;
     check(vmoe_classify_jpeg(model.raw(), jpeg.data(), jpeg.size(), &raw, expected, 3, nullptr) ==
               VMOE_OK, "the C call");
-    auto top = model.classify(jpeg, vmoe::options().capacity(0.5).priority(VMOE_PRIORITY_BPR_MAX), 3);
+    auto top = model.classify(jpeg, vmoe::options()
+                                        .capacity(0.5)
+                                        .capacity_rule(VMOE_CAPACITY_ROUND)
+                                        .capacity_multiple(1)
+                                        .priority(VMOE_PRIORITY_BPR_MAX), 3);
     check(static_cast<bool>(top) && top->size() == 3, "three classes");
     for (std::size_t i = 0; top && i < 3; i++)
         check((*top)[i].index == expected[i].index &&

@@ -78,6 +78,8 @@ class Answers(unittest.TestCase):
         for dial, said in ((vmoe.Options(experts=1), ["-K", 1]),
                            (vmoe.Options(capacity=0.4, priority="bpr-sum", group=4),
                             ["-C", 0.4, "--priority", "bpr-sum", "--group", 4]),
+                           (vmoe.Options(capacity=0.26, capacity_rule="round", capacity_multiple=1),
+                            ["-C", 0.26, "--capacity-rule", "round", "--capacity-multiple", 1]),
                            (vmoe.Options(isa="ref", precision="f32"),
                             ["--isa", "ref", "--precision", "f32"])):
             with tempfile.TemporaryDirectory() as folder:

@@ -116,6 +116,7 @@ class Refusals(unittest.TestCase):
                                  (Options(group=2**32 - 1), "group"),
                                  (Options(group=3), "group"),
                                  (Options(priority="random"), "priority"),
+                                 (Options(capacity_rule="floor"), "capacity_rule"),
                                  (Options(precision="f16"), "precision"),
                                  (Options(isa="mmx"), "isa")]:
             for function in (self.model.run, self.model.logits):

@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 from . import _library as c
 
 PRIORITIES = {"default": 0, "vanilla": 1, "bpr-max": 2, "bpr-sum": 3}
+CAPACITY_RULES = {"default": 0, "ceil": 1, "round": 2}
 PRECISIONS = {"auto": 0, "f32": 1, "bf16": 2, "int8": 3}
 
 
@@ -61,6 +62,7 @@ class Options:
         Routing by the largest gate of a token, or by the sum of its gates).
     group: images that compete for the same slots, which must divide the images of the call, or
         "all" of them.  With 1 no answer depends on an image's neighbours.
+    capacity_rule: how the slots become a whole number: "ceil" or "round".
     capacity_multiple: the slots are rounded up to a multiple of this; 1 makes a finer dial at low C.
     threads: threads that work on the call, 1 to 256; one for each CPU by default.
     precision: the least exact arithmetic that is permitted: "f32", "bf16" or "int8".
@@ -75,6 +77,7 @@ class Options:
     experts: Optional[int] = None
     priority: str = "default"
     group: Union[int, str, None] = None
+    capacity_rule: str = "default"
     capacity_multiple: Optional[int] = None
     threads: Optional[int] = None
     precision: str = "auto"
@@ -92,6 +95,7 @@ class Options:
             if value is not None:
                 setattr(raw, field, count(value, f"options.{name}", 2**32 - 1))
         raw.priority = _named(PRIORITIES, self.priority, "options.priority")
+        raw.capacity_rule = _named(CAPACITY_RULES, self.capacity_rule, "options.capacity_rule")
         raw.precision = _named(PRECISIONS, self.precision, "options.precision")
         raw.isa = _named(ISAS, self.isa, "options.isa")
         if self.group == "all":

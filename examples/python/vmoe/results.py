@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _library as c
-from .options import ISAS, PRECISIONS
+from .options import CAPACITY_RULES, ISAS, PRECISIONS
 
 STAGES = ("image", "embed", "attention", "mlp", "routing", "experts", "head")
 
@@ -86,7 +86,7 @@ class Info:
 
 _WORDS = {
     "classifier": {"token": 1, "gap": 2, "map": 3}, "gelu": {"tanh": 1, "erf": 2},
-    "output": {"softmax": 1, "sigmoid": 2}, "capacity_rule": {"ceil": 1, "round": 2},
+    "output": {"softmax": 1, "sigmoid": 2}, "capacity_rule": CAPACITY_RULES,
     "precision": PRECISIONS,
 }
 
