@@ -19,12 +19,12 @@ static void gates_of(size_t tokens, size_t width, size_t experts, const float *x
 {
     float *others = malloc(tokens * experts * sizeof *others);
 
-    vmoe_kernels_ref.router(tokens, width, experts, x, ldx, router, gates);
+    vmoe_kernels_ref.router(tokens, width, experts, x, ldx, router, experts, gates);
     vmoe_route_gates(tokens, experts, gates);
     for (uint32_t isa = VMOE_ISA_REF; vmoe_isa_name(isa) != NULL; isa++) {
         if (!vmoe_isa_available(isa))
             continue;
-        vmoe_kernels_for(isa)->router(tokens, width, experts, x, ldx, router, others);
+        vmoe_kernels_for(isa)->router(tokens, width, experts, x, ldx, router, experts, others);
         vmoe_route_gates(tokens, experts, others);
         for (size_t i = 0; i < tokens * experts; i++)
             assert_true(memcmp(&gates[i], &others[i], sizeof *gates) == 0 ||

@@ -35,7 +35,7 @@ static void run_gates(void *context, size_t task, uint32_t thread)
                                      rows + i * d);
         vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
     }
-    encoder->kernels->router(count, d, experts, rows, d, layer->block->router, gates);
+    encoder->kernels->router(count, d, experts, rows, d, layer->block->router, experts, gates);
     vmoe_route_gates(count, experts, gates);
     vmoe_route_choose(count, experts, picks, gates, buffers->choice + begin * picks);
 }

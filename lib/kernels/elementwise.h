@@ -193,7 +193,7 @@ static size_t block_begin(size_t i, size_t count, size_t block)
 }
 
 static void router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
-                   const float *weights, float *logits)
+                   const float *weights, size_t ldw, float *logits)
 {
     void (*block)(size_t, const float *, size_t, const float *, size_t, float *, size_t) =
         router_block_4;
@@ -202,7 +202,7 @@ static void router(size_t tokens, size_t width, size_t experts, const float *x, 
     if (tokens < ROUTER_TOKENS || experts < lanes) {
         for (size_t t = 0; t < tokens; t++)
             for (size_t e = 0; e < experts; e++)
-                logits[t * experts + e] = router_one(width, x + t * ldx, weights + e, experts);
+                logits[t * experts + e] = router_one(width, x + t * ldx, weights + e, ldw);
         return;
     }
 #if WIDTH > 4
@@ -223,7 +223,7 @@ static void router(size_t tokens, size_t width, size_t experts, const float *x, 
         for (size_t j = 0; j < experts; j += lanes) {
             const size_t e = block_begin(j, experts, lanes);
 
-            block(width, x + t * ldx, ldx, weights + e, experts, logits + t * experts + e, experts);
+            block(width, x + t * ldx, ldx, weights + e, ldw, logits + t * experts + e, experts);
         }
     }
 }

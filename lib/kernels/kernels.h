@@ -132,11 +132,12 @@ struct vmoe_kernels {
     void (*sigmoid)(size_t n, float *x);
     /*
      * logits (tokens, experts) = x (tokens, width) with row stride ldx times weights (width,
-     * experts), row-major.  Which experts a token gets may hang on the last bit, so all tables add
-     * in one order, over the width from its beginning, and round products before they are added.
+     * experts) with row stride ldw.  Which experts a token gets may hang on the last bit, so all
+     * tables add in one order, over the width from its beginning, and round products before they
+     * are added.
      */
     void (*router)(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
-                   const float *weights, float *logits);
+                   const float *weights, size_t ldw, float *logits);
     /* To a narrow row with its padding: to nearest, ties to even. */
     void (*to_bf16)(size_t n, const float *x, uint16_t *y);
     struct vmoe_quant (*to_int8)(size_t n, const float *x, uint8_t *y);

@@ -11,7 +11,7 @@ enum memory { X, WEIGHTS, LOGITS, MEMORIES };
 static struct fenced memory[MEMORIES];
 
 struct routing {
-    size_t tokens, width, experts, ldx;
+    size_t tokens, width, experts, ldx, ldw;
     float *x, *weights, *expected; /* (tokens, width), (width, experts), (tokens, experts) */
 };
 
@@ -30,6 +30,7 @@ static struct routing draw_routing(size_t tokens, size_t width, size_t experts, 
 
     case_begin("router, %zu tokens, width %zu, %zu experts, kind %d", tokens, width, experts, kind);
     r.ldx = width + (size_t[]){ 0, 1, 7, 16 }[random_below(4)];
+    r.ldw = experts * (size_t[]){ 1, 1, 2, 3 }[random_below(4)];
     r.x = case_memory(tokens * width * sizeof *r.x);
     r.weights = case_memory(width * experts * sizeof *r.weights);
     r.expected = case_memory(tokens * experts * sizeof *r.expected);
@@ -48,14 +49,26 @@ static struct routing draw_routing(size_t tokens, size_t width, size_t experts, 
     return r;
 }
 
-/* Between tokens there is NaN. */
+/* Rows with NaN in between. */
+static float *lay(enum memory where, size_t rows, size_t n, size_t stride, const float *from,
+                  enum side side)
+{
+    float *to = fenced_place(&memory[where], ((rows - 1) * stride + n) * sizeof *to, side);
+
+    for (size_t i = 0; i < rows; i++)
+        memcpy(to + i * stride, from + i * n, n * sizeof *to);
+    return to;
+}
+
 static float *lay_x(const struct routing *r, enum side side)
 {
-    float *x = fenced_place(&memory[X], ((r->tokens - 1) * r->ldx + r->width) * sizeof *x, side);
+    return lay(X, r->tokens, r->width, r->ldx, r->x, side);
+}
 
-    for (size_t t = 0; t < r->tokens; t++)
-        memcpy(x + t * r->ldx, r->x + t * r->width, r->width * sizeof *x);
-    return x;
+/* With a stride, they are the columns of one member of an ensemble. */
+static float *lay_weights(const struct routing *r, enum side side)
+{
+    return lay(WEIGHTS, r->width, r->experts, r->ldw, r->weights, side);
 }
 
 static void check_on(const struct vmoe_kernels *kernels, const struct routing *r)
@@ -67,9 +80,7 @@ static void check_on(const struct vmoe_kernels *kernels, const struct routing *r
         float *logits = fenced_place(&memory[LOGITS], n * sizeof *logits, side);
 
         kernels->router(r->tokens, r->width, r->experts, lay_x(r, side), r->ldx,
-                        fenced_copy(&memory[WEIGHTS], r->weights,
-                                    r->width * r->experts * sizeof *r->weights, side),
-                        logits);
+                        lay_weights(r, side), r->ldw, logits);
         check_same_floats(logits, r->expected, n, "logits");
     }
 }
@@ -110,7 +121,8 @@ static void work(void *context, size_t i)
     const struct routing *r = t->routing;
 
     (void)i;
-    t->kernels->router(r->tokens, r->width, r->experts, t->x, r->ldx, t->weights, t->logits);
+    t->kernels->router(r->tokens, r->width, r->experts, t->x, r->ldx, t->weights, r->ldw,
+                       t->logits);
 }
 
 static void bench(const struct entry *entry, const struct vmoe_kernels *kernels)
@@ -119,7 +131,8 @@ static void bench(const struct entry *entry, const struct vmoe_kernels *kernels)
 
     for (size_t e = 0; e < 2; e++) {
         const struct routing r = draw_routing(197, 768, experts[e], 1);
-        const struct timed timed = { kernels, &r, lay_x(&r, AT_END), r.weights, r.expected };
+        const struct timed timed = { kernels, &r, lay_x(&r, AT_END), lay_weights(&r, AT_END),
+                                     r.expected };
         char shape[40];
 
         check_on(kernels, &r);

@@ -13,7 +13,7 @@ void vmoe_avx512_layer_norm(size_t n, const float *x, float epsilon, const float
 float vmoe_avx512_softmax(size_t n, float factor, float *x);
 void vmoe_avx512_sigmoid(size_t n, float *x);
 void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
-                        const float *weights, float *logits);
+                        const float *weights, size_t ldw, float *logits);
 
 /* The entries for float32. */
 #define VMOE_AVX512_KERNELS                                                                        \

@@ -140,9 +140,9 @@ void vmoe_avx512_sigmoid(size_t n, float *x)
 }
 
 void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
-                        const float *weights, float *logits)
+                        const float *weights, size_t ldw, float *logits)
 {
-    router(tokens, width, experts, x, ldx, weights, logits);
+    router(tokens, width, experts, x, ldx, weights, ldw, logits);
 }
 
 const struct vmoe_kernels vmoe_kernels_avx512 = { .isa = VMOE_ISA_AVX512, VMOE_AVX512_KERNELS };
