@@ -19,6 +19,11 @@
  * one handle and classifies pictures with it.  A dense ViT is a V-MoE without MoE layers and
  * works the same way; C, K and BPR then change nothing.
  *
+ * An ensemble of experts (E3, arXiv 2110.03360) is a V-MoE whose experts are shared out among M
+ * members.  Everything up to the first MoE layer is computed once for an image; from there on each
+ * member has a copy of the tokens, which it routes to its own E / M experts.  The answer is the
+ * mean of the members' probabilities.  M is 1 for all other models.
+ *
  * EXAMPLE
  *
  *     #include <stdio.h>
@@ -243,7 +248,7 @@ typedef struct vmoe_info {
     uint32_t layers; /* L */
     uint32_t classes;
     uint32_t pre_logits;    /* width of the tanh layer before the head, 0 if there is none */
-    uint32_t features;      /* width of what enters the head: pre_logits, or width */
+    uint32_t features;      /* width of what enters the head: members * (pre_logits, or width) */
     uint32_t classifier;    /* vmoe_classifier */
     uint32_t gelu;          /* vmoe_gelu */
     uint32_t output;        /* vmoe_activation */
@@ -263,11 +268,17 @@ typedef struct vmoe_info {
     uint64_t weight_bytes; /* in memory */
     uint64_t file_bytes;
     uint8_t id[16]; /* XXH3-128 of the header, which covers the weights */
+    /*
+     * M of an ensemble of experts, whose member m has the experts m * E / M to (m + 1) * E / M - 1;
+     * 1 for other models.  Where a caller gives a vmoe_info, 0 means 1.
+     */
+    uint32_t members;
+    uint32_t reserved;
 } vmoe_info;
 
 #define VMOE_INFO_INIT \
     { sizeof(vmoe_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0, 0.0, 0, 0, \
-      { 0, 0, 0 }, 0, 0, 0, 0, 0, 0, { 0 } }
+      { 0, 0, 0 }, 0, 0, 0, 0, 0, 0, { 0 }, 0, 0 }
 
 VMOE_API vmoe_status vmoe_get_info(const vmoe_model *model, vmoe_info *info, vmoe_error *error);
 
@@ -342,7 +353,7 @@ typedef enum vmoe_isa {
 /* Everything that a call may choose; all zeros is a good choice. */
 struct vmoe_options {
     uint32_t size;
-    uint32_t experts_per_token; /* K, 1..min(E, 16) */
+    uint32_t experts_per_token; /* K, 1..min(E / members, 16) */
     double capacity;            /* C, > 0 and at most 64 */
     uint32_t priority;          /* vmoe_priority */
     /*
@@ -381,7 +392,7 @@ struct vmoe_options {
      * For comparing precisions without the discontinuity of the routing.
      */
     const int16_t *routes;
-    size_t routes_length; /* elements: moe_layers * images * tokens * K */
+    size_t routes_length; /* elements: moe_layers * images * tokens * members * K */
 };
 
 #define VMOE_OPTIONS_INIT \
@@ -420,7 +431,11 @@ typedef struct vmoe_input {
 
 typedef struct vmoe_report vmoe_report;
 
-/* Where results go: the caller's arrays, each optional, each with its exact length in elements. */
+/*
+ * Where results go: the caller's arrays, each optional, each with its exact length in elements.
+ * The probabilities of an ensemble are the mean of its members', and its logits are the numbers of
+ * which softmax or sigmoid makes that mean: its logarithm, or log(p / (1 - p)).
+ */
 typedef struct vmoe_output {
     uint32_t size;
     uint32_t reserved;
@@ -428,15 +443,18 @@ typedef struct vmoe_output {
     size_t logits_length;
     float *probabilities; /* (images, classes), softmax or sigmoid as the model says */
     size_t probabilities_length;
-    float *features; /* (images, features): the vector that enters the head */
+    float *features; /* (images, features): the vector that enters the head, of each member */
     size_t features_length;
     vmoe_class *top;   /* (images, top_count), most probable first; ties to the lower index */
     size_t top_length; /* images * top_count */
     size_t top_count;  /* 1..classes */
     vmoe_report *report;
+    float *member_logits; /* (images, members, classes); with one member the same as `logits` */
+    size_t member_logits_length;
 } vmoe_output;
 
-#define VMOE_OUTPUT_INIT { sizeof(vmoe_output), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, 0, NULL }
+#define VMOE_OUTPUT_INIT \
+    { sizeof(vmoe_output), 0, NULL, 0, NULL, 0, NULL, 0, NULL, 0, 0, NULL, NULL, 0 }
 
 /*
  * Runs the model.  `options` may be NULL.  Zero images are fine and do nothing.  Batches of any
@@ -447,7 +465,10 @@ VMOE_API vmoe_status vmoe_run(const vmoe_model *model, const vmoe_input *input,
                               const vmoe_options *options, const vmoe_output *output,
                               vmoe_error *error);
 
-/* What happened in one MoE layer, summed over the groups of the call. */
+/*
+ * What happened in one MoE layer, summed over the groups of the call.  In an ensemble each member
+ * has tokens of its own, members * tokens for an image.
+ */
 typedef struct vmoe_layer_report {
     uint32_t layer; /* index of the block, from 0 */
     uint32_t reserved;
@@ -495,11 +516,11 @@ struct vmoe_report {
     uint64_t *load;            /* (moe_layers, experts): pairs that each expert processed */
     size_t load_length;        /* moe_layers * experts, or 0 */
     /*
-     * (moe_layers, images, tokens, K): the expert of the k-th choice of each token, best first.
-     * A value e >= 0 was processed by expert e; a value e < 0 was dropped by expert -1 - e.
+     * (moe_layers, images, tokens, members, K): the expert of the k-th choice of each token, best
+     * first.  A value e >= 0 was processed by expert e; a value e < 0 was dropped by expert -1 - e.
      */
     int16_t *routes;
-    size_t routes_length; /* moe_layers * images * tokens * K, or 0 */
+    size_t routes_length; /* moe_layers * images * tokens * members * K, or 0 */
     /* Of `macs`, not done: what concerns tokens of the last block that the head does not read. */
     uint64_t macs_saved;
 };
@@ -516,6 +537,8 @@ struct vmoe_report {
  * `macs_padded` is upstream's cost, which computes empty slots too; `macs_dense` is that of the
  * ViT with the same geometry and no experts.  A model with a class token needs nothing of the other
  * tokens behind the last attention; `macs_saved` is the part of `macs` that is left out for that.
+ * In an ensemble S counts the tokens of all members, `macs` counts once what is computed once, and
+ * `macs_dense` is that of a single ViT.
  */
 typedef struct vmoe_cost {
     uint32_t size;
@@ -539,8 +562,7 @@ VMOE_API vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *op
 
 /*
  * The geometry of a released checkpoint by the name of its file, such as
- * "vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012"; weights as float32.  The names of
- * ensembles (E3) are VMOE_ERR_UNSUPPORTED, here and in an import.
+ * "vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012"; weights as float32.
  */
 VMOE_API vmoe_status vmoe_preset(const char *name, vmoe_info *info, vmoe_error *error);
 
@@ -566,7 +588,7 @@ typedef struct vmoe_import_options {
     const char *preset;  /* NULL, or the name of a released checkpoint (vmoe_preset_name) that
                             the source is, or was fine-tuned from; the fields below override it */
     uint32_t compact;    /* 0, or 1: zlib-coded, smaller, slower to load */
-    uint32_t experts_per_token; /* K; default 2, or E if that is less */
+    uint32_t experts_per_token; /* K; default 2, or E / members if that is less */
     double capacity;            /* C; default 1.05 */
     uint32_t capacity_rule;     /* default CEIL */
     uint32_t capacity_multiple; /* default 4 */
@@ -596,6 +618,9 @@ typedef struct vmoe_import_options {
  * weights are refused.  The destination appears complete or not at all; an existing file is
  * replaced only on success, by one with its rights, and never if it is one of the source.  Memory
  * is that of the largest tensor in float32, two to three times.  `options` may be NULL.
+ *
+ * Routers of the shape (width, members, E / members) make an ensemble of experts.  They may also be
+ * stored as (width, E); then only the preset tells that there are several members.
  *
  * An import to INT8 also evens out channels that are far larger than others, between the layer
  * norms of the blocks and the matrices behind them, by powers of two, which leaves the function as
@@ -630,10 +655,11 @@ typedef struct vmoe_limits {
     uint64_t file_bytes, header_bytes, tensors, label_bytes;
     uint64_t jpeg_bytes, picture_side, picture_pixels, jpeg_scans;
     uint64_t import_index_bytes, import_shards;
+    uint64_t members;
 } vmoe_limits;
 
 #define VMOE_LIMITS_INIT \
-    { sizeof(vmoe_limits), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { sizeof(vmoe_limits), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 VMOE_API vmoe_status vmoe_get_limits(vmoe_limits *limits, vmoe_error *error);
 

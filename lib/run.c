@@ -127,6 +127,10 @@ static vmoe_status check_output(const struct run *run, vmoe_error *error)
     if (status == VMOE_OK)
         status = check_length("output.features", output->features, output->features_length,
                               images * info->features, error);
+    if (status == VMOE_OK)
+        status = check_length("output.member_logits", output->member_logits,
+                              output->member_logits_length,
+                              images * info->members * info->classes, error);
     if (status == VMOE_OK && output->top != NULL &&
         (output->top_count < 1 || output->top_count > info->classes))
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "output.top_count",
@@ -142,22 +146,29 @@ static vmoe_status check_output(const struct run *run, vmoe_error *error)
                               layers * info->experts, error);
     if (status == VMOE_OK)
         status = check_length("report.routes", report->routes, report->routes_length,
-                              layers * images * info->tokens * run->encoder.dial.picks, error);
+                              layers * images * info->tokens * info->members *
+                                  run->encoder.dial.picks,
+                              error);
     return status;
 }
 
 /* Routes from outside index memory, so each of them is looked at. */
 static vmoe_status check_routes(const struct run *run, vmoe_error *error)
 {
+    const vmoe_info *info = run->info;
     const int16_t *routes = run->options->routes;
+    const int own = (int)vmoe_config_own_experts(info);
     uint64_t picks = run->encoder.dial.picks;
-    uint64_t tokens = run->info->moe_layers * (uint64_t)run->input->images * run->info->tokens;
+    uint64_t tokens =
+        info->moe_layers * (uint64_t)run->input->images * info->tokens * info->members;
     vmoe_status status = check_length("options.routes", routes, run->options->routes_length,
                                       tokens * picks, error);
 
     if (status != VMOE_OK || routes == NULL)
         return status;
     for (uint64_t t = 0; t < tokens; t++) {
+        const int first = (int)(t % info->members) * own;
+
         for (uint64_t k = 0; k < picks; k++) {
             int expert = routes[t * picks + k];
             bool fresh = true;
@@ -168,11 +179,12 @@ static vmoe_status check_routes(const struct run *run, vmoe_error *error)
 
                 fresh = fresh && (other < 0 ? -1 - other : other) != expert;
             }
-            if (expert >= (int)run->info->experts || !fresh)
+            if (expert < first || expert >= first + own || !fresh)
                 return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.routes",
-                                 "element %llu names expert %d, which does not exist or was named "
-                                 "before for the same token",
-                                 (unsigned long long)(t * picks + k), expert);
+                                 "element %llu names expert %d, which does not exist%s or was "
+                                 "named before for the same token",
+                                 (unsigned long long)(t * picks + k), expert,
+                                 info->members > 1 ? ", is another member's" : "");
         }
     }
     return VMOE_OK;
@@ -236,7 +248,7 @@ static vmoe_status measure(struct run *run, uint64_t images, uint64_t *bytes, vm
 {
     struct vmoe_arena arena = { 0 };
 
-    run->slice = vmoe_slice_images(run->info, &run->encoder.dial, images);
+    run->slice = vmoe_slice_images(&run->encoder.dial, images);
     layout(run, &arena);
     if (arena.overflow)
         return vmoe_fail(error, VMOE_ERR_LIMIT, "options",
@@ -356,31 +368,52 @@ static vmoe_status load_slice(struct run *run, vmoe_error *error)
 
 /* ---- Results out ---------------------------------------------------------------------------- */
 
+/* The rows of one image, `count` values for each member, from where members stand apart. */
+static void store_members(const struct run *run, size_t task, size_t count, const float *from,
+                          float *to)
+{
+    const struct vmoe_encoder *encoder = &run->encoder;
+    const size_t members = run->info->members;
+
+    to += (encoder->first_image + task) * members * count;
+    for (size_t m = 0; m < members; m++)
+        memcpy(to + m * count, from + (m * encoder->images + task) * count, count * sizeof *to);
+}
+
 static void store_image(void *context, size_t task, uint32_t thread)
 {
     struct run *run = context;
     const vmoe_info *info = run->info;
     const vmoe_output *output = run->output;
     const struct vmoe_buffers *buffers = &run->encoder.buffers;
-    size_t classes = info->classes, features = info->features;
-    size_t index = run->encoder.first_image + task;
-    const float *logits = buffers->logits + task * classes;
+    const struct vmoe_members members = {
+        .kernels = run->encoder.kernels,
+        .output = info->output,
+        .classes = info->classes,
+        .count = info->members,
+        .stride = run->encoder.images * info->classes,
+        .logits = buffers->logits + task * info->classes,
+    };
+    size_t classes = info->classes, index = run->encoder.first_image + task;
     float *probabilities = buffers->probabilities + task * classes;
 
     (void)thread;
     if (output->logits != NULL)
-        memcpy(output->logits + index * classes, logits, classes * sizeof(float));
+        vmoe_classes_logits(&members, output->logits + index * classes);
+    if (output->member_logits != NULL)
+        store_members(run, task, classes, buffers->logits, output->member_logits);
     if (output->features != NULL)
-        memcpy(output->features + index * features, buffers->features + task * features,
-               features * sizeof(float));
+        store_members(run, task, vmoe_config_head_width(info), buffers->features,
+                      output->features);
     if (output->probabilities == NULL && output->top == NULL)
         return;
-    memcpy(probabilities, logits, classes * sizeof(float));
-    vmoe_classes_probabilities(run->encoder.kernels, info->output, info->classes, probabilities);
+    vmoe_classes_probabilities(&members, probabilities);
     if (output->probabilities != NULL)
         memcpy(output->probabilities + index * classes, probabilities, classes * sizeof(float));
+    /* Probabilities may be equal where logits are not, but an ensemble has no others to go by. */
     if (output->top != NULL)
-        vmoe_classes_top(&run->model->checkpoint, logits, probabilities,
+        vmoe_classes_top(&run->model->checkpoint,
+                         members.count > 1 ? probabilities : members.logits, probabilities,
                          output->top + index * output->top_count, output->top_count);
 }
 

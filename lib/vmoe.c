@@ -113,6 +113,7 @@ vmoe_status vmoe_get_limits(vmoe_limits *limits, vmoe_error *error)
         .jpeg_scans = VMOE_LIMIT_JPEG_SCANS,
         .import_index_bytes = VMOE_LIMIT_INDEX_BYTES,
         .import_shards = VMOE_LIMIT_SHARDS,
+        .members = VMOE_LIMIT_MEMBERS,
     };
     vmoe_status status;
 
@@ -383,6 +384,7 @@ static bool count_macs(const vmoe_info *info, const struct vmoe_dial *dial, uint
     vmoe_info dense = *info;
 
     dense.experts = dense.moe_layers = 0;
+    dense.members = 1;
     memset(dense.moe, 0, sizeof dense.moe);
     return add_up(images, shared, groups, vmoe_cost_most_pairs(info, dial), pair, &cost->macs) &&
            add_up(images, shared, groups, vmoe_cost_padded_pairs(info, dial), pair,
@@ -412,6 +414,9 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
         status = take_options(&known, options, error);
     if (status != VMOE_OK)
         return status;
+    if (geometry.reserved != 0)
+        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, "reserved",
+                         "a reserved field of info is not zero");
     host_float = vmoe_cpu_enter_float();
     status = vmoe_config_complete(&geometry, "info", VMOE_ERR_ARGUMENT, error);
     if (status == VMOE_OK)
@@ -446,9 +451,6 @@ vmoe_status vmoe_preset(const char *name, vmoe_info *info, vmoe_error *error)
     row = vmoe_preset_find(name);
     if (row == NULL)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "name", "there is no preset \"%.100s\"", name);
-    if (row->members > 1)
-        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, name,
-                         "ensembles of experts (E3) are not supported yet");
     vmoe_preset_geometry(row, &made);
     status = vmoe_config_complete(&made, "preset", VMOE_ERR_ARGUMENT, error);
     if (status == VMOE_OK)

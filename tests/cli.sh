@@ -631,8 +631,6 @@ abs(o[0]['papers_macs_dense'] / 8e9 - 55.5) < 0.5"
 for name in $("$vmoe" presets); do
     expect 0 "cost of $name" cost --preset "$name"
 done
-expect 1 "cost of an ensemble" cost --preset eee_s32_last2_ilsvrc2012
-complains 'are not supported yet$'
 expect 2 "cost of an unknown preset" cost --preset nonesuch
 complains "option --preset: there is no preset 'nonesuch'; 'vmoe presets' lists them$"
 expect 1 "cost of a missing file" cost missing.vmoe
@@ -693,8 +691,9 @@ complains '^vmoe: few.txt: '
 expect 1 "import with zero bytes in labels" import "$source" -o int8.vmoe --labels zero.txt
 expect 2 "import with an unknown preset" import "$source" -o int8.vmoe --preset nonesuch
 complains "there is no preset 'nonesuch'; 'vmoe presets' lists them$"
-expect 1 "import with the preset of an ensemble" import "$source" -o int8.vmoe \
+expect 2 "import with the preset of an ensemble" import "$source" -o int8.vmoe \
     --preset eee_s32_last2_ilsvrc2012
+complains 'is another model'
 expect 2 "import with K above its limit" import "$source" -o int8.vmoe -K 99
 expect 2 "import with K above the experts" import "$source" -o int8.vmoe -K 9
 expect 2 "import beyond a limit" import "$source" -o int8.vmoe --image-size 5000

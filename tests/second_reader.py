@@ -57,6 +57,7 @@ CONFIG_FIELDS = [
     ("precision", 1, 3),
     ("compact", 0, 1),
     ("labels", 0, 1),
+    ("members", 0, 64),
 ]
 ROUTING_FIELDS = ["experts_per_token", "group_images", "capacity_rule", "capacity_multiple"]
 # The last field of an entry, the bytes in the file, follows from the chunks.
@@ -211,13 +212,13 @@ def _header(view: memoryview) -> Header:
 
 
 def _config(block: bytes) -> dict[str, Any]:
-    numbers = struct.unpack_from("<22I", block)
+    numbers = struct.unpack_from("<23I", block)
     config: dict[str, Any] = {}
     for (name, low, high), value in zip(CONFIG_FIELDS, numbers):
         if not low <= value <= high:
             _reject(f"The config's {name} is {value} and must be in {low}..{high}.")
         config[name] = value
-    if any(block[88:96]) or any(block[104:128]):
+    if any(block[92:96]) or any(block[104:128]):
         _reject("A reserved field of the config is not zero.")
     (config["capacity"],) = struct.unpack_from("<d", block, 96)
     moe = int.from_bytes(block[128:160], "little")
@@ -230,11 +231,16 @@ def _config(block: bytes) -> dict[str, Any]:
         _reject(f"The patch_size {patch} does not divide the image_size {size}.")
     if config["width"] % config["heads"]:
         _reject(f"The {config['heads']} heads do not divide the width {config['width']}.")
-    if _token_count(config) > MAX_TOKENS:
-        _reject(f"There are {_token_count(config)} tokens and at most {MAX_TOKENS} are allowed.")
+    if config["members"] == 1:
+        _reject("There is one member, which is stored as zero.")
+    members = config["members"] or 1
+    if _token_count(config) * members > MAX_TOKENS:
+        _reject(f"There are {_token_count(config) * members} tokens and at most {MAX_TOKENS} are "
+                f"allowed.")
     if config["experts"]:
-        _check_routing(config)
-    elif moe or any(config[name] for name in ROUTING_FIELDS) or any(block[96:104]):
+        _check_routing(config, members)
+    elif (moe or members > 1 or any(config[name] for name in ROUTING_FIELDS)
+          or any(block[96:104])):
         _reject("A dense model has a moe bit, or a routing field that is not zero.")
 
     side, crop = config["preprocessing_side"], config["preprocessing_crop"]
@@ -251,15 +257,17 @@ def _config(block: bytes) -> dict[str, Any]:
     return config
 
 
-def _check_routing(config: dict[str, Any]) -> None:
+def _check_routing(config: dict[str, Any], members: int) -> None:
     if not config["moe"]:
         _reject("There are experts and no moe bit is set.")
     for name in ROUTING_FIELDS:
         if not config[name]:
             _reject(f"There are experts and {name} is zero.")
-    if config["experts_per_token"] > config["experts"]:
+    if config["experts"] % members:
+        _reject(f"The {members} members do not divide the {config['experts']} experts.")
+    if config["experts_per_token"] > config["experts"] // members:
         _reject(f"There are {config['experts_per_token']} experts per token of "
-                f"{config['experts']} experts.")
+                f"{config['experts'] // members} experts.")
     # A comparison with not-a-number is false, so this rejects it too.
     if not 0 < config["capacity"] <= 64:
         _reject(f"The capacity is {config['capacity']} and must be above 0 and at most 64.")

@@ -102,7 +102,7 @@ AT(vmoe_preprocessing, kind, 0);
 AT(vmoe_preprocessing, side, 4);
 AT(vmoe_preprocessing, crop, 8);
 
-SIZE(vmoe_info, 408);
+SIZE(vmoe_info, 416);
 AT(vmoe_info, size, 0);
 AT(vmoe_info, image_size, 4);
 AT(vmoe_info, patch_size, 8);
@@ -133,6 +133,8 @@ AT(vmoe_info, parameters, 368);
 AT(vmoe_info, weight_bytes, 376);
 AT(vmoe_info, file_bytes, 384);
 AT(vmoe_info, id, 392);
+AT(vmoe_info, members, 408);
+AT(vmoe_info, reserved, 412);
 
 SIZE(vmoe_class, 16);
 AT(vmoe_class, index, 0);
@@ -174,7 +176,7 @@ AT(vmoe_input, pixels, 24);
 AT(vmoe_input, tensor, 32);
 AT(vmoe_input, length, 40);
 
-SIZE(vmoe_output, 88);
+SIZE(vmoe_output, 104);
 AT(vmoe_output, size, 0);
 AT(vmoe_output, reserved, 4);
 AT(vmoe_output, logits, 8);
@@ -187,6 +189,8 @@ AT(vmoe_output, top, 56);
 AT(vmoe_output, top_length, 64);
 AT(vmoe_output, top_count, 72);
 AT(vmoe_output, report, 80);
+AT(vmoe_output, member_logits, 88);
+AT(vmoe_output, member_logits_length, 96);
 
 SIZE(vmoe_layer_report, 40);
 AT(vmoe_layer_report, layer, 0);
@@ -252,7 +256,7 @@ AT(vmoe_import_options, provenance, 80);
 AT(vmoe_import_options, progress, 88);
 AT(vmoe_import_options, progress_context, 96);
 
-SIZE(vmoe_limits, 136);
+SIZE(vmoe_limits, 144);
 AT(vmoe_limits, size, 0);
 AT(vmoe_limits, layers, 4);
 AT(vmoe_limits, heads, 8);
@@ -276,6 +280,7 @@ AT(vmoe_limits, picture_pixels, 104);
 AT(vmoe_limits, jpeg_scans, 112);
 AT(vmoe_limits, import_index_bytes, 120);
 AT(vmoe_limits, import_shards, 128);
+AT(vmoe_limits, members, 136);
 #endif
 
 /* ---- Structs of other versions -------------------------------------------------------------- */

@@ -187,6 +187,7 @@ static void no_images_are_fine(void **state)
     call.input.length = 0;
     call.output.logits_length = call.output.probabilities_length = 0;
     call.output.features_length = call.output.top_length = 0;
+    call.output.member_logits_length = 0;
     call.report.routes_length = 0;
     memset(call.load, 0xEE, sizeof call.load);
     memset(call.layers, 0xEE, sizeof call.layers);
@@ -452,6 +453,7 @@ static void every_array_must_have_its_exact_length(void **state)
     LENGTH_REFUSED(call.output.logits_length, "output.logits");
     LENGTH_REFUSED(call.output.probabilities_length, "output.probabilities");
     LENGTH_REFUSED(call.output.features_length, "output.features");
+    LENGTH_REFUSED(call.output.member_logits_length, "output.member_logits");
     LENGTH_REFUSED(call.output.top_length, "output.top");
     LENGTH_REFUSED(call.report.layers_length, "report.layers");
     LENGTH_REFUSED(call.report.load_length, "report.load");

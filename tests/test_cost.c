@@ -333,6 +333,11 @@ static void wrong_geometries_are_refused(void **state)
         { "experts_per_token", offsetof(vmoe_info, experts_per_token), 9, VMOE_ERR_ARGUMENT },
         { "experts", offsetof(vmoe_info, experts), 4097, VMOE_ERR_LIMIT },
         { "preprocessing", offsetof(vmoe_info, preprocessing.side), 224, VMOE_ERR_ARGUMENT },
+        { "members", offsetof(vmoe_info, members), 3, VMOE_ERR_ARGUMENT },
+        { "experts_per_token", offsetof(vmoe_info, members), 8, VMOE_ERR_ARGUMENT },
+        { "members", offsetof(vmoe_info, members), 16, VMOE_ERR_ARGUMENT },
+        { "members", offsetof(vmoe_info, members), 65, VMOE_ERR_LIMIT },
+        { "reserved", offsetof(vmoe_info, reserved), 1, VMOE_ERR_UNSUPPORTED },
     };
     const vmoe_info right = geometry(S32, 384, 1000, 0, 8, 2);
 
@@ -412,6 +417,22 @@ static void an_image_has_a_limit_of_tokens(void **state)
     assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "image_size");
 }
 
+/* 128 * 128 patches for each of four members, and then a class token before them. */
+static void members_share_the_limit_of_tokens(void **state)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_info info = geometry(S32, 384, 10, 0, 8, 2);
+
+    (void)state;
+    info.image_size = info.preprocessing.side = 4096;
+    info.experts_per_token = 2;
+    info.members = 4;
+    info.classifier = VMOE_CLASSIFIER_GAP;
+    assert_ok(ask_cost(&info, &error), error);
+    info.classifier = VMOE_CLASSIFIER_TOKEN;
+    assert_refused(ask_cost(&info, &error), error, VMOE_ERR_LIMIT, "members");
+}
+
 /*
  * Four tensors an expert, nine more in a block of them, twelve in another block, and seven around:
  * 65,536.  A class token is one more.
@@ -448,17 +469,22 @@ static void the_presets_are_the_released_checkpoints(void **state)
         const char *name;
         uint32_t image_size, classes, pre_logits, moe_layers, kind, output;
         double capacity, megabytes; /* of float32 weights */
+        uint32_t picks, members;
     } rows[] = {
         { "vmoe_s32_last2_ilsvrc2012_randaug_light1", 224, 1000, 512, 2,
-          VMOE_PREPROCESS_SMALL_CROP, VMOE_OUTPUT_SIGMOID, 4.0, 228.0 },
+          VMOE_PREPROCESS_SMALL_CROP, VMOE_OUTPUT_SIGMOID, 4.0, 228.0, 2, 1 },
         { "vmoe_s32_last2_ilsvrc2012_randaug_medium", 224, 1000, 512, 2,
-          VMOE_PREPROCESS_SMALL_CROP, VMOE_OUTPUT_SIGMOID, 1.05, 228.0 },
+          VMOE_PREPROCESS_SMALL_CROP, VMOE_OUTPUT_SIGMOID, 1.05, 228.0, 2, 1 },
         { "vmoe_s32_last2_ilsvrc2012_randaug_light1_ft_ilsvrc2012", 384, 1000, 0, 2,
-          VMOE_PREPROCESS_RESIZE, VMOE_OUTPUT_SOFTMAX, 1.5, 227.0 },
+          VMOE_PREPROCESS_RESIZE, VMOE_OUTPUT_SOFTMAX, 1.5, 227.0, 2, 1 },
         { "vmoe_b16_imagenet21k_randaug_strong", 224, 21843, 0, 6, VMOE_PREPROCESS_SMALL_CROP,
-          VMOE_OUTPUT_SIGMOID, 1.05, 1204.0 },
+          VMOE_OUTPUT_SIGMOID, 1.05, 1204.0, 2, 1 },
         { "vmoe_b16_imagenet21k_randaug_strong_ft_ilsvrc2012", 384, 1000, 0, 6,
-          VMOE_PREPROCESS_RESIZE, VMOE_OUTPUT_SOFTMAX, 1.5, 1141.0 },
+          VMOE_PREPROCESS_RESIZE, VMOE_OUTPUT_SOFTMAX, 1.5, 1141.0, 2, 1 },
+        { "eee_s32_last2_ilsvrc2012", 224, 1000, 512, 2, VMOE_PREPROCESS_SMALL_CROP,
+          VMOE_OUTPUT_SIGMOID, 1.05, 228.0, 1, 2 },
+        { "eee_s32_last2_ilsvrc2012_ft_cifar100", 128, 100, 512, 2, VMOE_PREPROCESS_RESIZE,
+          VMOE_OUTPUT_SOFTMAX, 1.5, 226.0, 1, 2 },
     };
     vmoe_error error = VMOE_ERROR_INIT;
 
@@ -474,7 +500,8 @@ static void the_presets_are_the_released_checkpoints(void **state)
         assert_int_equal(info.pre_logits, rows[i].pre_logits);
         assert_int_equal(info.moe_layers, rows[i].moe_layers);
         assert_int_equal(info.experts, 8);
-        assert_int_equal(info.experts_per_token, 2);
+        assert_int_equal(info.experts_per_token, rows[i].picks);
+        assert_int_equal(info.members, rows[i].members);
         assert_int_equal(info.classifier, VMOE_CLASSIFIER_TOKEN);
         assert_int_equal(info.preprocessing.kind, rows[i].kind);
         assert_int_equal(info.output, rows[i].output);
@@ -485,10 +512,8 @@ static void the_presets_are_the_released_checkpoints(void **state)
     }
 }
 
-static void ensembles_and_unknown_names_are_refused(void **state)
+static void unknown_names_are_refused(void **state)
 {
-    static const char *const ensembles[] = { "eee_s32_last2_ilsvrc2012",
-                                             "eee_s32_last2_ilsvrc2012_ft_cifar100" };
     static const char *const unknown[] = { "", "vmoe", "VMOE_S32_LAST2_ILSVRC2012_RANDAUG_LIGHT1",
                                            "vmoe_s32_last2_ilsvrc2012_randaug_light",
                                            "a name\nwith a line end" };
@@ -496,11 +521,6 @@ static void ensembles_and_unknown_names_are_refused(void **state)
     vmoe_info info = VMOE_INFO_INIT;
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        assert_string_equal(vmoe_preset_name(5 + i), ensembles[i]);
-        assert_refused(vmoe_preset(ensembles[i], &info, &error), error, VMOE_ERR_UNSUPPORTED,
-                       ensembles[i]);
-    }
     assert_null(vmoe_preset_name(7));
     assert_null(vmoe_preset_name(SIZE_MAX));
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
@@ -539,6 +559,7 @@ static void the_limits_are_what_they_are(void **state)
     assert_int_equal(limits.jpeg_scans, 100);
     assert_int_equal(limits.import_index_bytes, 64 << 20);
     assert_int_equal(limits.import_shards, 4096);
+    assert_int_equal(limits.members, 64);
 }
 
 int main(void)
@@ -554,9 +575,10 @@ int main(void)
         cmocka_unit_test(wrong_geometries_are_refused),
         cmocka_unit_test(a_geometry_may_be_as_large_as_the_limits),
         cmocka_unit_test(an_image_has_a_limit_of_tokens),
+        cmocka_unit_test(members_share_the_limit_of_tokens),
         cmocka_unit_test(a_model_has_a_limit_of_tensors),
         cmocka_unit_test(the_presets_are_the_released_checkpoints),
-        cmocka_unit_test(ensembles_and_unknown_names_are_refused),
+        cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(the_limits_are_what_they_are),
     };
 

@@ -42,11 +42,12 @@ static const vmoe_options dials[] = {
 typedef void check(const vmoe_model *model, const float *images, vmoe_options options, size_t kind);
 
 /* Calls `check` for every precision on every instruction set that this machine has. */
-static void for_each_kind(uint32_t classifier, check *check_kind)
+static void for_each_kind(uint32_t classifier, uint32_t members, check *check_kind)
 {
-    const vmoe_info geometry = medium_info(classifier);
+    vmoe_info geometry = medium_info(classifier);
     float *images = make_images(&geometry, IMAGES);
 
+    geometry.members = members;
     for (size_t p = 0; p < sizeof precisions / sizeof precisions[0]; p++) {
         vmoe_model *model = make_model(&geometry, precisions[p]);
 
@@ -104,7 +105,7 @@ static void check_threads(const vmoe_model *model, const float *images, vmoe_opt
 static void any_number_of_threads_gives_the_same_bits(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_TOKEN, check_threads);
+    for_each_kind(VMOE_CLASSIFIER_TOKEN, 1, check_threads);
 }
 
 /* One picture, whose few heads are cut where there are more threads, or an odd number of heads. */
@@ -149,7 +150,7 @@ static void check_group_threads(const vmoe_model *model, const float *images,
 static void a_group_of_all_images_gives_the_same_bits_with_any_threads(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_GAP, check_group_threads);
+    for_each_kind(VMOE_CLASSIFIER_GAP, 1, check_group_threads);
 }
 
 static void a_hundred_runs_give_the_same_bits(void **state)
@@ -197,19 +198,19 @@ static void check_splits(const vmoe_model *model, const float *images, vmoe_opti
 static void every_batch_size_gives_the_same_bits(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_TOKEN, check_splits);
+    for_each_kind(VMOE_CLASSIFIER_TOKEN, 1, check_splits);
 }
 
 static void the_gap_head_does_not_depend_on_the_batch(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_GAP, check_splits);
+    for_each_kind(VMOE_CLASSIFIER_GAP, 1, check_splits);
 }
 
 static void the_map_head_does_not_depend_on_the_batch(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_MAP, check_splits);
+    for_each_kind(VMOE_CLASSIFIER_MAP, 1, check_splits);
 }
 
 /* Image i goes to place 7 i mod 11; then all but one image are replaced by what hurts most. */
@@ -244,10 +245,19 @@ static void check_neighbours(const vmoe_model *model, const float *images, vmoe_
 static void neighbours_and_places_do_not_matter(void **state)
 {
     (void)state;
-    for_each_kind(VMOE_CLASSIFIER_TOKEN, check_neighbours);
+    for_each_kind(VMOE_CLASSIFIER_TOKEN, 1, check_neighbours);
 }
 
 /* The comparisons above must be able to fail: in a larger group the images do compete. */
+/* Of members that have three experts each. */
+static void an_ensemble_gives_the_same_bits_however_it_is_called(void **state)
+{
+    (void)state;
+    for_each_kind(VMOE_CLASSIFIER_TOKEN, 2, check_threads);
+    for_each_kind(VMOE_CLASSIFIER_MAP, 2, check_splits);
+    for_each_kind(VMOE_CLASSIFIER_TOKEN, 2, check_neighbours);
+}
+
 static void in_a_larger_group_neighbours_do_matter(void **state)
 {
     const vmoe_info geometry = medium_info(VMOE_CLASSIFIER_TOKEN);
@@ -396,6 +406,7 @@ int main(void)
         cmocka_unit_test(the_gap_head_does_not_depend_on_the_batch),
         cmocka_unit_test(the_map_head_does_not_depend_on_the_batch),
         cmocka_unit_test(neighbours_and_places_do_not_matter),
+        cmocka_unit_test(an_ensemble_gives_the_same_bits_however_it_is_called),
         cmocka_unit_test(in_a_larger_group_neighbours_do_matter),
         cmocka_unit_test(slices_give_the_bits_of_single_images),
         cmocka_unit_test(slices_keep_groups_whole),

@@ -132,6 +132,7 @@ static void every_way_of_loading_gives_the_same_bits(void **state)
         vmoe_info geometry = tiny_info(classifier);
 
         geometry.pre_logits = classifier == VMOE_CLASSIFIER_GAP ? 7 : 0;
+        geometry.members = classifier == VMOE_CLASSIFIER_MAP ? 2 : 1;
         for (uint32_t p = VMOE_PRECISION_F32; p <= VMOE_PRECISION_INT8; p++)
             check_round_trip(&geometry, p);
     }
@@ -211,6 +212,7 @@ static void info_tells_what_was_imported(void **state)
     assert_int_equal(info.gelu, VMOE_GELU_ERF);
     assert_int_equal(info.output, VMOE_OUTPUT_SIGMOID);
     assert_int_equal(info.experts, 4);
+    assert_int_equal(info.members, 1);
     assert_int_equal(info.moe_layers, 2);
     assert_memory_equal(info.moe, geometry.moe, sizeof info.moe);
     assert_int_equal(info.experts_per_token, 3);

@@ -52,9 +52,12 @@ static vmoe_info random_geometry(void)
     info.classifier = between(VMOE_CLASSIFIER_TOKEN, VMOE_CLASSIFIER_MAP);
     for (uint32_t i = 0; i < info.layers; i++)
         info.moe[i] = random_u32() % 2;
+    info.members = 1;
     for (uint32_t i = 0; i < info.layers; i++)
-        if (info.moe[i])
-            info.experts = info.experts != 0 ? info.experts : between(1, 9);
+        if (info.moe[i] && info.experts == 0) {
+            info.members = random_u32() % 2 ? 1 : between(1, 4);
+            info.experts = info.members * between(1, 9 / info.members);
+        }
     return info;
 }
 
@@ -64,7 +67,7 @@ static vmoe_options random_dial(const vmoe_info *info)
     vmoe_options options = VMOE_OPTIONS_INIT;
 
     if (info->experts != 0)
-        options.experts_per_token = between(1, info->experts);
+        options.experts_per_token = between(1, info->experts / info->members);
     options.capacity = 0.2 + between(0, 20) * 0.1;
     options.capacity_multiple = between(1, 4);
     options.priority = between(VMOE_PRIORITY_VANILLA, VMOE_PRIORITY_BPR_SUM);
@@ -171,20 +174,22 @@ static void narrow(const char *name, uint64_t first, uint64_t count, float *valu
 
 /* ---- Comparisons ---------------------------------------------------------------------------- */
 
-/* The largest difference of the logits, and by how much a wrong expert was preferred. */
+/* The largest difference of all members' logits, and by how much a wrong expert was preferred. */
 static void compare(const struct answer *answer, struct vmoe_source *source, const float *images,
                     double *difference, double *worst)
 {
     const vmoe_info *info = &answer->info;
-    const size_t image_routes = info->tokens * answer->picks;
+    const size_t members = info->members, image_routes = info->tokens * members * answer->picks;
     double *logits = malloc(info->classes * sizeof *logits);
 
-    for (size_t i = 0; i < answer->images; i++) {
-        reference_forward(info, source, images + i * image_values(info),
+    for (size_t s = 0; s < answer->images * members; s++) {
+        const size_t i = s / members;
+
+        reference_forward(info, source, images + i * image_values(info), s % members,
                           answer->routes + i * image_routes, answer->images * image_routes,
                           answer->picks, logits, worst);
         for (size_t c = 0; c < info->classes; c++) {
-            const double found = (double)answer->logits[i * info->classes + c];
+            const double found = (double)answer->member_logits[s * info->classes + c];
             const double error = fabs(logits[c] - found);
 
             assert_true(isfinite(error));
@@ -198,7 +203,7 @@ static void compare(const struct answer *answer, struct vmoe_source *source, con
 static void any_geometry_gives_what_a_plain_forward_pass_gives(void **state)
 {
     double largest = 0.0;
-    size_t moe = 0, dropped = 0;
+    size_t moe = 0, ensembles = 0, dropped = 0;
 
     (void)state;
     random_seed(20);
@@ -231,21 +236,24 @@ static void any_geometry_gives_what_a_plain_forward_pass_gives(void **state)
             answer_free(&answer);
             if (difference > tolerance || worst > tolerance)
                 fail_msg("geometry %u (%u px, patch %u, width %u, %u heads, mlp %u, %u layers, "
-                         "%u experts, classifier %u, precision %u) on %s: logits differ by %g, "
-                         "gates by %g",
+                         "%u experts of %u members, classifier %u, precision %u) on %s: logits "
+                         "differ by %g, gates by %g",
                          n, geometry.image_size, geometry.patch_size, geometry.width,
                          geometry.heads, geometry.mlp, geometry.layers, geometry.experts,
-                         geometry.classifier, as.precision, vmoe_isa_name(*isa), difference, worst);
+                         geometry.members, geometry.classifier, as.precision, vmoe_isa_name(*isa),
+                         difference, worst);
         }
         moe += geometry.experts != 0;
+        ensembles += geometry.members > 1;
         largest = fmax(largest, geometry.width < NARROW ? 0.0 : difference);
         vmoe_free(model);
         source->close(source);
         free(images);
     }
-    print_message("  %u geometries, %zu with experts, %zu runs dropped pairs: logits within %.1e\n",
-                  GEOMETRIES, moe, dropped, largest);
-    assert_true(moe > GEOMETRIES / 2 && dropped > GEOMETRIES / 4);
+    print_message("  %u geometries, %zu with experts, %zu of several members, %zu runs dropped "
+                  "pairs: logits within %.1e\n",
+                  GEOMETRIES, moe, ensembles, dropped, largest);
+    assert_true(moe > GEOMETRIES / 2 && ensembles > GEOMETRIES / 8 && dropped > GEOMETRIES / 4);
 }
 
 /* ---- Narrow arithmetic ---------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /*
  * Upstream's own checkpoints, imported, and upstream's own answers: the logits and the load of
- * every expert in all 606 cases of the dial, the logits of the trained demo models on pictures of
- * their test set, and every intermediate stage of two images.
+ * every expert in all 606 cases of the dial, the logits of every member of an ensemble in 60 more,
+ * the logits of the trained demo models on pictures of their test set, and every intermediate stage
+ * of two images.
  */
 #include <math.h>
 #include <stdio.h>
@@ -69,6 +70,12 @@ static void gap_cases_match_upstream(void **state)
 {
     (void)state;
     check_cases("models/gap", 4);
+}
+
+static void ensemble_cases_match_upstream(void **state)
+{
+    (void)state;
+    check_cases("e3", 60);
 }
 
 /* ---- The demo model, on real pictures ------------------------------------------------------- */
@@ -399,6 +406,7 @@ int main(void)
         cmocka_unit_test(last2_cases_match_upstream),
         cmocka_unit_test(map_cases_match_upstream),
         cmocka_unit_test(gap_cases_match_upstream),
+        cmocka_unit_test(ensemble_cases_match_upstream),
         cmocka_unit_test(trained_models_match_upstream),
         cmocka_unit_test(every_stage_matches_upstream),
     };

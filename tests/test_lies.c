@@ -203,6 +203,7 @@ static const struct field fields[] = {
     { "precision", 76, 1, 3, true },
     { "compact", 80, 0, 1, true },
     { "labels", 84, 0, 1, true },
+    { "members", 88, 0, 64, false },
 };
 
 static void every_field_of_the_config_has_its_bounds(void **state)
@@ -220,7 +221,7 @@ static void every_field_of_the_config_has_its_bounds(void **state)
             lie_u32(&honest, FORGE_CONFIG + f->offset, (uint32_t)above[v], false,
                     f->choice ? VMOE_ERR_FORMAT : VMOE_ERR_LIMIT, f->name);
     }
-    for (uint32_t byte = 88; byte < 128; byte++) {
+    for (uint32_t byte = 92; byte < 128; byte++) {
         if (byte == 96)
             byte = 104; /* the capacity */
         lie_u32(&honest, FORGE_CONFIG + (byte & ~3u), 1u << 8 * (byte % 4), false, VMOE_ERR_FORMAT,
@@ -282,6 +283,10 @@ static void the_config_must_fit_itself_and_the_tensors(void **state)
         { "precision, other tensors", 76, 3, VMOE_ERR_FORMAT },
         { "compact, with no chunk that is", 80, 1, VMOE_OK },
         { "labels, none but there", 84, 0, VMOE_ERR_FORMAT },
+        { "members, 1 that is not stored as 0", 88, 1, VMOE_ERR_FORMAT },
+        { "members, with fewer experts than K", 88, 2, VMOE_ERR_FORMAT },
+        { "members, more than experts", 88, 4, VMOE_ERR_FORMAT },
+        { "members, most", 88, 64, VMOE_ERR_FORMAT },
         { "moe, no block", 128, 0, VMOE_ERR_FORMAT },
         { "moe, a block that is not there", 128, 3, VMOE_ERR_FORMAT },
         { "moe, the last bit", 156, 0x80000000, VMOE_ERR_FORMAT },
@@ -322,6 +327,7 @@ static void a_dense_model_has_no_dial(void **state)
             lie_u32(&honest, FORGE_CONFIG + offsets[i], value, false, VMOE_ERR_FORMAT, "dial");
     lie_u32(&honest, FORGE_CONFIG + 44, 2, false, VMOE_ERR_FORMAT, "experts without a block");
     lie_u32(&honest, FORGE_CONFIG + 128, 1, false, VMOE_ERR_FORMAT, "a block without experts");
+    lie_u32(&honest, FORGE_CONFIG + 88, 2, false, VMOE_ERR_FORMAT, "members without experts");
     told();
     forge_free(&honest);
 }

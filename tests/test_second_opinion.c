@@ -119,7 +119,8 @@ static void our_files_mean_the_same_to_the_second_reader(void **state)
         options.compact = variant / 3 % 2;
         info.classifier = variant / 6 % 2 ? VMOE_CLASSIFIER_GAP : VMOE_CLASSIFIER_TOKEN;
         info.pre_logits = variant / 6 % 2 ? 19 : 0;
-        info.experts = variant / 12 % 2 ? 5 : 0;
+        info.experts = variant / 12 % 2 ? 6 : 0;
+        info.members = variant / 12 % 2 ? 1 + variant % 3 : 1;
         info.moe[1] = variant / 12 % 2;
         source = formula_source(&info, variant);
         if (vmoe_import_source(source, "formula", path, &options, &vmoe_memory_default, &error) !=

@@ -336,13 +336,14 @@ class Lies(Case):
             "experts": (4097,), "experts_per_token": (17,), "group_images": (1048577,),
             "capacity_rule": (3,), "capacity_multiple": (4097,), "preprocessing_kind": (0, 3),
             "preprocessing_side": (0, 4097), "precision": (0, 4), "compact": (2,), "labels": (2,),
+            "members": (65,),
         }
         for name, values in limits.items():
             for value in values:
                 self.assert_lie(self.data, field(name, value), f"The config's {name} is {value} ")
         for name in second_reader.ROUTING_FIELDS:
             self.assert_lie(self.data, field(name, 0), f"There are experts and {name} is zero")
-        for at in (88, 95, 104, 127):
+        for at in (92, 95, 104, 127):
             self.assert_lie(self.data, byte(64 + at, 1), "reserved field of the config")
         for at, value in ((128, 4), (159, 128)):
             self.assert_lie(self.data, byte(64 + at, value), "moe bit at or above")
@@ -352,6 +353,10 @@ class Lies(Case):
             (field("patch_size", 5), "does not divide"),
             (field("heads", 4), "do not divide"),
             (field("experts_per_token", 4), "4 experts per token of 3"),
+            (field("members", 1), "stored as zero"),
+            (field("members", 2), "do not divide the 3 experts"),
+            (field("members", 3), "2 experts per token of 1"),
+            (both(field("image_size", 255), field("patch_size", 1), field("members", 3)), "tokens"),
             (field("preprocessing_side", 13), "makes images of 13"),
             (field("preprocessing_crop", 12), "its crop is 12"),
             (both(field("preprocessing_kind", 2), field("preprocessing_crop", 13)), "larger than"),
@@ -372,6 +377,7 @@ class Lies(Case):
         dense = vb.make_config(experts=0)
         dense_data = vb.build(dense, vb.random_tensors(dense))
         for change in (byte(64 + 128, 1), f64(64 + 96, 1.0), f64(64 + 96, -0.0),
+                       field("members", 2),
                        *(field(name, 1) for name in second_reader.ROUTING_FIELDS)):
             self.assert_lie(dense_data, change, "A dense model has")
 

@@ -29,7 +29,7 @@ F32, BF16, INT8, INT32 = 1, 2, 3, 4
 CHUNK = 1048576
 FIELDS = """image_size patch_size width heads mlp layers classes pre_logits classifier gelu output
     experts experts_per_token group_images capacity_rule capacity_multiple preprocessing_kind
-    preprocessing_side preprocessing_crop precision compact labels""".split()
+    preprocessing_side preprocessing_crop precision compact labels members""".split()
 
 
 @dataclass
@@ -66,7 +66,7 @@ def make_config(**changes: Any) -> Config:
         image_size=12, patch_size=4, width=21, heads=3, mlp=37, layers=2, classes=5, pre_logits=0,
         classifier=1, gelu=1, output=1, experts=3, experts_per_token=2, group_images=1,
         capacity_rule=1, capacity_multiple=1, preprocessing_kind=1, preprocessing_side=12,
-        preprocessing_crop=0, precision=F32, compact=0, labels=0, capacity=1.5, moe=[1],
+        preprocessing_crop=0, precision=F32, compact=0, labels=0, members=0, capacity=1.5, moe=[1],
     )
     assert set(changes) <= set(config), "unknown field"
     config.update(changes)
@@ -224,7 +224,7 @@ def zlib_coder(chunk: bytes, width: int) -> tuple[int, bytes]:
 
 
 def config_block(config: Config) -> bytes:
-    block = struct.pack("<22I", *(config[name] for name in FIELDS)) + bytes(8)
+    block = struct.pack("<23I", *(config[name] for name in FIELDS)) + bytes(4)
     block += struct.pack("<d", config["capacity"]) + bytes(24)
     moe = bytearray(32)
     for i in config["moe"]:
@@ -317,6 +317,7 @@ FIXTURES: dict[str, Config] = {
     "moe-f32-compact": make_config(compact=1, classifier=2),
     "moe-bf16-compact": make_config(precision=BF16, compact=1, labels=1),
     "dense-int8-compact": make_config(precision=INT8, compact=1, experts=0, classifier=3),
+    "ensemble-f32": make_config(experts=6, members=3),
     "crop-f32": make_config(preprocessing_kind=2, preprocessing_side=16, preprocessing_crop=12),
 }
 

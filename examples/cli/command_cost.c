@@ -30,7 +30,7 @@ static vmoe_status find_dense(const vmoe_info *info, uint32_t images, vmoe_cost 
     vmoe_info dense = *info;
 
     memset(dense.moe, 0, sizeof dense.moe);
-    dense.experts = dense.moe_layers = dense.experts_per_token = 0;
+    dense.experts = dense.moe_layers = dense.experts_per_token = dense.members = 0;
     dense.group_images = dense.capacity_rule = dense.capacity_multiple = 0;
     dense.capacity = 0.0;
     return vmoe_get_cost(&dense, &none, images, cost, error);

@@ -13,12 +13,8 @@ static int run(const struct command *self, int argc, char **argv)
 
     if (status != PARSED)
         return status;
-    for (size_t i = 0; (name = vmoe_preset_name(i)) != NULL; i++) {
-        vmoe_info info = VMOE_INFO_INIT;
-
-        if (vmoe_preset(name, &info, NULL) == VMOE_OK)
-            puts(name);
-    }
+    for (size_t i = 0; (name = vmoe_preset_name(i)) != NULL; i++)
+        puts(name);
     return EXIT_WORKED;
 }
 
@@ -27,8 +23,7 @@ const struct command command_presets = {
     .operands = "",
     .summary = "Lists the released checkpoints whose geometry is known by name",
     .notes =
-        "A name goes to 'vmoe import --preset' or 'vmoe cost --preset'.  Ensembles of experts (E3)\n"
-        "are not supported yet and so are not listed.",
+        "A name goes to 'vmoe import --preset' or 'vmoe cost --preset'.",
     .example = "vmoe presets",
     .operands_min = 0,
     .operands_max = 0,

@@ -20,7 +20,7 @@ static void apply_dial(const vmoe_import_options *options, const struct vmoe_pre
                                         : VMOE_OUTPUT_SOFTMAX;
     if (info->experts == 0)
         return;
-    info->experts_per_token = info->experts < 2 ? info->experts : 2;
+    info->experts_per_token = info->experts < 2 * info->members ? 1 : 2;
     info->capacity = 1.05;
     if (preset != NULL) {
         info->experts_per_token = preset->experts_per_token;
@@ -58,9 +58,6 @@ static vmoe_status find_preset(const vmoe_import_options *options,
     if (*preset == NULL)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
                          "there is no preset \"%.100s\"", options->preset);
-    if ((*preset)->members > 1)
-        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, options->preset,
-                         "this is an ensemble of experts (E3), which cannot be imported yet");
     return VMOE_OK;
 }
 
@@ -74,8 +71,14 @@ static vmoe_status check_preset(const struct vmoe_preset_row *preset, const vmoe
     if (info->patch_size == geometry.patch_size && info->width == geometry.width &&
         info->heads == geometry.heads && info->mlp == geometry.mlp &&
         info->layers == geometry.layers && info->experts == geometry.experts &&
-        memcmp(info->moe, geometry.moe, sizeof info->moe) == 0)
-        return VMOE_OK;
+        memcmp(info->moe, geometry.moe, sizeof info->moe) == 0) {
+        if (info->members == 0 || info->members == geometry.members)
+            return VMOE_OK;
+        return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
+                         "\"%s\" is another model: its experts have %u members, those of the "
+                         "checkpoint %u",
+                         preset->name, geometry.members, info->members);
+    }
     return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
                      "\"%s\" is another model: it has %u layers of width %u, patches of %u pixels "
                      "and %u experts, the checkpoint %u layers of width %u, patches of %u and %u",
@@ -100,6 +103,9 @@ vmoe_status vmoe_describe(const struct vmoe_source *source, const char *where,
         status = check_preset(preset, info, error);
     if (status != VMOE_OK)
         return status;
+    description->dialect.members_apart = info->members != 0;
+    if (info->members == 0)
+        info->members = preset != NULL ? preset->members : 1;
     description->stored_image_size = info->image_size;
     if (options->image_size != 0)
         info->image_size = options->image_size;

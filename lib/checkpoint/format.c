@@ -93,7 +93,7 @@ void vmoe_format_hash_header(uint8_t *header, size_t bytes, uint8_t hash[VMOE_FO
 
 /* ---- Config --------------------------------------------------------------------------------- */
 
-#define CONFIG_NUMBERS 22u
+#define CONFIG_NUMBERS 23u
 #define CONFIG_CAPACITY 96u /* float64 */
 #define CONFIG_MOE 128u     /* bit i % 8 of byte i / 8: block i has experts */
 
@@ -108,7 +108,7 @@ static void config_numbers(vmoe_info *info, uint32_t *numbers[CONFIG_NUMBERS])
         &info->experts_per_token,  &info->group_images,       &info->capacity_rule,
         &info->capacity_multiple,  &info->preprocessing.kind, &info->preprocessing.side,
         &info->preprocessing.crop, &info->precision,          &info->compact,
-        &info->labels,
+        &info->labels,             &info->members,
     };
 
     memcpy(numbers, order, sizeof order);
@@ -120,6 +120,9 @@ void vmoe_format_put_config(const vmoe_info *info, uint8_t *bytes)
     uint32_t *numbers[CONFIG_NUMBERS];
     uint64_t capacity;
 
+    /* A single member is stored as 0, as it was before there were others. */
+    if (copy.members == 1)
+        copy.members = 0;
     memset(bytes, 0, VMOE_FORMAT_CONFIG_BYTES);
     config_numbers(&copy, numbers);
     for (size_t i = 0; i < CONFIG_NUMBERS; i++)
@@ -150,6 +153,9 @@ vmoe_status vmoe_format_get_config(const uint8_t *bytes, vmoe_info *info, vmoe_e
         return vmoe_fail(error, VMOE_ERR_FORMAT, "config",
                          "the fields compact and labels are %u and %u, but must be 0 or 1",
                          made.compact, made.labels);
+    if (made.members == 1)
+        return vmoe_fail(error, VMOE_ERR_FORMAT, "config",
+                         "the field members is 1, but a single member is stored as 0");
     if (made.experts == 0 && capacity != 0)
         return vmoe_fail(error, VMOE_ERR_FORMAT, "config", "a dense model has a capacity");
     *info = made;

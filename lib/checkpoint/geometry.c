@@ -64,6 +64,29 @@ static vmoe_status derive_input(const struct vmoe_source *source,
     return VMOE_OK;
 }
 
+/* Experts and members from a router, (width, experts) or (width, members, experts of a member). */
+static vmoe_status derive_experts(const struct vmoe_source *source,
+                                  const struct vmoe_dialect *dialect, const char *path,
+                                  uint32_t rank, vmoe_info *info, vmoe_error *error)
+{
+    const struct vmoe_array *router;
+    vmoe_status status = demand(source, dialect, path, rank == 3 ? 3 : 2, &router, error);
+    uint64_t experts;
+
+    if (status != VMOE_OK)
+        return status;
+    experts = router->dims[1];
+    if (rank == 3) {
+        info->members = (uint32_t)router->dims[1];
+        experts *= router->dims[2];
+    }
+    if (experts > VMOE_LIMIT_EXPERTS)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, path, "there are %llu experts, the limit is %u",
+                         (unsigned long long)experts, VMOE_LIMIT_EXPERTS);
+    info->experts = (uint32_t)experts;
+    return VMOE_OK;
+}
+
 static vmoe_status derive_block(const struct vmoe_source *source,
                                 const struct vmoe_dialect *dialect, uint32_t block,
                                 vmoe_info *info, vmoe_error *error)
@@ -75,14 +98,10 @@ static vmoe_status derive_block(const struct vmoe_source *source,
     snprintf(path, sizeof path, "%s/encoderblock_%u/Moe/Router/dense/kernel", dialect->encoder,
              block);
     array = vmoe_dialect_find(source, dialect, "%s", path);
-    if (array != NULL && array->rank == 3)
-        return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, path,
-                         "this is an ensemble of experts (E3), which cannot be imported yet");
     if (array != NULL) {
-        status = demand(source, dialect, path, 2, &array, error);
+        status = derive_experts(source, dialect, path, array->rank, info, error);
         if (status != VMOE_OK)
             return status;
-        info->experts = (uint32_t)array->dims[1];
         info->moe[block] = 1;
         snprintf(path, sizeof path, "%s/encoderblock_%u/Moe/Mlp/Dense_0/kernel", dialect->encoder,
                  block);

@@ -6,8 +6,9 @@
 
 /*
  * Fills the geometry of `info` (not its dial, activations or preprocessing) from the arrays that
- * are there; image_size is that of the stored position embeddings.  vmoe_dialect_pieces later
- * demands every shape in full, so only what is needed to tell the geometry is looked at here.
+ * are there; image_size is that of the stored position embeddings, and members is 0 if the shapes
+ * leave it open.  vmoe_dialect_pieces later demands every shape in full, so only what is needed to
+ * tell the geometry is looked at here.
  */
 vmoe_status vmoe_geometry_derive(const struct vmoe_source *source,
                                  const struct vmoe_dialect *dialect, vmoe_info *info,

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/config.h"
+
 #define PATH_BYTES 320u
 
 static const struct vmoe_array *find_path(const struct vmoe_source *source, const char *path)
@@ -219,6 +221,7 @@ static vmoe_status add_plain(const struct vmoe_source *source, const struct vmoe
     uint64_t p = info->patch_size;
     const uint64_t row[4] = { tensor->columns };
     const uint64_t matrix[4] = { tensor->rows, tensor->columns };
+    const uint64_t by_member[4] = { tensor->rows, info->members, vmoe_config_own_experts(info) };
     const uint64_t single[4] = { 1, 1, tensor->columns };
     const uint64_t conv[4] = { p, p, 3, tensor->columns };
     bool bias = tensor->part == VMOE_PART_BIAS;
@@ -248,8 +251,8 @@ static vmoe_status add_plain(const struct vmoe_source *source, const struct vmoe
              dialect->norm_1);
         break;
     case VMOE_ROLE_ROUTER:
-        want(&w, dialect, "/kernel", matrix, "%s/encoderblock_%u/Moe/Router/dense", encoder,
-             tensor->block);
+        want(&w, dialect, "/kernel", dialect->members_apart ? by_member : matrix,
+             "%s/encoderblock_%u/Moe/Router/dense", encoder, tensor->block);
         break;
     case VMOE_ROLE_NORM_SCALE:
         want(&w, dialect, "/scale", row, "%s/encoder_norm", encoder);

@@ -5,6 +5,8 @@
 #ifndef VMOE_CHECKPOINT_NAMES_H
 #define VMOE_CHECKPOINT_NAMES_H
 
+#include <stdbool.h>
+
 #include "checkpoint/source.h"
 #include "model/tensors.h"
 
@@ -15,6 +17,7 @@ struct vmoe_dialect {
     const char *attention; /* below a block, as are the next two */
     const char *norm_1;
     const char *mlp;
+    bool members_apart; /* routers are (width, members, experts / members), not (width, experts) */
 };
 
 /* Finds the dialect from the arrays that are there. */

@@ -1,6 +1,6 @@
 /*
  * Attention: projections, heads, and the way back to the residual stream.  A task is one head of
- * one image, or some of its queries where there are too few heads for all threads.
+ * one sequence, or some of its queries where there are too few heads for all threads.
  */
 #include <math.h>
 #include <string.h>
@@ -47,11 +47,11 @@ static void run_head(void *context, size_t task, uint32_t thread)
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const size_t count = encoder->info->heads, width = encoder->info->width / count;
     const size_t head = task / heads->parts, part = task % heads->parts;
-    const size_t image = head / count, column = head % count * width;
+    const size_t sequence = head / count, column = head % count * width;
     const size_t queries = call->queries == 0 ? 1 : call->queries;
     const size_t first = heads->blocks * part / heads->parts * PART_QUERIES;
     const size_t end = heads->blocks * (part + 1) / heads->parts * PART_QUERIES;
-    const size_t first_token = image * encoder->info->tokens;
+    const size_t first_token = sequence * encoder->info->tokens;
     const struct vmoe_matrix q = vmoe_matrix_columns(call->q, column);
     const struct vmoe_matrix k = vmoe_matrix_columns(call->k, column);
     const struct vmoe_matrix v = vmoe_matrix_columns(call->v, column);
@@ -61,12 +61,12 @@ static void run_head(void *context, size_t task, uint32_t thread)
         .tokens = encoder->info->tokens,
         .width = width,
         .factor = 1.0f / sqrtf((float)width),
-        .q = vmoe_matrix_row(&q, image * call->queries + first),
+        .q = vmoe_matrix_row(&q, sequence * call->queries + first),
         .k = vmoe_matrix_row(&k, first_token),
         .v = vmoe_matrix_row(&v, first_token),
         .ldq = q.stride,
         .ldkv = k.stride,
-        .out = vmoe_matrix_row(&out, image * queries + first),
+        .out = vmoe_matrix_row(&out, sequence * queries + first),
         .ldo = out.stride,
         .scratch = buffers->scratch + thread * buffers->scratch_bytes,
         .scratch_bytes = buffers->scratch_bytes,
@@ -77,7 +77,7 @@ static void run_head(void *context, size_t task, uint32_t thread)
 
 void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call)
 {
-    const size_t count = call->images * encoder->info->heads;
+    const size_t count = call->sequences * encoder->info->heads;
     struct heads heads = { encoder, call, 0, 1 };
 
     heads.blocks = call->queries == 0 ? 1 : vmoe_divide_up(call->queries, PART_QUERIES);
@@ -87,9 +87,9 @@ void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *
 
 /* ---- From the stream and back --------------------------------------------------------------- */
 
-/* Some images, whose rows go from the stream through attention and back. */
+/* Some sequences, whose rows go from the stream through attention and back. */
 struct chunk {
-    size_t first, images;
+    size_t first, sequences;
     size_t row, rows;     /* of all their tokens */
     struct vmoe_matrix y; /* from `row` on */
 };
@@ -119,7 +119,7 @@ static void attend_all(struct vmoe_encoder *encoder, uint32_t index, const struc
     const size_t d = encoder->info->width;
     const struct vmoe_matrix *qkv = &encoder->buffers.qkv;
     const struct vmoe_matrix k = vmoe_matrix_columns(qkv, d), v = vmoe_matrix_columns(qkv, 2 * d);
-    const struct vmoe_heads_call heads = { chunk->images, qkv, encoder->info->tokens, &k, &v,
+    const struct vmoe_heads_call heads = { chunk->sequences, qkv, encoder->info->tokens, &k, &v,
                                            mixed };
 
     project(encoder, &encoder->weights->blocks[index].qkv, &chunk->y, chunk->rows, qkv);
@@ -135,7 +135,7 @@ static void keep_class_tokens(struct vmoe_encoder *encoder, const struct chunk *
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const size_t d = encoder->info->width, tokens = encoder->info->tokens;
 
-    for (size_t i = chunk->first; i < chunk->first + chunk->images; i++) {
+    for (size_t i = chunk->first; i < chunk->first + chunk->sequences; i++) {
         memcpy(buffers->pooled + i * d, vmoe_matrix_row(&buffers->x, i * tokens),
                d * sizeof(float));
         memcpy(vmoe_matrix_row(&buffers->class_y, i), vmoe_matrix_row(&buffers->y, i * tokens),
@@ -158,13 +158,14 @@ static void attend_class(struct vmoe_encoder *encoder, uint32_t index, const str
     const struct vmoe_matrix k = vmoe_matrix_columns(&buffers->qkv, d);
     const struct vmoe_matrix v = vmoe_matrix_columns(&buffers->qkv, 2 * (size_t)d);
     const struct vmoe_matrix y = vmoe_matrix_from(&buffers->class_y, chunk->first);
-    const struct vmoe_heads_call heads = { chunk->images, &buffers->class_query, 1, &k, &v, mixed };
+    const struct vmoe_heads_call heads = { chunk->sequences, &buffers->class_query, 1, &k, &v,
+                                           mixed };
 
     project(encoder, &key_value, &chunk->y, chunk->rows, &wide);
     keep_class_tokens(encoder, chunk);
     /* What a kernel may read behind the last head. */
-    memset(buffers->class_query.data, 0, chunk->images * buffers->class_query.stride);
-    project(encoder, &query, &y, chunk->images, &buffers->class_query);
+    memset(buffers->class_query.data, 0, chunk->sequences * buffers->class_query.stride);
+    project(encoder, &query, &y, chunk->sequences, &buffers->class_query);
     vmoe_heads_run(encoder, &heads);
 }
 
@@ -179,7 +180,7 @@ static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct
     const struct vmoe_matrix *mixed = buffers->mixed.data != NULL ? &buffers->mixed : y;
     const size_t first = class_only ? chunk->first : chunk->row;
     const struct vmoe_linear_part part = { &block->out, 0,
-                                           class_only ? chunk->images : chunk->rows };
+                                           class_only ? chunk->sequences : chunk->rows };
     const struct vmoe_linear_call back = { .parts = &part,
                                            .count = 1,
                                            .a = *y,
@@ -207,14 +208,14 @@ void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
         vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index];
     const struct vmoe_matrix class_x = vmoe_float_matrix(buffers->pooled, encoder->info->width);
     const size_t tokens = encoder->info->tokens;
-    struct chunk chunk = { .images = vmoe_chunk_images(encoder->info, encoder->images) };
+    struct chunk chunk = { .sequences = vmoe_chunk_sequences(encoder->info, encoder->sequences) };
 
-    for (; chunk.first < encoder->images; chunk.first += chunk.images) {
-        const size_t left = encoder->images - chunk.first;
+    for (; chunk.first < encoder->sequences; chunk.first += chunk.sequences) {
+        const size_t left = encoder->sequences - chunk.first;
 
-        chunk.images = chunk.images < left ? chunk.images : left;
+        chunk.sequences = chunk.sequences < left ? chunk.sequences : left;
         chunk.row = chunk.first * tokens;
-        chunk.rows = chunk.images * tokens;
+        chunk.rows = chunk.sequences * tokens;
         chunk.y = vmoe_matrix_from(&buffers->y, chunk.row);
         run_chunk(encoder, index, &chunk, class_only, class_only ? &class_x : &encoder->x);
     }

@@ -31,19 +31,19 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
 }
 
 /* As few slices as the tokens allow, of nearly equal size. */
-uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images)
+uint64_t vmoe_slice_images(const struct vmoe_dial *dial, uint64_t images)
 {
     const uint64_t group = dial->group_images;
-    const uint64_t most = vmoe_larger(SLICE_TOKENS / (group * info->tokens), 1);
+    const uint64_t most = vmoe_larger(SLICE_TOKENS / dial->group_tokens, 1);
     const uint64_t groups = vmoe_divide_up(images, group);
     const uint64_t slices = vmoe_divide_up(groups, most);
 
     return slices == 0 ? 0 : vmoe_smaller(images, vmoe_divide_up(groups, slices) * group);
 }
 
-uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images)
+uint64_t vmoe_chunk_sequences(const vmoe_info *info, uint64_t sequences)
 {
-    return vmoe_smaller(images, vmoe_larger(CHUNK_TOKENS / info->tokens, 1));
+    return vmoe_smaller(sequences, vmoe_larger(CHUNK_TOKENS / info->tokens, 1));
 }
 
 static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uint64_t count,
@@ -62,7 +62,7 @@ static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uin
 static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
                       struct vmoe_arena *arena, struct vmoe_buffers *buffers)
 {
-    const uint64_t tokens = images * info->tokens;
+    const uint64_t sequences = images * info->members, tokens = sequences * info->tokens;
     const uint64_t patches = images * vmoe_config_patches(info);
     const size_t values = vmoe_config_patch_values(info);
     struct vmoe_arena begin = *arena, end = *arena;
@@ -74,7 +74,7 @@ static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uin
     if (types->patches != VMOE_PRECISION_F32)
         buffers->patches = take_rows(&begin, types->patches, patches, values);
     buffers->qkv = take_rows(arena, types->attention,
-                             vmoe_chunk_images(info, images) * info->tokens,
+                             vmoe_chunk_sequences(info, sequences) * info->tokens,
                              3 * (size_t)info->width);
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP)
@@ -88,7 +88,8 @@ static void take_routing(const vmoe_info *info, const struct vmoe_dial *dial, ui
 {
     const uint64_t pairs = tokens * dial->picks;
 
-    buffers->gates = vmoe_arena_take(arena, tokens * info->experts, sizeof(float));
+    buffers->gates =
+        vmoe_arena_take(arena, tokens * vmoe_config_own_experts(info), sizeof(float));
     buffers->choice = vmoe_arena_take(arena, pairs, sizeof(int16_t));
     buffers->slot = vmoe_arena_take(arena, pairs, sizeof(int32_t));
     buffers->rows = vmoe_arena_take(arena, pairs, sizeof(int32_t));
@@ -100,8 +101,8 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
                          const struct vmoe_types *types, uint64_t images, uint32_t threads,
                          struct vmoe_arena *arena, struct vmoe_buffers *buffers)
 {
-    const uint64_t tokens = images * info->tokens, d = info->width;
-    const uint64_t chunk = vmoe_chunk_images(info, images);
+    const uint64_t sequences = images * info->members, tokens = sequences * info->tokens;
+    const uint64_t d = info->width, chunk = vmoe_chunk_sequences(info, sequences);
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
     const uint64_t mlp_rows = vmoe_smaller(tokens * picks, VMOE_MLP_ROWS);
     uint64_t scratch = vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
@@ -115,7 +116,7 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
-    buffers->class_y = take_rows(arena, types->block, images, d);
+    buffers->class_y = take_rows(arena, types->block, sequences, d);
     buffers->class_query = take_rows(arena, types->attention, chunk, d + VMOE_PANEL);
     buffers->mixed = (struct vmoe_matrix){ 0 };
     if (types->attention != types->block)
@@ -126,21 +127,22 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
                                : take_rows(arena, types->hidden, mlp_rows, info->mlp);
     if (info->experts != 0)
         buffers->gathered = take_rows(arena, types->block, mlp_rows, d);
-    buffers->pooled = vmoe_arena_take(arena, images * d, sizeof(float));
+    buffers->pooled = vmoe_arena_take(arena, sequences * d, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP) {
-        buffers->pooled_2 = vmoe_arena_take(arena, images * d, sizeof(float));
+        buffers->pooled_2 = vmoe_arena_take(arena, sequences * d, sizeof(float));
         buffers->map_query = vmoe_arena_take(arena, d, sizeof(float));
-        buffers->map_hidden = take_rows(arena, VMOE_PRECISION_F32, images, info->mlp);
+        buffers->map_hidden = take_rows(arena, VMOE_PRECISION_F32, sequences, info->mlp);
     }
     buffers->features = vmoe_arena_take(arena, images * info->features, sizeof(float));
-    buffers->logits = vmoe_arena_take(arena, images * info->classes, sizeof(float));
-    buffers->probabilities = vmoe_arena_take(arena, images * info->classes, sizeof(float));
+    buffers->logits = vmoe_arena_take(arena, sequences * info->classes, sizeof(float));
+    buffers->probabilities = vmoe_arena_take(arena, sequences * info->classes, sizeof(float));
     buffers->patch_rows =
         vmoe_arena_take(arena, images * vmoe_config_patches(info), sizeof(int32_t));
     buffers->parts = vmoe_arena_take(arena, vmoe_larger(info->experts, 1), sizeof *buffers->parts);
     if (info->experts != 0) {
         take_routing(info, dial, tokens, arena, buffers);
-        scratch = vmoe_larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens, info->experts));
+        scratch = vmoe_larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens / info->members,
+                                                                vmoe_config_own_experts(info)));
     }
     buffers->scratch_bytes = (scratch + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT * VMOE_ALIGNMENT;
     buffers->scratch = vmoe_arena_take(arena, threads, buffers->scratch_bytes);

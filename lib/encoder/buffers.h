@@ -18,10 +18,10 @@
 #define VMOE_TASK_ROWS 16u
 
 /*
- * Images whose attention is worked through together: their queries, keys and values should stay in
- * the second-level caches, and still make good use of the weights.
+ * Sequences whose attention is worked through together: their queries, keys and values should stay
+ * in the second-level caches, and still make good use of the weights.
  */
-uint64_t vmoe_chunk_images(const vmoe_info *info, uint64_t images);
+uint64_t vmoe_chunk_sequences(const vmoe_info *info, uint64_t sequences);
 
 /* The arithmetic of a call: the types of activations, as values of vmoe_precision. */
 struct vmoe_types {
@@ -36,11 +36,12 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
                                      uint32_t precision);
 
 /*
- * N images of a slice, T tokens, D width.  The first five share memory, because flattened patches, q,
- * k and v, and what the head needs of all tokens are used one after the other.
+ * N sequences of a slice, one for each member and image; T tokens, D width.  The first five share
+ * memory, because flattened patches, q, k and v, and what the head needs of all tokens are used one
+ * after the other.
  */
 struct vmoe_buffers {
-    float *image_patches; /* (N, patches, patch values) as they come from the pictures */
+    float *image_patches; /* (images, patches, patch values) as they come from the pictures */
     struct vmoe_matrix patches;
     struct vmoe_matrix qkv;         /* (chunk, T, 3 D) */
     float *normed;                  /* (N, T, D) after the last norm */
@@ -57,15 +58,15 @@ struct vmoe_buffers {
     float *pooled_2;                /* (N, D) of the map head */
     float *map_query;               /* (D) of the map head, the same for all images */
     struct vmoe_matrix map_hidden;  /* (N, F) of the map head */
-    float *features;                /* (N, features) */
+    float *features;                /* (N, what enters the head) */
     float *logits;                  /* (N, classes) */
     float *probabilities;           /* (N, classes) */
-    int32_t *patch_rows;            /* (N, patches) the token of each patch */
+    int32_t *patch_rows;            /* (images, patches) the token of each patch */
     struct vmoe_linear_part *parts; /* (experts, or 1) of a call */
     uint8_t *scratch;               /* (threads, scratch_bytes) */
     uint64_t scratch_bytes;
     /* Routing, for models with experts. */
-    float *gates;      /* (N, T, E) */
+    float *gates;      /* (N, T, experts of a member) */
     int16_t *choice;   /* (N, T, K) */
     int32_t *slot;     /* (N, T, K) */
     int32_t *rows;     /* (N * T * K) tokens in the order of their experts */
@@ -74,7 +75,7 @@ struct vmoe_buffers {
 };
 
 /* Images that are worked through together: whole groups, and about as many tokens as pay off. */
-uint64_t vmoe_slice_images(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images);
+uint64_t vmoe_slice_images(const struct vmoe_dial *dial, uint64_t images);
 
 /* Takes the buffers of a slice from the arena, which may only be counting. */
 void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,

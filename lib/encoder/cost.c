@@ -11,16 +11,20 @@ uint64_t vmoe_cost_pair_macs(const vmoe_info *info)
 
 uint64_t vmoe_cost_shared_macs(const vmoe_info *info)
 {
-    uint64_t t = info->tokens, d = info->width;
+    uint64_t t = info->tokens, d = info->width, members = info->members;
     uint64_t embedding = (uint64_t)vmoe_config_patches(info) * vmoe_config_patch_values(info) * d;
     uint64_t attention = t * 4 * d * d + 2 * t * t * d;
-    uint64_t dense = (info->layers - info->moe_layers) * t * vmoe_cost_pair_macs(info);
     uint64_t routers = (uint64_t)info->moe_layers * t * d * info->experts;
-    uint64_t head = d * info->pre_logits + (uint64_t)info->features * info->classes;
+    uint64_t head = d * info->pre_logits + (uint64_t)vmoe_config_head_width(info) * info->classes;
+    /* Members part behind the attention of the first block with experts. */
+    uint64_t before = vmoe_config_first_moe(info), behind = info->layers - before;
+    uint64_t mlps = before + members * (behind - info->moe_layers);
+    uint64_t attentions = behind == 0 ? before : before + 1 + members * (behind - 1);
 
     if (info->classifier == VMOE_CLASSIFIER_MAP)
         head += 2 * d * d + t * 2 * d * d + 2 * t * d + vmoe_cost_pair_macs(info);
-    return embedding + info->layers * attention + dense + routers + head;
+    return embedding + attentions * attention + mlps * t * vmoe_cost_pair_macs(info) + routers +
+           members * head;
 }
 
 uint64_t vmoe_cost_saved_macs(const vmoe_info *info)
@@ -30,7 +34,7 @@ uint64_t vmoe_cost_saved_macs(const vmoe_info *info)
     if (!vmoe_config_reads_class_tokens(info) || info->moe[info->layers - 1])
         return 0;
     /* Queries, their attention, its projection and the MLP of all tokens but the first. */
-    return (t - 1) * (2 * d * d + 2 * t * d + vmoe_cost_pair_macs(info));
+    return info->members * (t - 1) * (2 * d * d + 2 * t * d + vmoe_cost_pair_macs(info));
 }
 
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
@@ -60,7 +64,7 @@ uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *di
 
     if (!vmoe_config_reads_class_tokens(info) || !info->moe[info->layers - 1])
         return 0;
-    return all - vmoe_smaller((uint64_t)dial->group_images * dial->picks, all);
+    return all - vmoe_smaller((uint64_t)info->members * dial->group_images * dial->picks, all);
 }
 
 uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)

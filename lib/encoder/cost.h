@@ -4,7 +4,10 @@
 
 #include "model/config.h"
 
-/* Everything but the experts, for one image: embedding, attention, dense MLPs, routers, head. */
+/*
+ * Everything but the experts, for one image: embedding, attention, dense MLPs, routers, head.  What
+ * members share counts once, the rest for each.
+ */
 uint64_t vmoe_cost_shared_macs(const vmoe_info *info);
 
 /* Of these, the ones that are not done, because the head does not read what they lead to. */

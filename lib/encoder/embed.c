@@ -49,6 +49,7 @@ void vmoe_embed(struct vmoe_encoder *encoder)
                                            .out_rows = buffers->patch_rows };
 
     encoder->x = buffers->x;
+    encoder->sequences = encoder->images;
     encoder->tokens = info->tokens;
     vmoe_team_run(encoder->team, encoder->images, prepare_image, encoder);
     vmoe_linear_run(encoder->kernels, encoder->team, &call);

@@ -78,7 +78,7 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block)
 {
-    vmoe_trace_show(encoder, stage, block, &encoder->x, encoder->images * encoder->tokens,
+    vmoe_trace_show(encoder, stage, block, &encoder->x, encoder->sequences * encoder->tokens,
                     encoder->info->width);
 }
 
@@ -96,7 +96,7 @@ static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
 {
     const struct vmoe_block *block = &encoder->weights->blocks[index];
     const struct vmoe_matrix *y = &encoder->buffers.y;
-    const uint64_t offsets[] = { 0, encoder->images * encoder->tokens };
+    const uint64_t offsets[] = { 0, encoder->sequences * encoder->tokens };
     const struct vmoe_mlp_call call = {
         .mlps = block->mlps, .offsets = offsets, .count = 1, .in = y, .out = &encoder->x
     };

@@ -17,7 +17,7 @@
 struct vmoe_tally {
     vmoe_layer_report *layers; /* (moe_layers) */
     uint64_t *load;            /* (moe_layers, E) */
-    int16_t *routes;           /* (moe_layers, images of the call, T, K) */
+    int16_t *routes;           /* (moe_layers, images of the call, T, members, K) */
     uint8_t *used;             /* (moe_layers, E) 1 for experts that were computed; not NULL */
     uint64_t assigned, processed, dropped, untouched;
     uint64_t computed; /* of the processed pairs, those that the result depends on */
@@ -49,10 +49,15 @@ struct vmoe_encoder {
     struct vmoe_trace trace;
     double seconds[VMOE_STAGE_COUNT];
 
-    /* The slice, and its residual stream: all tokens of its images, in the end one of each. */
+    /*
+     * The slice, and its residual stream: all tokens of its images, in the end one of each.  From
+     * the first layer of experts on it has a sequence of tokens for each member and image, all
+     * images of one member after those of another.
+     */
     uint64_t first_image, images;
     struct vmoe_matrix x;
-    size_t tokens; /* of an image in x */
+    size_t sequences; /* in x: images, or members * images */
+    size_t tokens;    /* of a sequence in x */
 };
 
 /*
@@ -80,13 +85,13 @@ void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_
 void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *from,
                  const struct vmoe_matrix *to, size_t count, size_t n);
 
-/* Attention between queries and tokens that are already projected, for every image and head. */
+/* Attention between queries and tokens that are already projected, for every sequence and head. */
 struct vmoe_heads_call {
-    size_t images;
-    const struct vmoe_matrix *q;     /* (images * queries, D) */
-    size_t queries;                  /* of an image; 0: one that all images share */
-    const struct vmoe_matrix *k, *v; /* (images * T, D) */
-    const struct vmoe_matrix *out;   /* (images * queries, D) */
+    size_t sequences;
+    const struct vmoe_matrix *q;     /* (sequences * queries, D) */
+    size_t queries;                  /* of a sequence; 0: one that all share */
+    const struct vmoe_matrix *k, *v; /* (sequences * T, D) */
+    const struct vmoe_matrix *out;   /* (sequences * queries, D) */
 };
 void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call);
 
@@ -105,7 +110,10 @@ struct vmoe_mlp_call {
 };
 void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call);
 
-/* The experts of block `block`, its MoE layer number `layer`: x += sum of gate * expert(y). */
+/*
+ * The experts of block `block`, its MoE layer number `layer`: x += sum of gate * expert(y).  Before
+ * the first of them each member gets its copy of x.
+ */
 void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer);
 
 /* Last norm, pooling, pre_logits, head. */

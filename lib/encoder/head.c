@@ -34,23 +34,24 @@ static void norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm 
 }
 
 /* The class token alone is normed: the other tokens have no part in the result. */
-static void pool_token(void *context, size_t image, uint32_t thread)
+static void pool_token(void *context, size_t sequence, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
     size_t d = encoder->info->width;
 
     (void)thread;
-    norm_row(encoder, &encoder->weights->norm, vmoe_matrix_row(&encoder->x, image * encoder->tokens),
-             encoder->buffers.pooled + image * d);
+    norm_row(encoder, &encoder->weights->norm,
+             vmoe_matrix_row(&encoder->x, sequence * encoder->tokens),
+             encoder->buffers.pooled + sequence * d);
 }
 
 /* In double, as there may be many tokens, and a part of the columns at a time. */
-static void pool_mean(void *context, size_t image, uint32_t thread)
+static void pool_mean(void *context, size_t sequence, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
     const size_t d = encoder->info->width, tokens = encoder->info->tokens;
-    const float *y = encoder->buffers.normed + image * tokens * d;
-    float *pooled = encoder->buffers.pooled + image * d;
+    const float *y = encoder->buffers.normed + sequence * tokens * d;
+    float *pooled = encoder->buffers.pooled + sequence * d;
 
     (void)thread;
     for (size_t first = 0; first < d; first += MEAN_COLUMNS) {
@@ -65,14 +66,14 @@ static void pool_mean(void *context, size_t image, uint32_t thread)
     }
 }
 
-static void norm_pooled(void *context, size_t image, uint32_t thread)
+static void norm_pooled(void *context, size_t sequence, uint32_t thread)
 {
     struct vmoe_encoder *encoder = context;
     size_t d = encoder->info->width;
 
     (void)thread;
-    norm_row(encoder, &encoder->weights->map.norm, encoder->buffers.pooled + image * d,
-             encoder->buffers.pooled_2 + image * d);
+    norm_row(encoder, &encoder->weights->map.norm, encoder->buffers.pooled + sequence * d,
+             encoder->buffers.pooled_2 + sequence * d);
 }
 
 /* Attention from the learned probe to all tokens, then pooled = a + Mlp(LayerNorm(a)). */
@@ -81,7 +82,7 @@ static void pool_map(struct vmoe_encoder *encoder)
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_map_head *map = &encoder->weights->map;
-    const size_t d = info->width, images = encoder->images;
+    const size_t d = info->width, sequences = encoder->sequences;
     const struct vmoe_matrix probe = vmoe_float_matrix(map->probe, d);
     const struct vmoe_matrix query = vmoe_float_matrix(buffers->map_query, d);
     const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
@@ -90,17 +91,17 @@ static void pool_map(struct vmoe_encoder *encoder)
     const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, d);
     const struct vmoe_matrix pooled_2 = vmoe_float_matrix(buffers->pooled_2, d);
     const struct vmoe_matrix *hidden = &buffers->map_hidden;
-    const struct vmoe_heads_call heads = { images, &query, 0, &key_value, &value, &pooled_2 };
+    const struct vmoe_heads_call heads = { sequences, &query, 0, &key_value, &value, &pooled_2 };
 
     run_linear(encoder, &map->query, &probe, 1, &query, VMOE_IDENTITY, VMOE_STORE_F32);
-    run_linear(encoder, &map->key_value, &normed, images * info->tokens, &key_value, VMOE_IDENTITY,
-               VMOE_STORE_F32);
+    run_linear(encoder, &map->key_value, &normed, sequences * info->tokens, &key_value,
+               VMOE_IDENTITY, VMOE_STORE_F32);
     vmoe_heads_run(encoder, &heads);
-    run_linear(encoder, &map->out, &pooled_2, images, &pooled, VMOE_IDENTITY, VMOE_STORE_F32);
-    vmoe_team_run(encoder->team, images, norm_pooled, encoder);
-    run_linear(encoder, &map->mlp.fc1, &pooled_2, images, hidden,
+    run_linear(encoder, &map->out, &pooled_2, sequences, &pooled, VMOE_IDENTITY, VMOE_STORE_F32);
+    vmoe_team_run(encoder->team, sequences, norm_pooled, encoder);
+    run_linear(encoder, &map->mlp.fc1, &pooled_2, sequences, hidden,
                info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF, VMOE_STORE_F32);
-    run_linear(encoder, &map->mlp.fc2, hidden, images, &pooled, VMOE_IDENTITY, VMOE_ADD_F32);
+    run_linear(encoder, &map->mlp.fc2, hidden, sequences, &pooled, VMOE_IDENTITY, VMOE_ADD_F32);
 }
 
 static void pool(struct vmoe_encoder *encoder)
@@ -109,14 +110,15 @@ static void pool(struct vmoe_encoder *encoder)
     const struct vmoe_matrix normed = vmoe_float_matrix(encoder->buffers.normed, info->width);
 
     if (!vmoe_config_reads_class_tokens(info) || encoder->trace.show != NULL) {
-        vmoe_norm(encoder, &encoder->weights->norm, 0, encoder->images * encoder->tokens, &normed);
-        vmoe_trace_show(encoder, "norm", 0, &normed, encoder->images * encoder->tokens,
-                        info->width);
+        const size_t rows = encoder->sequences * encoder->tokens;
+
+        vmoe_norm(encoder, &encoder->weights->norm, 0, rows, &normed);
+        vmoe_trace_show(encoder, "norm", 0, &normed, rows, info->width);
     }
     if (info->classifier == VMOE_CLASSIFIER_TOKEN)
-        vmoe_team_run(encoder->team, encoder->images, pool_token, encoder);
+        vmoe_team_run(encoder->team, encoder->sequences, pool_token, encoder);
     else if (info->classifier == VMOE_CLASSIFIER_GAP)
-        vmoe_team_run(encoder->team, encoder->images, pool_mean, encoder);
+        vmoe_team_run(encoder->team, encoder->sequences, pool_mean, encoder);
     else
         pool_map(encoder);
 }
@@ -126,17 +128,17 @@ void vmoe_head(struct vmoe_encoder *encoder)
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, info->width);
-    const struct vmoe_matrix features = vmoe_float_matrix(buffers->features, info->features);
+    const size_t sequences = encoder->sequences, width = vmoe_config_head_width(info);
+    const struct vmoe_matrix features = vmoe_float_matrix(buffers->features, width);
     const struct vmoe_matrix logits = vmoe_float_matrix(buffers->logits, info->classes);
 
     pool(encoder);
-    vmoe_trace_show(encoder, "pooled", 0, &pooled, encoder->images, info->width);
+    vmoe_trace_show(encoder, "pooled", 0, &pooled, sequences, info->width);
     if (info->pre_logits != 0)
-        run_linear(encoder, &encoder->weights->pre_logits, &pooled, encoder->images, &features,
+        run_linear(encoder, &encoder->weights->pre_logits, &pooled, sequences, &features,
                    VMOE_TANH_OF, VMOE_STORE_F32);
     else
-        memcpy(buffers->features, buffers->pooled,
-               encoder->images * info->width * sizeof(float));
-    run_linear(encoder, &encoder->weights->head, &features, encoder->images, &logits,
-               VMOE_IDENTITY, VMOE_STORE_F32);
+        memcpy(buffers->features, buffers->pooled, sequences * width * sizeof(float));
+    run_linear(encoder, &encoder->weights->head, &features, sequences, &logits, VMOE_IDENTITY,
+               VMOE_STORE_F32);
 }

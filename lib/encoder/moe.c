@@ -1,7 +1,9 @@
 /*
  * A layer of experts: gates, plan, and then every expert over the tokens that found a slot.  Only
  * these are computed; empty slots cost nothing.  A token receives its experts' outputs in the order
- * of the experts, so its bits depend on nothing but its own plan.
+ * of the experts, so its bits depend on nothing but its own plan.  The members of an ensemble are
+ * so many V-MoEs side by side: each has a copy of the tokens, its own columns of the router, its
+ * own experts, and no part in another's plan.
  */
 #include <string.h>
 
@@ -12,20 +14,39 @@
 struct layer {
     struct vmoe_encoder *encoder;
     const struct vmoe_block *block;
-    size_t tokens; /* of the slice */
-    bool class_only; /* only class tokens have a part in the result */
+    size_t members, experts; /* experts: of a member */
+    size_t tokens;           /* of a member in the slice */
+    bool class_only;         /* only class tokens have a part in the result */
 };
 
-/* y = LayerNorm(x), and from the same float32 rows the gates and the choice of some tokens. */
+/* x of the slice once more, for members 1, 2, ... */
+static void copy_rows(void *context, size_t task, uint32_t thread)
+{
+    const struct layer *layer = context;
+    const struct vmoe_matrix *x = &layer->encoder->x;
+    const size_t begin = task * VMOE_TASK_ROWS;
+    const size_t rows = vmoe_task_rows(layer->tokens, task);
+
+    (void)thread;
+    for (size_t m = 1; m < layer->members; m++)
+        memcpy(vmoe_matrix_row(x, m * layer->tokens + begin), vmoe_matrix_row(x, begin),
+               rows * x->stride);
+}
+
+/*
+ * y = LayerNorm(x), and from the same float32 rows the gates and the choice of some tokens of one
+ * member, which sees its own columns of the router alone.
+ */
 static void run_gates(void *context, size_t task, uint32_t thread)
 {
     const struct layer *layer = context;
     const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_norm *norm = &layer->block->norm_1;
-    size_t d = encoder->info->width, experts = encoder->info->experts;
-    size_t picks = encoder->dial.picks;
-    size_t begin = task * VMOE_TASK_ROWS, count = vmoe_task_rows(layer->tokens, task);
+    size_t d = encoder->info->width, experts = layer->experts, picks = encoder->dial.picks;
+    size_t tasks = vmoe_task_count(layer->tokens), member = task / tasks, part = task % tasks;
+    size_t begin = member * layer->tokens + part * VMOE_TASK_ROWS;
+    size_t count = vmoe_task_rows(layer->tokens, part);
     float *gates = buffers->gates + begin * experts;
     float *rows = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
 
@@ -35,57 +56,79 @@ static void run_gates(void *context, size_t task, uint32_t thread)
                                      rows + i * d);
         vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
     }
-    encoder->kernels->router(count, d, experts, rows, d, layer->block->router, experts, gates);
+    encoder->kernels->router(count, d, experts, rows, d, layer->block->router + member * experts,
+                             encoder->info->experts, gates);
     vmoe_route_gates(count, experts, gates);
     vmoe_route_choose(count, experts, picks, gates, buffers->choice + begin * picks);
 }
 
-/* The plan of one group. */
+/*
+ * The plan of one group for one member.  Members share no experts, so a plan of them all would be
+ * the same, in whatever order it takes their tokens.
+ */
 static void assign_group(void *context, size_t group, uint32_t thread)
 {
     const struct layer *layer = context;
     const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_dial *dial = &encoder->dial;
-    size_t experts = encoder->info->experts;
-    size_t tokens = dial->group_tokens, first = group * tokens;
+    size_t experts = layer->experts, tokens = dial->group_tokens / layer->members;
+    size_t first = group * tokens, member = first / layer->tokens;
+    int16_t *choice = buffers->choice + first * dial->picks;
 
     vmoe_route_assign(tokens, experts, dial->picks, dial->capacity, dial->priority,
-                      buffers->gates + first * experts, buffers->choice + first * dial->picks,
-                      buffers->slot + first * dial->picks,
+                      buffers->gates + first * experts, choice, buffers->slot + first * dial->picks,
                       buffers->scratch + thread * buffers->scratch_bytes);
+    /* From here on an expert has its number among those of all members. */
+    for (size_t i = 0; member != 0 && i < tokens * dial->picks; i++)
+        choice[i] = (int16_t)((size_t)choice[i] + member * experts);
 }
 
-/* Where the routes of the slice begin among those of the call, in MoE layer `number`. */
-static size_t first_route(const struct vmoe_encoder *encoder, uint32_t number)
+/*
+ * Where the routes of a member's token begin among those of the call, which have the members of a
+ * token side by side.
+ */
+static size_t route_of(const struct layer *layer, uint32_t number, size_t member, size_t token)
 {
-    return (number * encoder->call_images + encoder->first_image) * encoder->info->tokens *
-           encoder->dial.picks;
+    const struct vmoe_encoder *encoder = layer->encoder;
+    const size_t tokens = encoder->info->tokens;
+    const size_t first = (number * encoder->call_images + encoder->first_image) * tokens;
+
+    return ((first + token) * layer->members + member) * encoder->dial.picks;
 }
 
 /* The caller's decisions instead of our own: -1 - e is expert e without a slot. */
 static void follow_routes(const struct layer *layer, uint32_t number)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const int16_t *routes = encoder->forced + first_route(encoder, number);
+    int16_t *choice = encoder->buffers.choice;
+    int32_t *slot = encoder->buffers.slot;
 
-    for (size_t i = 0; i < layer->tokens * encoder->dial.picks; i++) {
-        buffers->choice[i] = (int16_t)(routes[i] < 0 ? -1 - routes[i] : routes[i]);
-        buffers->slot[i] = routes[i] < 0 ? -1 : 0;
-    }
+    for (size_t m = 0; m < layer->members; m++)
+        for (size_t t = 0; t < layer->tokens; t++) {
+            const int16_t *routes = encoder->forced + route_of(layer, number, m, t);
+
+            for (size_t k = 0; k < encoder->dial.picks; k++) {
+                *choice++ = (int16_t)(routes[k] < 0 ? -1 - routes[k] : routes[k]);
+                *slot++ = routes[k] < 0 ? -1 : 0;
+            }
+        }
 }
 
 /* Our decisions to the caller. */
 static void tell_routes(const struct layer *layer, uint32_t number)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    int16_t *routes = encoder->tally.routes + first_route(encoder, number);
+    const int16_t *choice = encoder->buffers.choice;
+    const int32_t *slot = encoder->buffers.slot;
 
-    for (size_t i = 0; i < layer->tokens * encoder->dial.picks; i++)
-        routes[i] =
-            (int16_t)(buffers->slot[i] >= 0 ? buffers->choice[i] : -1 - buffers->choice[i]);
+    for (size_t m = 0; m < layer->members; m++)
+        for (size_t t = 0; t < layer->tokens; t++) {
+            int16_t *routes = encoder->tally.routes + route_of(layer, number, m, t);
+
+            for (size_t k = 0; k < encoder->dial.picks; k++, choice++, slot++)
+                routes[k] = (int16_t)(*slot >= 0 ? *choice : -1 - *choice);
+        }
 }
 
 /* True for the pairs that are computed: they have a slot, and the result depends on them. */
@@ -102,12 +145,13 @@ static void list_rows(const struct layer *layer)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    size_t experts = encoder->info->experts, picks = encoder->dial.picks;
+    const size_t experts = encoder->info->experts, picks = encoder->dial.picks;
+    const size_t pairs = layer->tokens * picks; /* of a member */
     uint64_t *offsets = buffers->offsets, total = 0;
 
     /* offsets[e + 1] counts, then becomes the place of the next token of expert e, then its end. */
     memset(offsets, 0, (experts + 1) * sizeof *offsets);
-    for (size_t i = 0; i < layer->tokens * picks; i++)
+    for (size_t i = 0; i < layer->members * pairs; i++)
         if (counts(layer, i))
             offsets[buffers->choice[i] + 1]++;
     for (size_t e = 0; e < experts; e++) {
@@ -116,14 +160,16 @@ static void list_rows(const struct layer *layer)
         offsets[e + 1] = total;
         total += count;
     }
-    for (size_t i = 0; i < layer->tokens * picks; i++) {
-        size_t expert = (size_t)buffers->choice[i], token = i / picks;
+    for (size_t m = 0; m < layer->members; m++)
+        for (size_t i = m * pairs; i < (m + 1) * pairs; i++) {
+            const size_t expert = (size_t)buffers->choice[i], token = i / picks;
+            const size_t gate = token * layer->experts + expert - m * layer->experts;
 
-        if (!counts(layer, i))
-            continue;
-        buffers->rows[offsets[expert + 1]] = (int32_t)token;
-        buffers->factors[offsets[expert + 1]++] = buffers->gates[token * experts + expert];
-    }
+            if (!counts(layer, i))
+                continue;
+            buffers->rows[offsets[expert + 1]] = (int32_t)token;
+            buffers->factors[offsets[expert + 1]++] = buffers->gates[gate];
+        }
 }
 
 static void count_layer(const struct layer *layer, uint32_t number)
@@ -132,9 +178,10 @@ static void count_layer(const struct layer *layer, uint32_t number)
     const struct vmoe_buffers *buffers = &encoder->buffers;
     struct vmoe_tally *tally = &encoder->tally;
     size_t experts = encoder->info->experts, picks = encoder->dial.picks;
-    uint64_t assigned = layer->tokens * picks, processed = 0, untouched = 0;
+    const size_t tokens = layer->members * layer->tokens;
+    uint64_t assigned = tokens * picks, processed = 0, untouched = 0;
 
-    for (size_t t = 0; t < layer->tokens; t++) {
+    for (size_t t = 0; t < tokens; t++) {
         size_t kept = 0;
 
         for (size_t i = t * picks; i < (t + 1) * picks; i++) {
@@ -169,12 +216,14 @@ static void plan(struct layer *layer, uint32_t number)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
 
-    vmoe_team_run(encoder->team, vmoe_task_count(layer->tokens), run_gates, layer);
+    vmoe_team_run(encoder->team, layer->members * vmoe_task_count(layer->tokens), run_gates,
+                  layer);
     if (encoder->forced != NULL)
         follow_routes(layer, number);
     else
-        vmoe_team_run(encoder->team, layer->tokens / encoder->dial.group_tokens, assign_group,
-                      layer);
+        vmoe_team_run(encoder->team,
+                      layer->members * (encoder->images / encoder->dial.group_images),
+                      assign_group, layer);
     list_rows(layer);
     count_layer(layer, number);
     if (encoder->tally.routes != NULL)
@@ -183,23 +232,34 @@ static void plan(struct layer *layer, uint32_t number)
 
 void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
 {
+    const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *weights = &encoder->weights->blocks[block];
-    const struct vmoe_matrix gates = vmoe_float_matrix(buffers->gates, encoder->info->experts);
+    struct layer layer = { encoder,
+                           weights,
+                           info->members,
+                           vmoe_config_own_experts(info),
+                           encoder->images * encoder->tokens,
+                           vmoe_ends_in_class_tokens(encoder, block) };
+    const struct vmoe_matrix gates = vmoe_float_matrix(buffers->gates, layer.experts);
     const struct vmoe_mlp_call call = { .mlps = weights->mlps,
                                         .offsets = buffers->offsets,
-                                        .count = encoder->info->experts,
+                                        .count = info->experts,
                                         .in = &buffers->y,
                                         .out = &encoder->x,
                                         .indices = buffers->rows,
                                         .factors = buffers->factors };
-    struct layer layer = { encoder, weights, encoder->images * encoder->tokens,
-                           vmoe_ends_in_class_tokens(encoder, block) };
     double begin = vmoe_cpu_seconds(), middle;
 
+    if (info->members > 1 && number == 0) {
+        vmoe_team_run(encoder->team, vmoe_task_count(layer.tokens), copy_rows, &layer);
+        encoder->sequences = info->members * encoder->images;
+    }
     plan(&layer, number);
-    vmoe_trace_show(encoder, "norm_1", block, &buffers->y, layer.tokens, encoder->info->width);
-    vmoe_trace_show(encoder, "gates", block, &gates, layer.tokens, encoder->info->experts);
+    vmoe_trace_show(encoder, "norm_1", block, &buffers->y, encoder->sequences * encoder->tokens,
+                    info->width);
+    vmoe_trace_show(encoder, "gates", block, &gates, encoder->sequences * encoder->tokens,
+                    layer.experts);
     middle = vmoe_cpu_seconds();
     vmoe_mlp_run(encoder, &call);
     encoder->seconds[VMOE_STAGE_ROUTING] += middle - begin;

@@ -67,6 +67,25 @@ uint32_t vmoe_config_patch_values(const vmoe_info *info)
     return info->patch_size * info->patch_size * 3;
 }
 
+uint32_t vmoe_config_head_width(const vmoe_info *info)
+{
+    return info->pre_logits != 0 ? info->pre_logits : info->width;
+}
+
+uint32_t vmoe_config_own_experts(const vmoe_info *info)
+{
+    return info->experts / info->members;
+}
+
+uint32_t vmoe_config_first_moe(const vmoe_info *info)
+{
+    uint32_t block = 0;
+
+    while (block < info->layers && !info->moe[block])
+        block++;
+    return block;
+}
+
 static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe_status status,
                                   vmoe_error *error)
 {
@@ -84,6 +103,7 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
         { "output", info->output, VMOE_OUTPUT_SOFTMAX, VMOE_OUTPUT_SIGMOID, true },
         { "precision", info->precision, VMOE_PRECISION_F32, VMOE_PRECISION_INT8, true },
         { "experts", info->experts, 0, VMOE_LIMIT_EXPERTS, false },
+        { "members", info->members, 1, VMOE_LIMIT_MEMBERS, false },
         { "compact", info->compact, 0, 1, true },
     };
     vmoe_status outcome =
@@ -103,6 +123,11 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
         return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "patch_size"),
                          "an image has %u patches, the limit is %u tokens",
                          vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
+    if ((vmoe_config_patches(info) + vmoe_config_first_patch(info)) * info->members >
+        VMOE_LIMIT_TOKENS)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "members"),
+                         "%u members have %u patches of an image each, the limit is %u tokens",
+                         info->members, vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
     return VMOE_OK;
 }
 
@@ -161,6 +186,10 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
         return vmoe_fail(error, status, place(buffer, where, "experts"),
                          "there are %u experts but %u blocks that have them", info->experts,
                          marked);
+    if (info->experts % info->members != 0 || (info->experts == 0 && info->members != 1))
+        return vmoe_fail(error, status, place(buffer, where, "members"),
+                         "%u experts cannot be shared out among %u members", info->experts,
+                         info->members);
     if (info->experts == 0) {
         if (info->experts_per_token != 0 || !vmoe_config_is_zero(info->capacity) ||
             info->capacity_rule != 0 || info->capacity_multiple != 0 || info->group_images != 0)
@@ -171,10 +200,10 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
     outcome = check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
     if (outcome != VMOE_OK)
         return outcome;
-    if (info->experts_per_token > info->experts)
+    if (info->experts_per_token > vmoe_config_own_experts(info))
         return vmoe_fail(error, status, place(buffer, where, "experts_per_token"),
                          "a token cannot go to %u of %u experts", info->experts_per_token,
-                         info->experts);
+                         vmoe_config_own_experts(info));
     return check_capacity_ratio(info->capacity, where, "capacity", status, error);
 }
 
@@ -217,10 +246,13 @@ static vmoe_status check_preprocessing(const vmoe_info *info, const char *where,
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
                                  vmoe_error *error)
 {
-    vmoe_status outcome = check_geometry(info, where, status, error);
     struct vmoe_tensor_totals totals = { .count = UINT64_MAX };
     char buffer[96];
+    vmoe_status outcome;
 
+    if (info->members == 0)
+        info->members = 1;
+    outcome = check_geometry(info, where, status, error);
     if (outcome == VMOE_OK)
         outcome = check_experts(info, where, status, error);
     if (outcome == VMOE_OK)
@@ -228,7 +260,7 @@ vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status
     if (outcome != VMOE_OK)
         return outcome;
     info->tokens = vmoe_config_patches(info) + vmoe_config_first_patch(info);
-    info->features = info->pre_logits != 0 ? info->pre_logits : info->width;
+    info->features = info->members * vmoe_config_head_width(info);
     info->moe_layers = 0;
     for (uint32_t i = 0; i < info->layers; i++)
         info->moe_layers += info->moe[i];
@@ -270,6 +302,7 @@ uint64_t vmoe_capacity(uint64_t tokens, uint64_t experts, uint64_t picks, double
 static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *options,
                                  uint64_t images, struct vmoe_dial *dial, vmoe_error *error)
 {
+    const uint64_t tokens = (uint64_t)info->tokens * info->members;
     uint64_t group = options->group_images != 0 ? options->group_images : info->group_images;
 
     if (options->group_images == VMOE_GROUP_ALL)
@@ -281,12 +314,12 @@ static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *opti
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.group_images",
                          "groups of %llu images do not divide the %llu images of the call",
                          (unsigned long long)group, (unsigned long long)images);
-    if (group > VMOE_LIMIT_GROUP_TOKENS / info->tokens)
+    if (group > VMOE_LIMIT_GROUP_TOKENS / tokens)
         return vmoe_fail(error, VMOE_ERR_LIMIT, "options.group_images",
                          "a group of %llu images has more than %u tokens",
                          (unsigned long long)group, VMOE_LIMIT_GROUP_TOKENS);
     dial->group_images = (uint32_t)group;
-    dial->group_tokens = group * info->tokens;
+    dial->group_tokens = group * tokens;
     dial->groups = images / group;
     return VMOE_OK;
 }
@@ -336,10 +369,12 @@ vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options
             return status;
     }
     if (options->experts_per_token > VMOE_LIMIT_PICKS ||
-        (info->experts != 0 && options->experts_per_token > info->experts))
+        (info->experts != 0 && options->experts_per_token > vmoe_config_own_experts(info)))
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.experts_per_token",
-                         "a token cannot go to %u experts: the model has %u, the limit is %u",
-                         options->experts_per_token, info->experts, VMOE_LIMIT_PICKS);
+                         "a token cannot go to %u experts: %s has %u, the limit is %u",
+                         options->experts_per_token,
+                         info->members > 1 ? "a member of the ensemble" : "the model",
+                         vmoe_config_own_experts(info), VMOE_LIMIT_PICKS);
     status = resolve_group(info, options, images, dial, error);
     if (status != VMOE_OK || info->experts == 0)
         return status;

@@ -16,9 +16,9 @@
 
 /*
  * Checks every field that describes geometry, defaults and preprocessing, and sets the fields that
- * follow from others: tokens, features, moe_layers, parameters, weight_bytes.  `where` begins the
- * place in errors, `status` is what a wrong value is called: FORMAT for files, ARGUMENT for
- * callers.
+ * follow from others: tokens, features, moe_layers, parameters, weight_bytes; 0 members are set to
+ * 1.  `where` begins the place in errors, `status` is what a wrong value is called: FORMAT for
+ * files, ARGUMENT for callers.
  */
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
                                  vmoe_error *error);
@@ -43,6 +43,15 @@ bool vmoe_config_reads_class_tokens(const vmoe_info *info);
 /* Floats of a flattened patch. */
 uint32_t vmoe_config_patch_values(const vmoe_info *info);
 
+/* Width of what enters the head in one forward pass: the features of a member. */
+uint32_t vmoe_config_head_width(const vmoe_info *info);
+
+/* Experts among which a token chooses: those of its member. */
+uint32_t vmoe_config_own_experts(const vmoe_info *info);
+
+/* The first block with experts, at which members part; the number of blocks in a dense model. */
+uint32_t vmoe_config_first_moe(const vmoe_info *info);
+
 /* A comparison would call denormal numbers 0 while the library computes, which means the default. */
 bool vmoe_config_is_zero(double x);
 
@@ -51,7 +60,7 @@ struct vmoe_dial {
     uint32_t picks; /* K */
     uint32_t priority;
     uint32_t group_images;
-    uint64_t group_tokens; /* S */
+    uint64_t group_tokens; /* S, those of all members */
     uint64_t groups;
     uint64_t capacity; /* slots of an expert in a group, after rounding; 0 for a dense model */
 };

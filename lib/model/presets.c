@@ -64,6 +64,7 @@ void vmoe_preset_geometry(const struct vmoe_preset_row *row, vmoe_info *info)
     made.gelu = VMOE_GELU_TANH;
     made.output = row->output;
     made.experts = 8;
+    made.members = row->members;
     for (uint32_t i = 0; i < backbone->layers; i++)
         made.moe[i] = (backbone->moe >> i) & 1;
     made.experts_per_token = row->experts_per_token;

@@ -126,7 +126,8 @@ static void walk_head(struct walk *walk)
     }
     if (info->pre_logits != 0)
         emit_linear(walk, "pre_logits", VMOE_ROLE_PRE_LOGITS, precision, d, info->pre_logits);
-    emit_linear(walk, "head", VMOE_ROLE_HEAD, precision, info->features, info->classes);
+    emit_linear(walk, "head", VMOE_ROLE_HEAD, precision, vmoe_config_head_width(info),
+                info->classes);
 }
 
 static void walk_model(struct walk *walk)

@@ -61,16 +61,18 @@ static void open_results(struct results *results, const vmoe_info *info, size_t 
     *report = (vmoe_report)VMOE_REPORT_INIT;
     output->logits_length = output->probabilities_length = images * info->classes;
     output->features_length = images * info->features;
+    output->member_logits_length = images * info->members * info->classes;
     output->top_count = info->classes < 3 ? info->classes : 3;
     output->top_length = images * output->top_count;
     output->logits = array(output->logits_length, sizeof *output->logits);
     output->probabilities = array(output->probabilities_length, sizeof *output->probabilities);
     output->features = array(output->features_length, sizeof *output->features);
+    output->member_logits = array(output->member_logits_length, sizeof *output->member_logits);
     output->top = array(output->top_length, sizeof *output->top);
     output->report = report;
     report->layers_length = info->moe_layers;
     report->load_length = (size_t)info->moe_layers * info->experts;
-    report->routes_length = info->moe_layers * images * info->tokens * k;
+    report->routes_length = info->moe_layers * images * info->tokens * info->members * k;
     report->layers = array(report->layers_length, sizeof *report->layers);
     report->load = array(report->load_length, sizeof *report->load);
     report->routes = array(report->routes_length, sizeof *report->routes);
@@ -81,6 +83,7 @@ static void close_results(struct results *results)
     free(results->output.logits);
     free(results->output.probabilities);
     free(results->output.features);
+    free(results->output.member_logits);
     free(results->output.top);
     free(results->report.layers);
     free(results->report.load);
@@ -90,9 +93,10 @@ static void close_results(struct results *results)
 /* ---- What must hold ------------------------------------------------------------------------- */
 
 /* Classes and routes are in range, whatever the numbers are; the report adds up. */
-static void check_results(const struct results *results, const vmoe_info *info)
+static void check_results(const struct results *results, const vmoe_info *info, uint32_t k)
 {
     const vmoe_report *report = &results->report;
+    const int own = (int)(info->experts / info->members);
     uint64_t load = 0, kept = 0;
 
     for (size_t i = 0; i < results->output.top_length; i++)
@@ -103,7 +107,7 @@ static void check_results(const struct results *results, const vmoe_info *info)
     for (size_t i = 0; i < report->routes_length; i++) {
         const int route = report->routes[i];
 
-        MUST((route < 0 ? -1 - route : route) < (int)info->experts);
+        MUST((route < 0 ? -1 - route : route) / own == (int)(i / k % info->members));
         kept += route >= 0;
     }
     MUST(report->processed + report->dropped == report->assigned);
@@ -114,6 +118,8 @@ static void check_results(const struct results *results, const vmoe_info *info)
 static void check_same(const struct results *a, const struct results *b)
 {
     MUST(memcmp(a->output.logits, b->output.logits, a->output.logits_length * sizeof(float)) == 0);
+    MUST(memcmp(a->output.member_logits, b->output.member_logits,
+                a->output.member_logits_length * sizeof(float)) == 0);
     MUST(memcmp(a->output.features, b->output.features,
                 a->output.features_length * sizeof(float)) == 0);
     MUST(memcmp(a->report.routes, b->report.routes,
@@ -167,7 +173,7 @@ vmoe_status call_run(const vmoe_model *model, struct feed *feed)
     k = info.experts != 0 ? k : 0;
     input.images = images;
     input.length = images * info.image_size * info.image_size * 3;
-    if (input.length > VALUES_MAX || images * info.classes > VALUES_MAX)
+    if (input.length > VALUES_MAX || images * info.members * info.classes > VALUES_MAX)
         return VMOE_OK;
     tensor = array(input.length, sizeof *tensor);
     for (size_t i = 0; i < input.length; i++)
@@ -176,7 +182,7 @@ vmoe_status call_run(const vmoe_model *model, struct feed *feed)
     open_results(&results, &info, images, k);
     status = run(model, &input, &options, &results);
     if (status == VMOE_OK) {
-        check_results(&results, &info);
+        check_results(&results, &info, k);
         run_again(model, &info, &input, &options, &results, k);
     }
     close_results(&results);

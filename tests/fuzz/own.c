@@ -206,6 +206,7 @@ vmoe_info own_least_info(void)
 
     info.image_size = info.patch_size = info.width = info.heads = info.mlp = info.layers = 1;
     info.classes = 1;
+    info.members = 1;
     info.classifier = VMOE_CLASSIFIER_GAP;
     info.precision = VMOE_PRECISION_F32;
     return info;
@@ -393,7 +394,7 @@ static size_t change_model(struct dice *dice, uint8_t *data, size_t size, size_t
     if (vmoe_format_get_config(data + CONFIG, &info, NULL) != VMOE_OK ||
         vmoe_config_complete(&info, "fuzz", VMOE_ERR_FORMAT, NULL) != VMOE_OK)
         info = own_least_info();
-    switch (dice_below(dice, 12)) {
+    switch (dice_below(dice, 13)) {
     case 0: info.image_size = info.patch_size = 1 + dice_below(dice, 5); break;
     case 1: info.image_size = info.patch_size * (1 + dice_below(dice, 3)); break;
     case 2: info.width = info.heads * (1 + dice_below(dice, 20)); break;
@@ -405,14 +406,18 @@ static size_t change_model(struct dice *dice, uint8_t *data, size_t size, size_t
     case 8: info.pre_logits = dice_below(dice, 4); break;
     case 9: info.experts = dice_below(dice, 5); break;
     case 10: info.precision = 1 + dice_below(dice, 3); break;
+    case 11: info.members = 1 + dice_below(dice, 3); break;
     default: info.labels = dice_below(dice, 2); break;
     }
     info.compact = dice_below(dice, 2);
+    info.experts -= info.experts % info.members;
     memset(info.moe, 0, sizeof info.moe);
     if (info.experts > 0)
         info.moe[dice_below(dice, info.layers)] = 1;
-    if (info.experts_per_token > info.experts)
-        info.experts_per_token = info.experts;
+    else
+        info.members = 1;
+    if (info.experts_per_token > info.experts / info.members)
+        info.experts_per_token = info.experts / info.members;
     info.preprocessing = (vmoe_preprocessing){ 0, 0, 0 };
     made = own_make(&info, &vmoe_memory_default, &bytes);
     if (made == NULL || bytes > max_size)

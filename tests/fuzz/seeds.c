@@ -40,6 +40,7 @@ static vmoe_info geometry(uint32_t i)
     info.pre_logits = i % 5 == 4 ? 2 : 0;
     if (i % 4 >= 2) {
         info.experts = 2;
+        info.members = 1 + i / 4 % 2;
         info.moe[0] = 1;
         info.capacity = 0.5 + i;
         info.capacity_multiple = 1 + i % 2;

@@ -31,16 +31,18 @@ vmoe_status answer_run(const vmoe_model *model, const float *tensor, size_t imag
     input.length = images * image_values(&info);
     output.logits_length = output.probabilities_length = output.top_length = images * info.classes;
     output.features_length = images * info.features;
+    output.member_logits_length = images * info.members * info.classes;
     output.top_count = info.classes;
     output.logits = a.logits = make(output.logits_length, sizeof(float));
     output.probabilities = a.probabilities = make(output.logits_length, sizeof(float));
     output.features = a.features = make(output.features_length, sizeof(float));
+    output.member_logits = a.member_logits = make(output.member_logits_length, sizeof(float));
     output.top = a.top = make(output.top_length, sizeof(vmoe_class));
     output.report = &a.report;
     a.report = report;
     a.report.layers_length = info.moe_layers;
     a.report.load_length = (size_t)info.moe_layers * info.experts;
-    a.report.routes_length = info.moe_layers * images * info.tokens * a.picks;
+    a.report.routes_length = info.moe_layers * images * info.tokens * info.members * a.picks;
     a.report.layers = a.layers = make(info.moe_layers, sizeof(vmoe_layer_report));
     a.report.load = a.load = make(a.report.load_length, sizeof(uint64_t));
     a.report.routes = a.routes = make(a.report.routes_length, sizeof(int16_t));
@@ -67,6 +69,7 @@ void answer_free(struct answer *answer)
     free(answer->logits);
     free(answer->probabilities);
     free(answer->features);
+    free(answer->member_logits);
     free(answer->top);
     free(answer->routes);
     free(answer->load);
@@ -77,7 +80,7 @@ void answer_free(struct answer *answer)
 static bool same_routes(const struct answer *a, size_t i, const struct answer *b, size_t j,
                         size_t images)
 {
-    size_t stride = a->info.tokens * a->picks;
+    size_t stride = a->info.tokens * a->info.members * a->picks;
 
     for (size_t layer = 0; layer < a->info.moe_layers; layer++)
         if (memcmp(a->routes + (layer * a->images + i) * stride,
@@ -103,6 +106,7 @@ const char *answer_difference(const struct answer *a, size_t i, const struct ans
                               size_t images)
 {
     size_t classes = a->info.classes, features = a->info.features;
+    size_t members = a->info.members * classes;
 
     if (!same_routes(a, i, b, j, images))
         return "routes";
@@ -112,6 +116,9 @@ const char *answer_difference(const struct answer *a, size_t i, const struct ans
     if (memcmp(a->logits + i * classes, b->logits + j * classes,
                images * classes * sizeof(float)) != 0)
         return "logits";
+    if (memcmp(a->member_logits + i * members, b->member_logits + j * members,
+               images * members * sizeof(float)) != 0)
+        return "logits of members";
     if (memcmp(a->probabilities + i * classes, b->probabilities + j * classes,
                images * classes * sizeof(float)) != 0)
         return "probabilities";
@@ -145,8 +152,9 @@ static void check_layer(const struct answer *answer, size_t layer)
 {
     const vmoe_info *info = &answer->info;
     const vmoe_layer_report *report = &answer->layers[layer];
-    const size_t tokens = answer->images * info->tokens, picks = answer->picks;
-    const size_t group = answer->report.group_images * info->tokens;
+    const size_t members = info->members, own = info->experts / members;
+    const size_t tokens = answer->images * info->tokens * members, picks = answer->picks;
+    const size_t group = answer->report.group_images * info->tokens * members;
     const int16_t *routes = answer->routes + layer * tokens * picks;
     uint64_t *load = calloc(info->experts, sizeof *load);
     uint64_t *in_group = calloc(info->experts, sizeof *in_group);
@@ -161,7 +169,7 @@ static void check_layer(const struct answer *answer, size_t layer)
             const int route = routes[t * picks + k];
             const int expert = route < 0 ? -1 - route : route;
 
-            assert_in_range(expert, 0, info->experts - 1);
+            assert_in_range(expert, t % members * own, (t % members + 1) * own - 1);
             assert_false(seen >> expert & 1);
             seen |= UINT64_C(1) << expert;
             if (route >= 0) {

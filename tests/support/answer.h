@@ -9,9 +9,9 @@
 struct answer {
     vmoe_info info;
     size_t images, picks; /* picks: K */
-    float *logits, *probabilities, *features;
+    float *logits, *probabilities, *features, *member_logits;
     vmoe_class *top;  /* all classes of every image */
-    int16_t *routes;  /* (moe_layers, images, tokens, K) */
+    int16_t *routes;  /* (moe_layers, images, tokens, members, K) */
     uint64_t *load;   /* (moe_layers, experts) */
     vmoe_layer_report *layers;
     vmoe_report report;
@@ -38,8 +38,8 @@ const char *answer_difference(const struct answer *a, size_t i, const struct ans
 void assert_same_answer(const struct answer *a, const struct answer *b);
 
 /*
- * Fails the test unless the routes name distinct experts, no expert has more tokens of a group than
- * slots, and all counts of the report follow from the routes.
+ * Fails the test unless the routes name distinct experts of their member, no expert has more tokens
+ * of a group than slots, and all counts of the report follow from the routes.
  */
 void assert_counts_add_up(const struct answer *answer);
 

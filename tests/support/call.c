@@ -48,6 +48,8 @@ int call_reset(void **state)
     call.output.probabilities_length = 2 * 5;
     call.output.features = call.features;
     call.output.features_length = 2 * 12;
+    call.output.member_logits = call.member_logits;
+    call.output.member_logits_length = 2 * 5;
     call.output.top = call.top;
     call.output.top_count = 3;
     call.output.top_length = 2 * 3;

@@ -8,7 +8,7 @@ struct call {
     vmoe_model *model;
     vmoe_info info;
     float *images; /* three of them */
-    float logits[2 * 5], probabilities[2 * 5], features[2 * 12];
+    float logits[2 * 5], probabilities[2 * 5], features[2 * 12], member_logits[2 * 5];
     vmoe_class top[2 * 3];
     uint64_t load[2 * 4];
     vmoe_layer_report layers[2];

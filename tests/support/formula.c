@@ -158,7 +158,11 @@ static void add_block(struct formula *formula, const vmoe_info *info, uint32_t i
     add_norm(formula, info, block, "LayerNorm_1");
     add_attention(formula, info, block, "SelfAttention");
     if (info->moe[i]) {
-        add(formula, DIMS(d, e), "%s/Moe/Router/dense/kernel", block);
+        if (info->members > 1)
+            add(formula, DIMS(d, info->members, e / info->members), "%s/Moe/Router/dense/kernel",
+                block);
+        else
+            add(formula, DIMS(d, e), "%s/Moe/Router/dense/kernel", block);
         add(formula, DIMS(e, d, f), "%s/Moe/Mlp/Dense_0/kernel", block);
         add(formula, DIMS(e, f), "%s/Moe/Mlp/Dense_0/bias", block);
         add(formula, DIMS(e, f, d), "%s/Moe/Mlp/Dense_1/kernel", block);

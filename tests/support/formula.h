@@ -12,8 +12,8 @@
 
 /*
  * A source with upstream's names for the geometry of `info`:  image_size, patch_size, width, heads,
- * mlp, layers, classes, pre_logits, classifier, experts and moe are used.  NULL if there is no
- * memory.
+ * mlp, layers, classes, pre_logits, classifier, experts, members and moe are used.  Routers of
+ * several members have a dimension for them.  NULL if there is no memory.
  */
 struct vmoe_source *formula_source(const vmoe_info *info, uint64_t seed);
 

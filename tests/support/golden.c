@@ -1,4 +1,4 @@
-/* Three kinds of golden models behind one set of functions. */
+/* Four kinds of golden models behind one set of functions. */
 #include "support/golden.h"
 
 #include <stdio.h>
@@ -22,7 +22,7 @@ bool golden_is_here(const char *path)
     if (strcmp(path, "dense") == 0)
         return golden_has("dense/vit.npz");
     snprintf(file, sizeof file, "%s%s", path,
-             strncmp(path, "models/", 7) == 0 ? "/model.index" : ".images.npy");
+             strncmp(path, "geometry/", 9) == 0 ? ".images.npy" : "/model.index");
     return golden_has(file);
 }
 
@@ -50,10 +50,10 @@ struct golden golden_open(const char *path)
         golden.pixels = npy_load(golden_path("%s/images.npy", path));
         golden.logits = npy_load(golden_path("%s/logits.npy", path));
     }
-    if (is_kind(&golden, "models")) {
+    if (is_kind(&golden, "models") || is_kind(&golden, "e3"))
         golden.table = table_load(golden_path("%s/cases.tsv", path));
+    if (is_kind(&golden, "models"))
         golden.load = npy_load(golden_path("%s/load.npy", path));
-    }
     if (golden.table.rows != 0)
         find_cases(&golden);
     else
@@ -117,6 +117,7 @@ static vmoe_info load_geometry(const struct golden *golden)
     info.heads = number(&table, "H");
     info.layers = number(&table, "L");
     info.experts = number(&table, "E");
+    info.members = number(&table, "M") != 0 ? number(&table, "M") : 1;
     info.classes = number(&table, "classes");
     info.pre_logits = number(&table, "rep");
     info.classifier = classifier_of(&table);
@@ -140,6 +141,7 @@ static void check_geometry(const struct golden *golden, const vmoe_model *model)
     assert_int_equal(found.heads, expected.heads);
     assert_int_equal(found.layers, expected.layers);
     assert_int_equal(found.experts, expected.experts);
+    assert_int_equal(found.members, expected.members);
     assert_int_equal(found.classes, expected.classes);
     assert_int_equal(found.pre_logits, expected.pre_logits);
     assert_int_equal(found.classifier, expected.classifier);
@@ -181,6 +183,7 @@ vmoe_model *golden_model(const struct golden *golden, uint32_t precision)
         write_source(source, &options, path);
     } else {
         const char *from = is_kind(golden, "dense") ? golden_path("dense/vit.npz")
+                           : is_kind(golden, "e3")  ? golden_path("e3/model")
                                                     : golden_path("models/%s/model", golden->name);
 
         assert_ok(vmoe_import(from, path, &options, &error), error);
@@ -271,15 +274,15 @@ double golden_difference(const struct golden *golden, const vmoe_model *model, s
     input.images = images;
     input.pixels = golden->pixels.data;
     input.length = golden->pixels.elements;
-    output.logits_length = images * info.classes;
-    output.logits = malloc(output.logits_length * sizeof(float));
+    output.member_logits_length = images * info.members * info.classes;
+    output.member_logits = malloc(output.member_logits_length * sizeof(float));
     output.report = &report;
     report.load_length = (size_t)info.moe_layers * info.experts;
     report.load = malloc((report.load_length + 1) * sizeof(uint64_t));
     assert_ok(vmoe_run(model, &input, &options, &output, &error), error);
     check_report(golden, i, &report);
-    difference = max_difference(output.logits, expected, output.logits_length);
-    free(output.logits);
+    difference = max_difference(output.member_logits, expected, output.member_logits_length);
+    free(output.member_logits);
     free(report.load);
     free(expected);
     return difference;

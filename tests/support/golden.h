@@ -1,6 +1,6 @@
 /*
- * Upstream's models with upstream's answers: the checkpoints models/NAME and dense, and the released
- * geometries with weights by formula, geometry/NAME.
+ * Upstream's models with upstream's answers: the checkpoints models/NAME, dense and e3 (an ensemble
+ * of experts), and the released geometries with weights by formula, geometry/NAME.
  */
 #ifndef VMOE_TESTS_GOLDEN_H
 #define VMOE_TESTS_GOLDEN_H
@@ -39,7 +39,7 @@ float *golden_tensor(const struct golden *golden);
 /* Sets the dial of a case. */
 void golden_dial(const struct golden *golden, size_t i, vmoe_options *options);
 
-/* Upstream's logits in a case, (images, classes); free() releases them. */
+/* Upstream's logits in a case, (images, members, classes); free() releases them. */
 float *golden_logits(const struct golden *golden, size_t i);
 
 /*

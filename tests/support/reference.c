@@ -11,7 +11,7 @@
 struct reference {
     const vmoe_info *info;
     struct vmoe_source *source;
-    size_t tokens, width;
+    size_t tokens, width, member;
 };
 
 /* A whole array by name, as doubles. */
@@ -155,31 +155,33 @@ static void attention(const struct reference *r, const char *module, size_t quer
     free(scores);
 }
 
-/* x += the experts of every token, as its routes say. */
+/* x += the experts of every token, as its routes say; only those of the member have gates. */
 static void experts(const struct reference *r, const char *block, const double *y,
                     const int16_t *routes, size_t picks, double *x, double *worst)
 {
-    const size_t d = r->width, count = r->info->experts;
+    const size_t d = r->width, members = r->info->members, count = r->info->experts / members;
+    const size_t first = r->member * count;
     double *gates = malloc(count * sizeof *gates), *out = malloc(d * sizeof *out), *router;
     char module[160];
 
     snprintf(module, sizeof module, "%s/Moe/Router/dense", block);
     router = array(r, module, "/kernel");
     snprintf(module, sizeof module, "%s/Moe/Mlp", block);
-    for (size_t t = 0; t < r->tokens; t++, routes += picks) {
+    routes += r->member * picks;
+    for (size_t t = 0; t < r->tokens; t++, routes += members * picks) {
         double least = INFINITY, most = -INFINITY;
 
         for (size_t e = 0; e < count; e++) {
             gates[e] = 0.0;
             for (size_t k = 0; k < d; k++)
-                gates[e] += y[t * d + k] * router[k * count + e];
+                gates[e] += y[t * d + k] * router[k * members * count + first + e];
         }
         softmax(gates, count);
         for (size_t e = 0; e < count; e++) {
             int chosen = 0;
 
             for (size_t k = 0; k < picks; k++)
-                chosen |= (routes[k] < 0 ? -1 - routes[k] : routes[k]) == (int)e;
+                chosen |= (routes[k] < 0 ? -1 - routes[k] : routes[k]) == (int)(first + e);
             if (chosen)
                 least = fmin(least, gates[e]);
             else
@@ -191,7 +193,7 @@ static void experts(const struct reference *r, const char *block, const double *
                 continue;
             mlp(r, module, (size_t)routes[k], 1, y + t * d, out);
             for (size_t i = 0; i < d; i++)
-                x[t * d + i] += gates[routes[k]] * out[i];
+                x[t * d + i] += gates[(size_t)routes[k] - first] * out[i];
         }
     }
     free(gates);
@@ -265,13 +267,13 @@ static void add(double *x, const double *y, size_t n)
 }
 
 void reference_forward(const vmoe_info *info, struct vmoe_source *source, const float *image,
-                       const int16_t *routes, size_t stride, size_t picks, double *logits,
-                       double *worst)
+                       size_t member, const int16_t *routes, size_t stride, size_t picks,
+                       double *logits, double *worst)
 {
     const size_t across = info->image_size / info->patch_size;
     const struct reference r = { info, source,
                                  across * across + (info->classifier == VMOE_CLASSIFIER_TOKEN),
-                                 info->width };
+                                 info->width, member };
     const size_t n = r.tokens * r.width;
     double *x = embed(&r, image), *y = malloc(n * sizeof *y), *out = malloc(n * sizeof *out);
     double *pooled = malloc(r.width * sizeof *pooled);

@@ -25,6 +25,7 @@ vmoe_info tiny_info(uint32_t classifier)
     info.classes = 5;
     info.classifier = classifier;
     info.experts = 4;
+    info.members = 1;
     info.moe[1] = info.moe[2] = 1;
     return info;
 }
@@ -56,6 +57,7 @@ vmoe_info medium_info(uint32_t classifier)
     info.pre_logits = 40;
     info.classifier = classifier;
     info.experts = 6;
+    info.members = 1;
     info.moe[1] = info.moe[3] = 1;
     return info;
 }

@@ -39,7 +39,8 @@ class RawInfo(Structure):
         ("capacity", c_double), ("capacity_rule", c_uint32), ("capacity_multiple", c_uint32),
         ("preprocessing", Preprocessing), ("precision", c_uint32), ("compact", c_uint32),
         ("labels", c_uint32), ("parameters", c_uint64), ("weight_bytes", c_uint64),
-        ("file_bytes", c_uint64), ("id", c_uint8 * 16)]
+        ("file_bytes", c_uint64), ("id", c_uint8 * 16), ("members", c_uint32),
+        ("reserved", c_uint32)]
 
 
 class RawClass(Structure):
@@ -87,7 +88,8 @@ class Output(Structure):
                 ("logits_length", c_size_t), ("probabilities", c_void_p),
                 ("probabilities_length", c_size_t), ("features", c_void_p),
                 ("features_length", c_size_t), ("top", POINTER(RawClass)),
-                ("top_length", c_size_t), ("top_count", c_size_t), ("report", POINTER(RawReport))]
+                ("top_length", c_size_t), ("top_count", c_size_t), ("report", POINTER(RawReport)),
+                ("member_logits", c_void_p), ("member_logits_length", c_size_t)]
 
 
 class RawCost(Structure):

@@ -171,6 +171,8 @@ pub struct vmoe_info {
     pub weight_bytes: u64,
     pub file_bytes: u64,
     pub id: [u8; 16],
+    pub members: u32,
+    pub reserved: u32,
 }
 
 // ---- Simple calls --------------------------------------------------------------------------------
@@ -273,6 +275,8 @@ pub struct vmoe_output {
     pub top_length: usize,
     pub top_count: usize,
     pub report: *mut vmoe_report,
+    pub member_logits: *mut f32,
+    pub member_logits_length: usize,
 }
 
 #[repr(C)]
@@ -394,6 +398,7 @@ pub struct vmoe_limits {
     pub jpeg_scans: u64,
     pub import_index_bytes: u64,
     pub import_shards: u64,
+    pub members: u64,
 }
 
 // ---- Functions -----------------------------------------------------------------------------------

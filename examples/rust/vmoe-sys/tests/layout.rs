@@ -36,17 +36,17 @@ fn structs_are_those_of_the_header() {
         vmoe_allocator { alloc, release, context }
         vmoe_load_options { size, flags, max_bytes, allocator, cancel }
         vmoe_preprocessing { kind, side, crop }
-        vmoe_info { size, image_size, patch_size, tokens, width, heads, mlp, layers, classes, pre_logits, features, classifier, gelu, output, experts, moe_layers, moe, experts_per_token, group_images, capacity, capacity_rule, capacity_multiple, preprocessing, precision, compact, labels, parameters, weight_bytes, file_bytes, id }
+        vmoe_info { size, image_size, patch_size, tokens, width, heads, mlp, layers, classes, pre_logits, features, classifier, gelu, output, experts, moe_layers, moe, experts_per_token, group_images, capacity, capacity_rule, capacity_multiple, preprocessing, precision, compact, labels, parameters, weight_bytes, file_bytes, id, members, reserved }
         vmoe_class { index, probability, label }
         vmoe_options { size, experts_per_token, capacity, priority, group_images, capacity_rule, capacity_multiple, threads, precision, isa, reserved, cancel, progress, progress_context, routes, routes_length }
         vmoe_picture { kind, width, height, data, bytes, stride }
         vmoe_input { size, reserved, images, pictures, pixels, tensor, length }
-        vmoe_output { size, reserved, logits, logits_length, probabilities, probabilities_length, features, features_length, top, top_length, top_count, report }
+        vmoe_output { size, reserved, logits, logits_length, probabilities, probabilities_length, features, features_length, top, top_length, top_count, report, member_logits, member_logits_length }
         vmoe_layer_report { layer, reserved, assigned, processed, dropped, untouched }
         vmoe_report { size, isa, precision, threads, experts_per_token, group_images, groups, capacity, assigned, processed, dropped, untouched, macs, weight_bytes, seconds, total_seconds, layers, layers_length, load, load_length, routes, routes_length, macs_saved }
         vmoe_cost { size, reserved, capacity, macs, macs_padded, macs_dense, weight_bytes, workspace_bytes, macs_saved }
         vmoe_import_options { size, precision, preset, compact, experts_per_token, capacity, capacity_rule, capacity_multiple, group_images, gelu, output, preprocessing, image_size, label_count, labels, provenance, progress, progress_context }
-        vmoe_limits { size, layers, heads, experts, experts_per_token, width, mlp, classes, image_size, tokens, group_tokens, threads, capacity, file_bytes, header_bytes, tensors, label_bytes, jpeg_bytes, picture_side, picture_pixels, jpeg_scans, import_index_bytes, import_shards }
+        vmoe_limits { size, layers, heads, experts, experts_per_token, width, mlp, classes, image_size, tokens, group_tokens, threads, capacity, file_bytes, header_bytes, tensors, label_bytes, jpeg_bytes, picture_side, picture_pixels, jpeg_scans, import_index_bytes, import_shards, members }
     };
     let folder = std::env::temp_dir().join(format!("vmoe-layout-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
