@@ -636,6 +636,40 @@ complains "option --preset: there is no preset 'nonesuch'; 'vmoe presets' lists 
 expect 1 "cost of a missing file" cost missing.vmoe
 expect 2 "cost beyond the limits" cost "$model" -C 65
 
+# ---- ensembles ---------------------------------------------------------------------------------
+
+# The shipped model, its 8 experts shared out among two members.
+if [ -n "$python" ]; then
+    check "an ensemble" "$python" - "$model" ensemble.vmoe "$root/tests" <<'END'
+import sys
+sys.path.insert(0, sys.argv[3])
+import vmoe_builder
+data = bytearray(open(sys.argv[1], "rb").read())
+data[64 + 88] = 2
+vmoe_builder.sign(data)
+open(sys.argv[2], "wb").write(data)
+END
+    expect 0 "  its info" info ensemble.vmoe
+    prints '^ensemble       2 members with 4 experts each$'
+    expect 0 "  its info as JSON" info --json ensemble.vmoe
+    json "the members" "o[0]['members'] == 2 and o[0]['experts'] == 8"
+    expect 0 "  its cost" cost ensemble.vmoe --json
+    cp out both.out
+    expect 0 "  the cost of a plain model" cost "$model" --json
+    cat out >>both.out
+    cp both.out out
+    json "most of the work twice" "1.5 < o[0]['macs'] / o[1]['macs'] < 2 and \
+o[0]['macs_dense'] == o[1]['macs_dense']"
+    expect 0 "  its classes" classify ensemble.vmoe "$boot" -K 4
+    expect 2 "  K above the experts of a member" classify ensemble.vmoe "$boot" -K 5
+    complains 'a member of the ensemble has 4'
+    expect 0 "  its routes" routes ensemble.vmoe "$boot" -o ensemble.ppm
+    expect 0 "  the routes of the plain model" routes "$model" "$boot" -o plain.ppm
+    check "  a panel for each member" test "$(wc -c <ensemble.ppm)" -gt "$(wc -c <plain.ppm)"
+else
+    skip "an ensemble" "no numpy"
+fi
+
 # ---- import ------------------------------------------------------------------------------------
 
 source=$golden/models/gap/model

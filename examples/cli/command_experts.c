@@ -51,10 +51,16 @@ static uint64_t *count_of(const struct survey *survey, uint32_t layer, uint32_t 
                            class];
 }
 
+/* In an ensemble each member sends the tokens to experts of its own. */
+static size_t pairs_of_image(const struct survey *survey)
+{
+    return (size_t)survey->info.tokens * survey->info.members * survey->picks;
+}
+
 static void count_batch(struct survey *survey)
 {
     const struct labelled *labelled = &survey->labelled;
-    const size_t pairs = (size_t)survey->info.tokens * survey->picks;
+    const size_t pairs = pairs_of_image(survey);
     const int16_t *route = survey->routes;
 
     for (uint32_t layer = 0; layer < survey->info.moe_layers; layer++)
@@ -81,7 +87,7 @@ static vmoe_status count_all(struct survey *survey, vmoe_error *error)
 
         report.routes = survey->routes;
         report.routes_length = (size_t)survey->info.moe_layers * labelled->input.images *
-                               survey->info.tokens * survey->picks;
+                               pairs_of_image(survey);
         output.report = &report;
         if (vmoe_run(survey->model, &labelled->input, &survey->dial, &output, error) != VMOE_OK)
             break;
@@ -260,7 +266,7 @@ static vmoe_status make_arrays(struct survey *survey, vmoe_error *error)
     survey->counts = calloc(cells, sizeof *survey->counts);
     survey->images = calloc(survey->info.classes, sizeof *survey->images);
     survey->routes = calloc((size_t)survey->info.moe_layers * survey->labelled.room *
-                                survey->info.tokens * survey->picks, sizeof *survey->routes);
+                                pairs_of_image(survey), sizeof *survey->routes);
     if (survey->counts == NULL || survey->images == NULL || survey->routes == NULL)
         return error_set(error, VMOE_ERR_MEMORY, "experts", "no memory for the counts");
     return VMOE_OK;
@@ -334,7 +340,7 @@ const struct command command_experts = {
     .notes =
         "PATH is as for 'vmoe sweep'.  The map has the first 40 classes that have pictures, the\n"
         "table all.  A choice counts whether a slot was left for it or not.  Every picture is a\n"
-        "routing group of its own.",
+        "routing group of its own.  In an ensemble the tokens are those of the expert's member.",
     .example = "vmoe experts model.vmoe --data validation -o experts.svg",
     .operands_min = 1,
     .operands_max = 1,

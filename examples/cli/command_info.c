@@ -53,6 +53,7 @@ static void print_json(const char *path, const vmoe_model *model, const vmoe_inf
     json_text(&json, "gelu", words.gelu);
     json_text(&json, "output", words.output);
     json_count(&json, "experts", info->experts);
+    json_count(&json, "members", info->members);
     json_open(&json, "moe_layers", '[');
     for (uint32_t i = 0; i < info->layers; i++)
         if (info->moe[i])
@@ -85,6 +86,9 @@ static void print_experts(const vmoe_info *info)
             printf("%s%u", separator, i);
             separator = ", ";
         }
+    if (info->members > 1)
+        printf("\nensemble       %u members with %u experts each", info->members,
+               info->experts / info->members);
     printf("\ndial           K = %u, C = %g, groups of %u image%s, "
            "capacity %s to a multiple of %u\n",
            info->experts_per_token, info->capacity, info->group_images,

@@ -1,6 +1,6 @@
 /*
- * vmoe routes: paints which expert took each patch of a picture, and which it did not get, one panel
- * for each block with experts.
+ * vmoe routes: paints which expert took each patch of a picture, and which it did not get, one
+ * panel for each block with experts, and in an ensemble for each member.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -32,7 +32,7 @@ struct view {
     vmoe_options dial;
     uint32_t picks; /* K */
     uint8_t *pixels; /* what the model sees, (side, side, 3) */
-    int16_t *routes; /* (moe_layers, tokens, K) */
+    int16_t *routes; /* (moe_layers, tokens, members, K) */
     uint64_t slots; /* of an expert */
     struct canvas canvas;
     uint32_t columns, scale; /* of panels; pixels of the canvas for one of the model's */
@@ -62,7 +62,8 @@ static vmoe_status find_routes(struct view *view, const vmoe_model *model,
     vmoe_output output = VMOE_OUTPUT_INIT;
     vmoe_report report = VMOE_REPORT_INIT;
 
-    report.routes_length = (size_t)view->info->moe_layers * view->info->tokens * view->picks;
+    report.routes_length = (size_t)view->info->moe_layers * view->info->tokens *
+                           view->info->members * view->picks;
     report.routes = view->routes = calloc(report.routes_length, sizeof *view->routes);
     if (view->routes == NULL)
         return error_set(error, VMOE_ERR_MEMORY, "routes", "no memory for the routes");
@@ -146,6 +147,7 @@ static void paint_token(struct view *view, const int16_t *routes, double x, doub
     canvas_line(&view->canvas, x, y, x, y + side, 0.5, white);
 }
 
+/* The panels of a block have the numbers of its MoE layer's members. */
 static void paint_panel(struct view *view, uint32_t number, uint32_t block)
 {
     const vmoe_info *info = view->info;
@@ -155,18 +157,25 @@ static void paint_panel(struct view *view, uint32_t number, uint32_t block)
     const double patch = (double)view->scale * info->patch_size;
     const double left = MARGIN + (number % view->columns) * (side + MARGIN);
     const double top = MARGIN + TITLE + (number / view->columns) * (side + MARGIN + TITLE);
-    const int16_t *routes = view->routes + (size_t)number * info->tokens * view->picks;
+    const uint32_t member = number % info->members;
+    const size_t stride = (size_t)info->members * view->picks; /* of a token */
+    const int16_t *routes = view->routes + number / info->members * info->tokens * stride +
+                            (size_t)member * view->picks;
     uint32_t kept = 0;
+    char of_member[24] = "";
     double letters;
     char title[80];
 
     paint_picture(view, left, top);
     for (uint32_t t = 0; t < across * across; t++)
-        paint_token(view, routes + (size_t)(t + extra) * view->picks,
+        paint_token(view, routes + (t + extra) * stride,
                     left + patch * (t % across), top + patch * (t / across), patch);
-    for (size_t i = 0; i < (size_t)info->tokens * view->picks; i++)
-        kept += routes[i] >= 0;
-    snprintf(title, sizeof title, "block %u: %u of %u kept", block, kept,
+    for (uint32_t t = 0; t < info->tokens; t++)
+        for (uint32_t k = 0; k < view->picks; k++)
+            kept += routes[t * stride + k] >= 0;
+    if (info->members > 1)
+        snprintf(of_member, sizeof of_member, ", member %u", member);
+    snprintf(title, sizeof title, "block %u%s: %u of %u kept", block, of_member, kept,
              info->tokens * view->picks);
     /* Smaller where it would run into the title of the next panel. */
     letters = LETTERS * fmin(1.0, side / canvas_text_width(LETTERS, title));
@@ -225,13 +234,14 @@ static uint32_t legend_height(const struct view *view, uint32_t width)
 static vmoe_status paint(struct view *view, vmoe_error *error)
 {
     const vmoe_info *info = view->info;
+    const uint32_t panels = info->moe_layers * info->members;
     uint32_t side, width, rows, number = 0;
     char text[CAPTION_BYTES];
     double widest;
 
     view->scale = info->image_size < PANEL ? (PANEL + info->image_size / 2) / info->image_size : 1;
-    view->columns = info->moe_layers < COLUMNS ? info->moe_layers : COLUMNS;
-    rows = (info->moe_layers + view->columns - 1) / view->columns;
+    view->columns = panels < COLUMNS ? panels : COLUMNS;
+    rows = (panels + view->columns - 1) / view->columns;
     side = view->scale * info->image_size;
     width = MARGIN + view->columns * (side + MARGIN);
     caption(view, text);
@@ -242,7 +252,7 @@ static vmoe_status paint(struct view *view, vmoe_error *error)
                     error) != VMOE_OK)
         return error->status;
     for (uint32_t block = 0; block < info->layers; block++)
-        if (info->moe[block])
+        for (uint32_t m = 0; info->moe[block] && m < info->members; m++)
             paint_panel(view, number++, block);
     paint_legend(view, MARGIN + rows * (double)(side + MARGIN + TITLE));
     return VMOE_OK;
@@ -307,7 +317,8 @@ const struct command command_routes = {
     .notes =
         "One panel for each block with experts, over what the model sees of the picture.  A patch\n"
         "has a stripe for each of its K choices: the expert's colour and number, or a crossed-out\n"
-        "dark one where no slot was left for it.  The picture is a routing group of its own.",
+        "dark one where no slot was left for it.  The picture is a routing group of its own.  An\n"
+        "ensemble has a panel for each member.",
     .example = "vmoe routes model.vmoe picture.jpg -o routes.jpg -C 0.5 --priority bpr-max",
     .operands_min = 2,
     .operands_max = 2,
