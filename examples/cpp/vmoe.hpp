@@ -128,7 +128,8 @@ public:
     /* K is that of the call; 0, the model's default, if the call leaves it open. */
     report(const vmoe_info &info, std::size_t images, std::uint32_t k = 0)
         : layers_(info.moe_layers), load_(std::size_t{ info.moe_layers } * info.experts),
-          routes_(info.moe_layers * images * info.tokens * (k != 0 ? k : info.experts_per_token))
+          routes_(info.moe_layers * images * info.tokens * (info.members != 0 ? info.members : 1) *
+                  (k != 0 ? k : info.experts_per_token))
     {
         raw_.layers = layers_.data();
         raw_.layers_length = layers_.size();
@@ -142,7 +143,8 @@ public:
 
     view<const vmoe_layer_report> layers() const noexcept { return layers_; }
     view<const std::uint64_t> load() const noexcept { return load_; }    /* (moe_layers, E) */
-    view<const std::int16_t> routes() const noexcept { return routes_; } /* (.., images, T, K) */
+    /* (moe_layers, images, T, members, K) */
+    view<const std::int16_t> routes() const noexcept { return routes_; }
     vmoe_report *raw() noexcept { return &raw_; }
     const vmoe_report *operator->() const noexcept { return &raw_; }
 
@@ -207,6 +209,24 @@ public:
     result<std::vector<float>> logits(view<const float> tensor, std::size_t images,
                                       const options &how = {}, vmoe::report *report = nullptr) const
     {
+        return logits_of(false, tensor, images, how, report);
+    }
+
+    /* The same of every member of an ensemble: (images, members, classes). */
+    result<std::vector<float>> member_logits(view<const float> tensor, std::size_t images,
+                                             const options &how = {},
+                                             vmoe::report *report = nullptr) const
+    {
+        return logits_of(true, tensor, images, how, report);
+    }
+
+    /* For what has no wrapper; owned by this object. */
+    const vmoe_model *raw() const noexcept { return raw_; }
+
+private:
+    result<std::vector<float>> logits_of(bool members, view<const float> tensor, std::size_t images,
+                                         const options &how, vmoe::report *report) const
+    {
         vmoe_input input = VMOE_INPUT_INIT;
         vmoe_output output = VMOE_OUTPUT_INIT;
         result<vmoe_info> geometry = info();
@@ -218,21 +238,18 @@ public:
             return geometry.error();
         /* More images than there are values are refused, and no memory is taken for them. */
         given = tensor.size() / (std::size_t{ 3 } * geometry->image_size * geometry->image_size);
-        values.resize((images < given ? images : given) * geometry->classes);
+        values.resize((images < given ? images : given) * geometry->classes *
+                      (members ? geometry->members : 1));
         input.images = images;
         input.tensor = tensor.data();
         input.length = tensor.size();
-        output.logits = values.data();
-        output.logits_length = values.size();
+        (members ? output.member_logits : output.logits) = values.data();
+        (members ? output.member_logits_length : output.logits_length) = values.size();
         output.report = report != nullptr ? report->raw() : nullptr;
         vmoe_run(raw_, &input, how.raw(), &output, error.raw());
         return finish(std::move(values), error);
     }
 
-    /* For what has no wrapper; owned by this object. */
-    const vmoe_model *raw() const noexcept { return raw_; }
-
-private:
     template <class F> static result<model> load_with(std::uint32_t flags, F load)
     {
         vmoe_load_options how = VMOE_LOAD_OPTIONS_INIT;

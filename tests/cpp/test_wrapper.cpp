@@ -83,6 +83,8 @@ static void logits_are_those_of_c(const vmoe::model &model)
     check(report.routes().size() ==
               std::size_t{ 2 } * info->moe_layers * info->tokens * info->experts_per_token,
           "routes of every token");
+    const auto of_members = model.member_logits(tensor, 2);
+    check(info->members == 1 && of_members && *of_members == expected, "the logits of one member");
     vmoe::report open(*info, 2, 0);
     check(model.logits(tensor, 2, {}, &open) && open.routes().size() == report.routes().size() &&
               std::memcmp(open.routes().data(), report.routes().data(),

@@ -43,6 +43,18 @@ def command(*arguments: Any) -> str:
                           text=True).stdout
 
 
+def ensemble(folder: "str | pathlib.Path") -> str:
+    """The shipped model, its 8 experts shared out among two members."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import vmoe_builder  # pylint: disable=import-outside-toplevel
+    data = bytearray(pathlib.Path(MODEL).read_bytes())
+    data[64 + 88] = 2
+    vmoe_builder.sign(data)
+    path = pathlib.Path(folder) / "ensemble.vmoe"
+    path.write_bytes(data)
+    return str(path)
+
+
 def tensors(model: vmoe.Model, count: int, seed: int = 1) -> "np.ndarray[Any, np.dtype[np.float32]]":
     side = model.info.image_size
     return np.random.default_rng(seed).uniform(-1, 1, (count, side, side, 3)).astype(np.float32)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from support import GAP, LABELS, MODEL, PICTURES, ROOT, command, pixels, resident, tensors
+from support import (GAP, LABELS, MODEL, PICTURES, ROOT, command, ensemble, pixels, resident,
+                     tensors)
 
 import vmoe
 from vmoe import _library, options
@@ -160,6 +161,26 @@ class Answers(unittest.TestCase):
                                               other.logits(images, vmoe.Options(group=8)))
                 with self.assertRaisesRegex(vmoe.ArgumentError, "groups of 8 images"):
                     model.classify(PICTURES[0])
+
+    def test_an_ensemble_answers_with_the_mean_of_its_members(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, vmoe.Model.load(ensemble(folder)) as model:
+            images = pixels(model, 3)
+            result, members = model.run(images), model.member_logits(images)
+            self.assertEqual((model.info.members, model.info.experts), (2, 8))
+            self.assertEqual(members.shape, (3, 2, 10))
+            each = np.exp(members) / np.exp(members).sum(2, keepdims=True)
+            np.testing.assert_allclose(result.probabilities, each.mean(1), atol=1e-6)
+            np.testing.assert_allclose(result.logits, np.log(each.mean(1)), atol=1e-5)
+            self.assertEqual(result.features.shape, (3, model.info.features))
+            routes = result.report.routes
+            self.assertEqual(routes.shape, (3, 3, 50, 2, 2))
+            experts = np.where(routes < 0, -1 - routes, routes)
+            self.assertTrue((experts // 4 == np.arange(2)[:, None]).all())
+            with self.assertRaisesRegex(vmoe.ArgumentError, "5 are more than the 4 of the member"):
+                model.run(images, vmoe.Options(experts=5))
+        self.assertEqual(self.model.info.members, 1)
+        np.testing.assert_array_equal(self.model.member_logits(images)[:, 0],
+                                      self.model.logits(images))
 
     def test_labels(self) -> None:
         self.assertIn("Bag", self.model.labels)

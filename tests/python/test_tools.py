@@ -6,7 +6,7 @@ import unittest
 
 import numpy as np
 
-from support import BUILD, LABELS, MODEL, PICTURES
+from support import BUILD, LABELS, MODEL, PICTURES, ensemble
 
 import vmoe
 from vmoe import evaluate
@@ -103,6 +103,16 @@ class Plots(unittest.TestCase):
         self.assertEqual(words.count("×"), int((routes < 0).sum()))
         for expert in range(8):
             self.assertGreaterEqual(words.count(str(expert)), int((routes == expert).sum()))
+
+    def test_the_routing_of_an_ensemble_has_a_panel_for_each_member(self):
+        with vmoe.Model.load(ensemble(self.folder)) as model:
+            figure = plots.routing(model, str(PICTURES[0]), vmoe.Options(capacity=0.5))
+            routes = model.run([str(PICTURES[0])], vmoe.Options(capacity=0.5)).report.routes
+            counts = evaluate.expert_counts(model, [str(p) for p in PICTURES], LABELS)
+        words = self.texts(figure)
+        self.assertEqual(sum("member 1, choice 2" in word for word in words), 3)
+        self.assertEqual(words.count("×"), int((routes[:, 0, 1:] < 0).sum()))
+        self.assertTrue((counts.sum(1) == 200).all())  # 50 tokens, 2 members, K = 2
 
     def test_the_map_has_a_panel_for_each_block(self):
         counts = evaluate.expert_counts(self.model, [str(p) for p in PICTURES], LABELS)

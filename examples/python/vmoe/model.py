@@ -161,6 +161,14 @@ class Model:
         """
         return self._arrays(images, options, "logits")[0]
 
+    def member_logits(self, images: Images,
+                      options: Options = _DEFAULTS) -> "np.ndarray[Any, np.dtype[np.float32]]":
+        """The logits of every member of an ensemble, float32 (N, members, classes).
+
+        images: as for run.  options: the dial.  Raises as run does.
+        """
+        return self._arrays(images, options, "member_logits")[0]
+
     def features(self, images: Images,
                  options: Options = _DEFAULTS) -> "np.ndarray[Any, np.dtype[np.float32]]":
         """The vectors that enter the head, float32 (N, features).
@@ -181,9 +189,10 @@ class Model:
         """
         raw, info = given.given(images, self._info.image_size), self._info
         picks = options.experts if options.experts is not None else info.experts_per_token
-        if picks > info.experts > 0:  # before arrays of that size are made
-            raise c.refused("options.experts", f"{picks} are more than the {info.experts} of the "
-                                               "model")
+        own = info.experts // info.members
+        if picks > own > 0:  # before arrays of that size are made
+            raise c.refused("options.experts", f"{picks} are more than the {own} of the "
+                                               f"{'model' if info.members == 1 else 'member'}")
         report = raw_report(info, raw.images, max(picks, 0))
         logits, probabilities, features = self._arrays(raw, options, "logits", "probabilities",
                                                        "features", report=report)
@@ -194,8 +203,10 @@ class Model:
         """A call that fills new arrays of these names in vmoe_output."""
         raw = images if isinstance(images, c.Input) else given.given(images, self._info.image_size)
         output = c.sized(c.Output)
-        arrays = [np.empty((raw.images, self._info.features if name == "features" else
-                            self._info.classes), np.float32) for name in names]
+        info = self._info
+        widths = {"features": (info.features,), "member_logits": (info.members, info.classes)}
+        arrays = [np.empty((raw.images, *widths.get(name, (info.classes,))), np.float32)
+                  for name in names]
         output.keep = arrays
         for name, array in zip(names, arrays):
             setattr(output, name, array.ctypes.data)

@@ -65,8 +65,8 @@ def accuracy_curve(points: Sequence[Point], title: str = "") -> Figure:
 def routing(model: Model, picture: PictureLike, options: Options = Options()) -> Figure:
     """Which expert took each patch of a picture, and what was dropped.
 
-    A panel for each block with experts and each of the K choices; numbers are experts, dark patches
-    with a cross found no slot.
+    A panel for each block with experts, each member of an ensemble, and each of the K choices;
+    numbers are experts, dark patches with a cross found no slot.
 
     model: with experts.  picture, options: as for Model.classify.  Raises ArgumentError for a dense
     model, and as Model.classify does.
@@ -76,8 +76,11 @@ def routing(model: Model, picture: PictureLike, options: Options = Options()) ->
         raise c.refused("model", "a dense model routes nothing")
     seen = model.preprocess(picture).astype(np.float32)
     report = model.run([picture], replace(options, group=1)).report
-    blocks = info.moe_blocks
-    picks, columns = report.experts_per_token, 1 + len(blocks)
+    picks = report.experts_per_token
+    parts = [(layer, block, member) for layer, block in enumerate(info.moe_blocks)
+             for member in range(info.members)]
+    routes = report.routes.reshape(info.moe_layers, info.tokens, info.members, picks)
+    columns = 1 + len(parts)
     figure = Figure(figsize=(2.6 * columns, 2.9 * picks + 0.9), layout="constrained")
     panels: Any = figure.subplots(picks, columns, squeeze=False)
     for axes in panels.flat:
@@ -88,12 +91,13 @@ def routing(model: Model, picture: PictureLike, options: Options = Options()) ->
     panels[0, 0].imshow(seen.astype(np.uint8))
     panels[0, 0].set_title("what the model sees", fontsize=10)
     gray = 105 + seen @ np.array([0.299, 0.587, 0.114], np.float32) * 150 / 255
-    for layer, block in enumerate(blocks):
+    for column, (layer, block, member) in enumerate(parts, 1):
+        of_member = f"member {member}, " if info.members > 1 else ""
         for pick in range(picks):
-            axes = panels[pick, layer + 1]
+            axes = panels[pick, column]
             axes.imshow(gray, cmap="gray", vmin=0, vmax=255)
-            _paint(axes, info, report.routes[layer, 0, :, pick])
-            axes.set_title(f"block {block}, choice {pick + 1}", fontsize=10)
+            _paint(axes, info, routes[layer, :, member, pick])
+            axes.set_title(f"block {block}, {of_member}choice {pick + 1}", fontsize=10)
     handles = [Patch(facecolor=COLOURS[e], label=f"expert {e}")
                for e in range(info.experts if info.experts <= len(COLOURS) else 0)]
     handles.append(Patch(facecolor=_DROPPED, label="× no slot: dropped"))

@@ -38,10 +38,11 @@ class Info:
     tokens: of an image, with the class token.
     width: D.  heads: of the attention.  mlp: F, the width of the MLPs and of the experts.
     layers: blocks.  classes: of the head.  pre_logits: width of the tanh layer before it, or 0.
-    features: width of what enters the head.
+    features: width of what enters the head, of all members together.
     classifier: what the head reads: "token", "gap" (the mean) or "map" (attention pooling).
     gelu: "tanh" or "erf".  output: "softmax" or "sigmoid".
     experts: E, 0 for a dense model.  moe_blocks: the blocks that have experts, counted from 0.
+    members: M of an ensemble of experts, each of which has E / M of them; 1 for other models.
     experts_per_token: K.  group_images: images that are routed together.  capacity: the ratio C.
     capacity_rule: "ceil" or "round".  capacity_multiple: slots are rounded up to a multiple of it.
     preprocessing: how pictures of any size are brought to the model's.
@@ -63,6 +64,7 @@ class Info:
     gelu: str
     output: str
     experts: int
+    members: int
     moe_blocks: tuple[int, ...]
     experts_per_token: int
     group_images: int
@@ -99,7 +101,7 @@ def info_of(raw: Any) -> Info:
         moe_blocks=tuple(i for i in range(raw.layers) if raw.moe[i]), id=bytes(raw.id).hex(),
         preprocessing=Preprocessing(name_of({"resize": 1, "small-crop": 2}, how.kind), how.side,
                                     how.crop),
-        compact=bool(raw.compact), labels=bool(raw.labels))
+        members=raw.members or 1, compact=bool(raw.compact), labels=bool(raw.labels))
     return Info(**values)
 
 
@@ -151,7 +153,7 @@ class Report(NamedTuple):
     layers: (moe_layers), with the fields "layer", "assigned", "processed", "dropped", "untouched".
     load: (moe_layers, E), the pairs that each expert processed.
     routes: (moe_layers, images, tokens, K), the expert of each choice, best first, or -1 - expert if
-        it found no slot.
+        it found no slot; of an ensemble (moe_layers, images, tokens, members, K).
     """
     isa: str
     precision: str
@@ -181,10 +183,11 @@ _LAYERS = np.dtype(c.LayerReport)
 def raw_report(info: Info, images: int, picks: int) -> Any:
     """A c.RawReport with arrays for the library to fill; `picks` is K."""
     raw = c.sized(c.RawReport)
+    members = (info.members,) if info.members > 1 else ()
     raw.arrays = {
         "layers": np.zeros(info.moe_layers, _LAYERS),
         "load": np.zeros((info.moe_layers, info.experts), np.uint64),
-        "routes": np.zeros((info.moe_layers, images, info.tokens, picks), np.int16),
+        "routes": np.zeros((info.moe_layers, images, info.tokens, *members, picks), np.int16),
     }
     for name, array in raw.arrays.items():
         setattr(raw, f"{name}_length", array.size)
@@ -204,8 +207,9 @@ def report_of(raw: Any) -> Report:
 class Result(NamedTuple):
     """What Model.run gives; arrays are float32.
 
-    logits: (images, classes).
-    probabilities: (images, classes), softmax or sigmoid as the model says.
+    logits: (images, classes); of an ensemble those that give its probabilities.
+    probabilities: (images, classes), softmax or sigmoid as the model says; of an ensemble the mean
+        of its members'.
     features: (images, features), the vectors that enter the head.
     report: what the call did.
     """

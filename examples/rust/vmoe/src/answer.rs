@@ -39,6 +39,7 @@ pub struct Want {
     logits: bool,
     probabilities: bool,
     features: bool,
+    member_logits: bool,
     top: Option<usize>,
     report: bool,
     routes: bool,
@@ -65,6 +66,12 @@ impl Want {
     /// Fill [`Answer::features`].
     pub fn features(mut self) -> Self {
         self.features = true;
+        self
+    }
+
+    /// Fill [`Answer::member_logits`].
+    pub fn member_logits(mut self) -> Self {
+        self.member_logits = true;
         self
     }
 
@@ -104,12 +111,15 @@ pub struct Class<'m> {
 pub struct Answer<'m> {
     /// Images of the call.
     pub images: usize,
-    /// (images, classes).
+    /// (images, classes); of an ensemble, those that give its probabilities.
     pub logits: Vec<f32>,
-    /// (images, classes), softmax or sigmoid as the model says.
+    /// (images, classes), softmax or sigmoid as the model says; of an ensemble, the mean of its
+    /// members'.
     pub probabilities: Vec<f32>,
     /// (images, features), the vectors that enter the head.
     pub features: Vec<f32>,
+    /// (images, members, classes), the logits of every member of an ensemble.
+    pub member_logits: Vec<f32>,
     /// (images, count), the most probable first; ties go to the lower index.
     pub top: Vec<Class<'m>>,
     /// What the call did.
@@ -201,6 +211,7 @@ impl Model {
             logits: buffers.logits.values,
             probabilities: buffers.probabilities.values,
             features: buffers.features.values,
+            member_logits: buffers.member_logits.values,
             top,
             report: buffers.report.map(Report::from),
         })
@@ -256,6 +267,7 @@ struct Buffers {
     logits: Array<f32>,
     probabilities: Array<f32>,
     features: Array<f32>,
+    member_logits: Array<f32>,
     top: Array<sys::vmoe_class>,
     top_count: usize,
     report: Option<RawReport>,
@@ -270,12 +282,16 @@ impl Buffers {
         // The library refuses more classes or experts than there are, and does not touch an array
         // that would be too short for them.
         let top = want.top.unwrap_or(0).min(classes);
-        let picks = options.experts_or(info.experts_per_token()).min(info.experts()) as usize;
+        let members = info.members().max(1);
+        let own = info.experts() / members;
+        let picks = options.experts_or(info.experts_per_token()).min(own) as usize;
+        let all = of(members as usize).saturating_mul(classes);
 
         Ok(Buffers {
             logits: Array::new("logits", want.logits, 0.0, of(classes))?,
             probabilities: Array::new("probabilities", want.probabilities, 0.0, of(classes))?,
             features: Array::new("features", want.features, 0.0, of(features))?,
+            member_logits: Array::new("member_logits", want.member_logits, 0.0, all)?,
             top: Array::new("top", want.top.is_some(), no_class, of(top))?,
             top_count: want.top.unwrap_or(0),
             report: match want.report {
@@ -298,6 +314,8 @@ impl Buffers {
             top_length: self.top.values.len(),
             top_count: self.top_count,
             report: self.report.as_mut().map_or(ptr::null_mut(), RawReport::pointer),
+            member_logits: self.member_logits.pointer(),
+            member_logits_length: self.member_logits.values.len(),
             ..Default::default()
         }
     }

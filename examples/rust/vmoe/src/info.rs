@@ -52,7 +52,7 @@ getters! {
     classes: u32,
     /// Width of the tanh layer before the head, 0 if there is none.
     pre_logits: u32,
-    /// Width of what enters the head.
+    /// Width of what enters the head, of all members together.
     features: u32,
     /// What the head reads.
     classifier: Classifier,
@@ -62,6 +62,8 @@ getters! {
     output: Activation,
     /// E, the experts of a MoE layer; 0 for a dense model.
     experts: u32,
+    /// M of an ensemble of experts, each of which has E / M of them; 1 for other models.
+    members: u32,
     /// How many blocks have experts.
     moe_layers: u32,
     /// K, the default of calls, as are the next four.

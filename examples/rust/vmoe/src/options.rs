@@ -126,7 +126,8 @@ impl Options {
     }
 
     /// The routing decisions of the call, in the form of [`Report::routes`](crate::Report::routes)
-    /// of a call of the same shape: (moe_layers, images, tokens, K).  The gates are still computed.
+    /// of a call of the same shape: (moe_layers, images, tokens, members, K).  The gates are still
+    /// computed.
     pub fn routes(mut self, routes: impl Into<Arc<[i16]>>) -> Self {
         self.routes = Some(routes.into());
         self

@@ -44,8 +44,8 @@ pub struct Report {
     pub layers: Vec<LayerReport>,
     /// (moe_layers, experts): pairs that each expert processed.
     pub load: Vec<u64>,
-    /// (moe_layers, images, tokens, K): the k-th choice of each token, best first, as [`Route`]
-    /// reads it; empty unless [`Want::routes`](crate::Want::routes) asked for it.
+    /// (moe_layers, images, tokens, members, K): the k-th choice of each token, best first, as
+    /// [`Route`] reads it; empty unless [`Want::routes`](crate::Want::routes) asked for it.
     pub routes: Vec<i16>,
     seconds: [f64; sys::VMOE_STAGE_COUNT],
 }
@@ -131,7 +131,8 @@ impl RawReport {
     /// `picks` is K where routes are wanted, else 0.
     pub(crate) fn new(info: &Info, images: usize, picks: usize) -> Result<Self> {
         let layers = info.moe_layers() as usize;
-        let choices = (layers * info.tokens() as usize * picks).saturating_mul(images);
+        let tokens = info.tokens() as usize * info.members().max(1) as usize;
+        let choices = (layers * tokens * picks).saturating_mul(images);
 
         Ok(RawReport {
             raw: Default::default(),

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use vmoe::{Input, Isa, Model, Options, Priority, Want};
+use vmoe::{Info, Input, Isa, Model, Options, Priority, Want};
 
 use common::{demo, demo_path, noise, picture, repository, IMAGE};
 
@@ -41,6 +41,19 @@ fn classes_are_those_of_the_command() {
         assert_eq!(probabilities, top.iter().map(|c| c.probability).collect::<Vec<_>>());
         assert!(top.iter().all(|c| said.contains(&format!("\"label\": \"{}\"", c.label))));
     }
+}
+
+#[test]
+fn a_model_without_members_is_one() {
+    let model = demo();
+    let pixels = noise(2 * IMAGE);
+    let want = Want::new().logits().member_logits();
+    let answer = model.run(Input::Pixels(&pixels), &want, &Options::new()).unwrap();
+    let ensemble = Info::preset("eee_s32_last2_ilsvrc2012").unwrap();
+
+    assert_eq!(model.info().members(), 1);
+    assert_eq!(answer.logits, answer.member_logits);
+    assert_eq!((ensemble.members(), ensemble.features()), (2, 2 * ensemble.pre_logits()));
 }
 
 #[test]
