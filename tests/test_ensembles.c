@@ -416,6 +416,40 @@ static void routes_can_be_replayed_within_a_member(void **state)
     free(images);
 }
 
+/* With 20 tokens of two members an image, a call of 450 images has three slices of 150. */
+static void slices_give_the_bits_of_single_images(void **state)
+{
+    const size_t count = 450;
+    vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
+    vmoe_options options = dials[2];
+    float *images = make_images(&geometry, count);
+    vmoe_model *model;
+    struct answer whole, again;
+
+    (void)state;
+    geometry.members = 2;
+    model = make_model(&geometry, VMOE_PRECISION_F32);
+    options.group_images = 1;
+    whole = must_answer(model, images, count, &options);
+    assert_counts_add_up(&whole);
+    for (size_t i = 0; i < count; i++) {
+        struct answer single =
+            must_answer(model, images + i * image_values(&geometry), 1, &options);
+
+        assert_null(answer_difference(&whole, i, &single, 0, 1));
+        answer_free(&single);
+    }
+    options.capacity = 0.0;
+    options.routes = whole.routes;
+    options.routes_length = whole.report.routes_length;
+    again = must_answer(model, images, count, &options);
+    assert_null(answer_difference(&whole, 0, &again, 0, count));
+    answer_free(&again);
+    answer_free(&whole);
+    vmoe_free(model);
+    free(images);
+}
+
 static void a_token_has_the_experts_of_its_member_at_most(void **state)
 {
     const vmoe_info geometry = ensemble_info(VMOE_CLASSIFIER_TOKEN, 1, 2);
@@ -568,6 +602,7 @@ int main(void)
         cmocka_unit_test(improbable_classes_have_finite_logits),
         cmocka_unit_test(tokens_stay_with_their_member_whatever_their_gates),
         cmocka_unit_test(routes_can_be_replayed_within_a_member),
+        cmocka_unit_test(slices_give_the_bits_of_single_images),
         cmocka_unit_test(a_token_has_the_experts_of_its_member_at_most),
         cmocka_unit_test(the_cost_is_known_before),
         cmocka_unit_test(both_shapes_of_routers_make_the_same_file),
