@@ -82,7 +82,8 @@ static void ensemble_cases_match_upstream(void **state)
 
 #define TEST_PICTURES "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz"
 
-enum { DEMO_PICTURES = 400, DEMO_PIXELS = 28 * 28 };
+/* Upstream's logits are of 400 of them; whole groups of 8 for sanitizers and emulators. */
+enum { DEMO_PICTURES = SANITIZED ? 16 : 400, DEMO_PIXELS = 28 * 28 };
 
 /* RGB of the first gray test pictures of Fashion-MNIST, or NULL without the dataset. */
 static uint8_t *read_test_pictures(void)
@@ -105,22 +106,23 @@ static void check_demo(const vmoe_model *model, vmoe_options options, const char
                        const uint8_t *pixels)
 {
     struct npy expected = npy_load(golden_path("../demo/%s", file));
-    float *logits = malloc(expected.elements * sizeof *logits);
+    const size_t count = DEMO_PICTURES * info_of(model).classes;
+    float *logits = malloc(count * sizeof *logits);
     vmoe_input input = VMOE_INPUT_INIT;
     vmoe_output output = VMOE_OUTPUT_INIT;
     vmoe_error error = VMOE_ERROR_INIT;
     double worst = 0.0;
 
-    assert_int_equal(expected.elements, DEMO_PICTURES * info_of(model).classes);
+    assert_int_equal(expected.elements, 400 * info_of(model).classes);
     input.images = DEMO_PICTURES;
     input.pixels = pixels;
     input.length = 3 * DEMO_PICTURES * DEMO_PIXELS;
     output.logits = logits;
-    output.logits_length = expected.elements;
+    output.logits_length = count;
     for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++) {
         options.isa = *isa;
         assert_ok(vmoe_run(model, &input, &options, &output, &error), error);
-        worst = fmax(worst, max_difference(logits, expected.data, expected.elements));
+        worst = fmax(worst, max_difference(logits, expected.data, count));
     }
     print_message("  %-27s max |difference| of logits %.2e\n", file, worst);
     assert_true(worst <= GOLDEN_TOLERANCE);
