@@ -57,6 +57,10 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 STATIC := $(BUILD)/libvmoe.a
 SHARED := $(BUILD)/libvmoe.so.$(VERSION)
 
+# Parsers may be small; what hashes and decodes the weights is fast.
+$(filter-out %/chunk.o,$(filter $(BUILD)/lib/checkpoint/%,$(LIB_OBJECTS))): CFLAGS_release := \
+	$(subst -O3,-O2,$(CFLAGS_release))
+
 # The suffix of a kernel file chooses its instruction set; nothing else is compiled above the baseline.
 $(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512

@@ -81,7 +81,7 @@ static double log_of_one_and(double x)
 }
 
 /* log(exp(a) + exp(b)): addition, for numbers of which only the logarithms are known. */
-static double add_logs(double a, double b)
+__attribute__((noinline)) static double add_logs(double a, double b)
 {
     const double larger = a > b ? a : b;
 
