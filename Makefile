@@ -211,7 +211,9 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT_OBJECTS) $(STATIC)
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(TEST_LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_LIB)
 
-TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map" \
+# Of code and data, all instruction sets of a CPU included.
+LIBRARY_BYTES := $(if $(filter release,$(CONFIG)),600000)
+TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map $(LIBRARY_BYTES)" \
 	"sh tests/check_header.sh $(CC)" $(TESTS:%="%") \
 	"$(PYTHON) tests/test_second_reader.py" "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
 
@@ -233,7 +235,7 @@ report-precision: deps $(BUILD)/tests/test_precision ## what narrow numbers cost
 check-layers: ## every include goes to the same room or to a lower rank
 	@sh tests/check_layers.sh
 check-symbols: lib ## the library exports what the map lists and nothing else
-	@sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map
+	@sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map $(LIBRARY_BYTES)
 
 .PHONY: check-asan check-tsan check-asan-run check-tsan-run check-valgrind
 check-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer (6 minutes)
