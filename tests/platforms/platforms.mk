@@ -11,7 +11,7 @@ ARM_MAKE = $(MAKE) --no-print-directory CONFIG=arm64 CC=$(ARM)-gcc AR=$(ARM)-ar 
 CFLAGS_arm64 := $(CFLAGS_release)
 
 # What depends on the machine and does not take hours under emulation.
-ARM_TESTS := test_abi test_arguments test_calls test_cost test_determinism test_float_state \
+ARM_TESTS := test_abi test_arguments test_calls test_cost test_determinism test_ensembles test_float_state \
 	test_golden_dense test_golden_models test_image test_jpeg test_npz test_pack test_routing \
 	test_safetensors test_shards test_special test_writer
 
