@@ -166,7 +166,7 @@ static void check_members(const vmoe_info *geometry, uint32_t precision)
     for (size_t m = 0; m < MEMBERS; m++)
         alone[m] = make_alone(geometry, m, precision);
     for (const uint32_t *isa = tiers(); *isa != VMOE_ISA_DEFAULT; isa++)
-        for (size_t d = 0; d < DIALS; d++) {
+        for (size_t d = 0; d < DIALS; d += SANITIZED ? 2 : 1) {
             vmoe_options options = dials[d];
             uint64_t processed = 0, macs = 0, saved = 0;
             struct answer together;
@@ -205,7 +205,8 @@ static void a_member_is_a_v_moe_of_its_own(void **state)
             const vmoe_info first = ensemble_info(classifier, 0, 2);
 
             check_members(&usual, p);
-            check_members(&first, p);
+            if (!SANITIZED || p == VMOE_PRECISION_BF16)
+                check_members(&first, p);
         }
 }
 
