@@ -40,44 +40,41 @@ void vmoe_classes_probabilities(const struct vmoe_members *members, float *proba
 
 /* The C library's exp and log differ between machines, so these are our own, to about 1e-10. */
 
+/* The value at x of a polynomial, whose coefficients begin with that of the highest power. */
+static double polynomial(const double *coefficients, size_t count, double x)
+{
+    double value = coefficients[0];
+
+    for (size_t i = 1; i < count; i++)
+        value = value * x + coefficients[i];
+    return value;
+}
+
+#define POLYNOMIAL(coefficients, x)                                                                \
+    polynomial(coefficients, sizeof(coefficients) / sizeof(coefficients)[0], x)
+
 /* exp(x) for x <= 0; NaN stays NaN. */
 static double exp_of_negative(double x)
 {
+    static const double series[] = { 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0,
+                                     1.0 / 720.0,     1.0 / 120.0,    1.0 / 24.0,    1.0 / 6.0,
+                                     0.5,             1.0,            1.0 };
     const double n = rint(x * 1.4426950408889634);
     const double r = x - n * 0.6931471805599453;
-    double series = 1.0 / 3628800.0;
 
     if (!(x >= -700.0))
         return x < 0.0 ? 0.0 : x;
-    series = series * r + 1.0 / 362880.0;
-    series = series * r + 1.0 / 40320.0;
-    series = series * r + 1.0 / 5040.0;
-    series = series * r + 1.0 / 720.0;
-    series = series * r + 1.0 / 120.0;
-    series = series * r + 1.0 / 24.0;
-    series = series * r + 1.0 / 6.0;
-    series = series * r + 0.5;
-    series = series * r + 1.0;
-    series = series * r + 1.0;
-    return ldexp(series, (int)n);
+    return ldexp(POLYNOMIAL(series, r), (int)n);
 }
 
 /* log(1 + x) for x = 0 .. 1, as 2 artanh(s) with s = x / (2 + x) of 1/3 at most. */
 static double log_of_one_and(double x)
 {
-    const double s = x / (2.0 + x), square = s * s;
-    double series = 1.0 / 19.0;
+    static const double series[] = { 1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0,
+                                     1.0 / 9.0,  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0,  1.0 };
+    const double s = x / (2.0 + x);
 
-    series = series * square + 1.0 / 17.0;
-    series = series * square + 1.0 / 15.0;
-    series = series * square + 1.0 / 13.0;
-    series = series * square + 1.0 / 11.0;
-    series = series * square + 1.0 / 9.0;
-    series = series * square + 1.0 / 7.0;
-    series = series * square + 1.0 / 5.0;
-    series = series * square + 1.0 / 3.0;
-    series = series * square + 1.0;
-    return 2.0 * s * series;
+    return 2.0 * s * POLYNOMIAL(series, s * s);
 }
 
 /* log(exp(a) + exp(b)): addition, for numbers of which only the logarithms are known. */
