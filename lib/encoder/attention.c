@@ -211,9 +211,7 @@ void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
     struct chunk chunk = { .sequences = vmoe_chunk_sequences(encoder->info, encoder->sequences) };
 
     for (; chunk.first < encoder->sequences; chunk.first += chunk.sequences) {
-        const size_t left = encoder->sequences - chunk.first;
-
-        chunk.sequences = chunk.sequences < left ? chunk.sequences : left;
+        chunk.sequences = vmoe_smaller(chunk.sequences, encoder->sequences - chunk.first);
         chunk.row = chunk.first * tokens;
         chunk.rows = chunk.sequences * tokens;
         chunk.y = vmoe_matrix_from(&buffers->y, chunk.row);

@@ -105,14 +105,15 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     const uint64_t d = info->width, chunk = vmoe_chunk_sequences(info, sequences);
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
     const uint64_t mlp_rows = vmoe_smaller(tokens * picks, VMOE_MLP_ROWS);
-    uint64_t scratch = vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
-                              VMOE_TASK_ROWS * d * sizeof(float));
+    uint64_t scratch =
+        vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
+                    VMOE_TASK_ROWS * d * sizeof(float));
 
     if (info->classifier == VMOE_CLASSIFIER_MAP) /* whose attention is always in float32 */
-        scratch = vmoe_larger(scratch,
-                         vmoe_attend_bytes(VMOE_PRECISION_F32, info->tokens, d / info->heads));
+        scratch = vmoe_larger(
+            scratch, vmoe_attend_bytes(VMOE_PRECISION_F32, info->tokens, d / info->heads));
     scratch = vmoe_larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
-                                                         vmoe_larger(d, info->mlp)));
+                                                              vmoe_larger(d, info->mlp)));
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
@@ -144,6 +145,6 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
         scratch = vmoe_larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens / info->members,
                                                                 vmoe_config_own_experts(info)));
     }
-    buffers->scratch_bytes = (scratch + VMOE_ALIGNMENT - 1) / VMOE_ALIGNMENT * VMOE_ALIGNMENT;
+    buffers->scratch_bytes = vmoe_divide_up(scratch, VMOE_ALIGNMENT) * VMOE_ALIGNMENT;
     buffers->scratch = vmoe_arena_take(arena, threads, buffers->scratch_bytes);
 }

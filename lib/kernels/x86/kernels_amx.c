@@ -9,6 +9,7 @@
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/bf16.h"
+#include "runtime/sizes.h"
 
 /* ---- The next panel ------------------------------------------------------------------------- */
 
@@ -67,11 +68,6 @@ ALWAYS void fetch_spread(struct spread *next, size_t tiles)
 #define CHUNK_STEPS 24u    /* between a load and a store of sums, which cost two steps */
 #define GROUP 8u           /* blocks that share a chunk */
 
-static inline size_t fewer(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* A block whose sums have left the tile registers. */
 struct pending {
     const struct vmoe_product *product;
@@ -98,7 +94,7 @@ static inline void leave_sums(struct pending *pending, const struct side *side, 
     pending->side = side;
     pending->sums = sums;
     pending->row = row;
-    pending->left = fewer(BLOCK_ROWS, pending->product->rows - row);
+    pending->left = vmoe_smaller(BLOCK_ROWS, pending->product->rows - row);
 }
 
 /* The tiles of one step.  The ones that come from further away are loaded first. */
@@ -190,7 +186,7 @@ ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool in
 
         side_of(p, column, side);
         for (size_t first = 0; first < p->rows; first += group_rows) {
-            const size_t end = fewer(first + group_rows, p->rows);
+            const size_t end = vmoe_smaller(first + group_rows, p->rows);
 
             for (size_t chunk = 0; chunk < chunks; chunk++)
                 for (size_t row = first; row < end; row += BLOCK_ROWS) {
