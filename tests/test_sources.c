@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "checkpoint/source.h"
+#include "checkpoint/import.h"
 #include "support/fault.h"
 #include "support/random.h"
 
@@ -34,29 +34,12 @@ static bool has_source(const char *name)
     return golden_has(file);
 }
 
-static bool ends_with(const char *path, const char *end)
-{
-    size_t length = strlen(path), tail = strlen(end);
-
-    return length > tail && strcmp(path + length - tail, end) == 0;
-}
-
-static vmoe_status open_source(const char *path, const vmoe_allocator *allocator,
-                               struct vmoe_source **source, vmoe_error *error)
-{
-    if (ends_with(path, ".npz"))
-        return vmoe_npz_open(path, allocator, source, error);
-    if (ends_with(path, ".safetensors"))
-        return vmoe_safetensors_open(path, allocator, source, error);
-    return vmoe_shards_open(path, allocator, source, error);
-}
-
 static struct vmoe_source *must_open(const char *path)
 {
     vmoe_error error = VMOE_ERROR_INIT;
     struct vmoe_source *source = NULL;
 
-    if (open_source(path, &vmoe_memory_default, &source, &error) != VMOE_OK)
+    if (vmoe_import_open(path, &vmoe_memory_default, &source, &error) != VMOE_OK)
         fail_msg("%s: %s: %s", path, error.where, error.text);
     return source;
 }
@@ -236,7 +219,7 @@ static vmoe_status open_and_read(const char *path, const vmoe_allocator *allocat
 {
     struct vmoe_source *source = NULL;
     vmoe_error error = VMOE_ERROR_INIT;
-    vmoe_status status = open_source(path, allocator, &source, &error);
+    vmoe_status status = vmoe_import_open(path, allocator, &source, &error);
 
     assert_int_equal(error.status, status);
     assert_true((source != NULL) == (status == VMOE_OK));
@@ -303,8 +286,8 @@ static void opening_takes_little_memory(void **state)
         if (!has_source(golden_sources[i]))
             continue;
         fault_init(&fault, 0, false);
-        assert_int_equal(open_source(golden_path("%s", golden_sources[i]), &fault.allocator,
-                                     &source, NULL), VMOE_OK);
+        assert_int_equal(vmoe_import_open(golden_path("%s", golden_sources[i]), &fault.allocator,
+                                          &source, NULL), VMOE_OK);
         assert_in_range(fault.peak, 1, 512 << 10);
         source->close(source);
     }

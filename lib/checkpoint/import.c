@@ -382,8 +382,8 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-static vmoe_status open_source(const char *path, const vmoe_allocator *allocator,
-                               struct vmoe_source **source, vmoe_error *error)
+vmoe_status vmoe_import_open(const char *path, const vmoe_allocator *allocator,
+                             struct vmoe_source **source, vmoe_error *error)
 {
     if (ends_with(path, ".npz"))
         return vmoe_npz_open(path, allocator, source, error);
@@ -397,7 +397,7 @@ vmoe_status vmoe_import_file(const char *source, const char *destination,
                              vmoe_error *error)
 {
     struct vmoe_source *opened;
-    vmoe_status status = open_source(source, allocator, &opened, error);
+    vmoe_status status = vmoe_import_open(source, allocator, &opened, error);
 
     if (status != VMOE_OK)
         return status;
