@@ -521,7 +521,7 @@ struct vmoe_report {
      */
     int16_t *routes;
     size_t routes_length; /* moe_layers * images * tokens * members * K, or 0 */
-    /* Of `macs`, not done: what concerns tokens of the last block that the head does not read. */
+    /* Of `macs`, not done, because the head reads one token: see vmoe_cost. */
     uint64_t macs_saved;
 };
 
@@ -536,7 +536,8 @@ struct vmoe_report {
  * products for the most pairs that can be processed: min(S * K, E * capacity) of each group;
  * `macs_padded` is upstream's cost, which computes empty slots too; `macs_dense` is that of the
  * ViT with the same geometry and no experts.  A model with a class token needs nothing of the other
- * tokens behind the last attention; `macs_saved` is the part of `macs` that is left out for that.
+ * tokens behind the last attention, and attention of one query, that of a last block without experts
+ * or of the map head, needs no keys and values: `macs_saved` is what is left out of `macs` for that.
  * In an ensemble S counts the tokens of all members, `macs` counts once what is computed once, and
  * `macs_dense` is that of a single ViT.
  */

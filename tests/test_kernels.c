@@ -16,8 +16,8 @@
 #include "support/tiers.h"
 #include "support/tiles.h"
 
-static const struct entry *const families[] = { product_entries, attend_entries, row_entries,
-                                              router_entries, narrow_entries };
+static const struct entry *const families[] = { product_entries, attend_entries, gemv_entries,
+                                              row_entries,     router_entries, narrow_entries };
 
 #define FAMILIES (sizeof families / sizeof families[0])
 
@@ -57,7 +57,8 @@ static void a_table_has_all_that_float32_needs(void **state)
         const struct vmoe_kernels *kernels = vmoe_kernels_for(*isa);
 
         for (uint32_t panels = VMOE_PRECISION_F32; panels <= VMOE_PRECISION_INT8; panels++)
-            assert_non_null(kernels->product[VMOE_PRECISION_F32][panels]);
+            assert_true(kernels->product[VMOE_PRECISION_F32][panels] != NULL &&
+                        kernels->gemv[panels] != NULL);
         assert_true(kernels->attend[VMOE_PRECISION_F32] != NULL && kernels->layer_norm != NULL &&
                     kernels->softmax != NULL && kernels->sigmoid != NULL &&
                     kernels->router != NULL);

@@ -36,7 +36,7 @@ static vmoe_status find_dense(const vmoe_info *info, uint32_t images, vmoe_cost 
     return vmoe_get_cost(&dense, &none, images, cost, error);
 }
 
-/* What is left of the papers' count when nothing is computed that the head does not read. */
+/* What is left of the papers' count when nothing is computed that the head does not need. */
 static uint64_t computed(const vmoe_cost *cost)
 {
     return cost->macs - cost->macs_saved;
@@ -160,8 +160,8 @@ const struct command command_cost = {
     .notes =
         "A MAC is one multiply-add of a matrix product.  'This setting' counts the most pairs of\n"
         "a token and an expert that can be processed; 'the dense ViT' has the same shape and no\n"
-        "experts.  Tokens of the last block that the head does not read are left out; papers\n"
-        "count them, too.  'With empty slots' computes every slot, full or not, as the original\n"
+        "experts.  What the last block need not do, as the head reads one token, is left out;\n"
+        "papers count it, too.  'With empty slots' computes every slot, full or not, as the original\n"
         "implementation does.",
     .example = "vmoe cost model.vmoe -C 0.5 -K 2",
     .operands_min = 0,

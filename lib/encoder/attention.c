@@ -14,9 +14,9 @@
 
 struct heads {
     const struct vmoe_encoder *encoder;
-    const struct vmoe_heads_call *call;
-    size_t blocks; /* of PART_QUERIES queries in a head, the last one shorter */
-    size_t parts;  /* of a head */
+    const struct vmoe_matrix *out; /* (chunk, T, D) */
+    size_t blocks;                 /* of PART_QUERIES queries in a head, the last one shorter */
+    size_t parts;                  /* of a head */
 };
 
 /*
@@ -42,45 +42,45 @@ static size_t parts_of(size_t heads, size_t blocks, size_t threads)
 static void run_head(void *context, size_t task, uint32_t thread)
 {
     const struct heads *heads = context;
-    const struct vmoe_heads_call *call = heads->call;
     const struct vmoe_encoder *encoder = heads->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t count = encoder->info->heads, width = encoder->info->width / count;
+    const struct vmoe_matrix *qkv = &buffers->qkv;
+    const size_t d = encoder->info->width, tokens = encoder->info->tokens;
+    const size_t count = encoder->info->heads, width = d / count;
     const size_t head = task / heads->parts, part = task % heads->parts;
-    const size_t sequence = head / count, column = head % count * width;
-    const size_t queries = call->queries == 0 ? 1 : call->queries;
+    const size_t row = head / count * tokens, column = head % count * width;
     const size_t first = heads->blocks * part / heads->parts * PART_QUERIES;
     const size_t end = heads->blocks * (part + 1) / heads->parts * PART_QUERIES;
-    const size_t first_token = sequence * encoder->info->tokens;
-    const struct vmoe_matrix q = vmoe_matrix_columns(call->q, column);
-    const struct vmoe_matrix k = vmoe_matrix_columns(call->k, column);
-    const struct vmoe_matrix v = vmoe_matrix_columns(call->v, column);
-    const struct vmoe_matrix out = vmoe_matrix_columns(call->out, column);
+    const struct vmoe_matrix q = vmoe_matrix_columns(qkv, column);
+    const struct vmoe_matrix k = vmoe_matrix_columns(qkv, d + column);
+    const struct vmoe_matrix v = vmoe_matrix_columns(qkv, 2 * d + column);
+    const struct vmoe_matrix out = vmoe_matrix_columns(heads->out, column);
     const struct vmoe_attend attend = {
-        .queries = vmoe_smaller(end, queries) - first,
-        .tokens = encoder->info->tokens,
+        .queries = vmoe_smaller(end, tokens) - first,
+        .tokens = tokens,
         .width = width,
         .factor = 1.0f / sqrtf((float)width),
-        .q = vmoe_matrix_row(&q, sequence * call->queries + first),
-        .k = vmoe_matrix_row(&k, first_token),
-        .v = vmoe_matrix_row(&v, first_token),
-        .ldq = q.stride,
-        .ldkv = k.stride,
-        .out = vmoe_matrix_row(&out, sequence * queries + first),
+        .q = vmoe_matrix_row(&q, row + first),
+        .k = vmoe_matrix_row(&k, row),
+        .v = vmoe_matrix_row(&v, row),
+        .ldq = qkv->stride,
+        .ldkv = qkv->stride,
+        .out = vmoe_matrix_row(&out, row + first),
         .ldo = out.stride,
         .scratch = buffers->scratch + thread * buffers->scratch_bytes,
         .scratch_bytes = buffers->scratch_bytes,
     };
 
-    encoder->kernels->attend[q.type](&attend);
+    encoder->kernels->attend[qkv->type](&attend);
 }
 
-void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call)
+/* Between the queries, keys and values of some sequences. */
+static void run_heads(const struct vmoe_encoder *encoder, size_t sequences,
+                      const struct vmoe_matrix *out)
 {
-    const size_t count = call->sequences * encoder->info->heads;
-    struct heads heads = { encoder, call, 0, 1 };
+    const size_t count = sequences * encoder->info->heads;
+    struct heads heads = { encoder, out, vmoe_divide_up(encoder->info->tokens, PART_QUERIES), 1 };
 
-    heads.blocks = call->queries == 0 ? 1 : vmoe_divide_up(call->queries, PART_QUERIES);
     heads.parts = parts_of(count, heads.blocks, vmoe_team_threads(encoder->team));
     vmoe_team_run(encoder->team, count * heads.parts, run_head, &heads);
 }
@@ -94,8 +94,10 @@ struct chunk {
     struct vmoe_matrix y; /* from `row` on */
 };
 
-static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
-                    const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out)
+/* Stores rows in their type, or adds them to float32. */
+static void project(const struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
+                    const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out,
+                    bool add)
 {
     const struct vmoe_linear_part part = { layer, 0, rows };
     const struct vmoe_linear_call call = {
@@ -104,7 +106,9 @@ static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *laye
         .a = *in,
         .out = out->data,
         .ldo = out->stride,
-        .store = out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32,
+        .store = add                                 ? VMOE_ADD_F32
+                 : out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16
+                                                    : VMOE_STORE_F32,
         .scratch = encoder->buffers.scratch,
         .scratch_bytes = encoder->buffers.scratch_bytes,
     };
@@ -112,114 +116,76 @@ static void project(struct vmoe_encoder *encoder, const struct vmoe_linear *laye
     vmoe_linear_run(encoder->kernels, encoder->team, &call);
 }
 
-/* Queries of all tokens. */
-static void attend_all(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
-                       const struct vmoe_matrix *mixed)
+static void show_qkv(const struct vmoe_encoder *encoder, uint32_t index, size_t rows)
 {
+    static const char *const names[] = { "query", "key", "value" };
     const size_t d = encoder->info->width;
-    const struct vmoe_matrix *qkv = &encoder->buffers.qkv;
-    const struct vmoe_matrix k = vmoe_matrix_columns(qkv, d), v = vmoe_matrix_columns(qkv, 2 * d);
-    const struct vmoe_heads_call heads = { chunk->sequences, qkv, encoder->info->tokens, &k, &v,
-                                           mixed };
 
-    project(encoder, &encoder->weights->blocks[index].qkv, &chunk->y, chunk->rows, qkv);
-    vmoe_trace_show(encoder, "query", index, qkv, chunk->rows, d);
-    vmoe_trace_show(encoder, "key", index, &k, chunk->rows, d);
-    vmoe_trace_show(encoder, "value", index, &v, chunk->rows, d);
-    vmoe_heads_run(encoder, &heads);
-}
+    for (size_t i = 0; i < 3; i++) {
+        const struct vmoe_matrix columns = vmoe_matrix_columns(&encoder->buffers.qkv, i * d);
 
-/* Copies the class tokens of the chunk from the stream and from y. */
-static void keep_class_tokens(struct vmoe_encoder *encoder, const struct chunk *chunk)
-{
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t d = encoder->info->width, tokens = encoder->info->tokens;
-
-    for (size_t i = chunk->first; i < chunk->first + chunk->sequences; i++) {
-        memcpy(buffers->pooled + i * d, vmoe_matrix_row(&buffers->x, i * tokens),
-               d * sizeof(float));
-        memcpy(vmoe_matrix_row(&buffers->class_y, i), vmoe_matrix_row(&buffers->y, i * tokens),
-               buffers->y.stride);
-        if (buffers->y.type == VMOE_PRECISION_INT8)
-            buffers->class_y.quants[i] = buffers->y.quants[i * tokens];
+        vmoe_trace_show(encoder, names[i], index, &columns, rows, d);
     }
 }
 
-/* Queries of class tokens: keys and values of all tokens, but nothing else of the others. */
-static void attend_class(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
-                         const struct vmoe_matrix *mixed)
-{
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const struct vmoe_linear *qkv = &encoder->weights->blocks[index].qkv;
-    const uint32_t d = encoder->info->width, first = d / VMOE_PANEL * VMOE_PANEL;
-    const struct vmoe_linear query = vmoe_linear_columns(qkv, 0, d);
-    const struct vmoe_linear key_value = vmoe_linear_columns(qkv, first, 3 * d - first);
-    const struct vmoe_matrix wide = vmoe_matrix_columns(&buffers->qkv, first);
-    const struct vmoe_matrix k = vmoe_matrix_columns(&buffers->qkv, d);
-    const struct vmoe_matrix v = vmoe_matrix_columns(&buffers->qkv, 2 * (size_t)d);
-    const struct vmoe_matrix y = vmoe_matrix_from(&buffers->class_y, chunk->first);
-    const struct vmoe_heads_call heads = { chunk->sequences, &buffers->class_query, 1, &k, &v,
-                                           mixed };
-
-    project(encoder, &key_value, &chunk->y, chunk->rows, &wide);
-    keep_class_tokens(encoder, chunk);
-    /* What a kernel may read behind the last head. */
-    memset(buffers->class_query.data, 0, chunk->sequences * buffers->class_query.stride);
-    project(encoder, &query, &y, chunk->sequences, &buffers->class_query);
-    vmoe_heads_run(encoder, &heads);
-}
-
-/* out += Attention(y), for the tokens of the chunk or for its class tokens. */
-static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk,
-                      bool class_only, const struct vmoe_matrix *out)
+/* x += Attention(LayerNorm(x)), for the tokens of the chunk. */
+static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct chunk *chunk)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *block = &encoder->weights->blocks[index];
-    const struct vmoe_matrix class_y = vmoe_matrix_from(&buffers->class_y, chunk->first);
-    const struct vmoe_matrix *y = class_only ? &class_y : &chunk->y;
-    const struct vmoe_matrix *mixed = buffers->mixed.data != NULL ? &buffers->mixed : y;
-    const size_t first = class_only ? chunk->first : chunk->row;
-    const struct vmoe_linear_part part = { &block->out, 0,
-                                           class_only ? chunk->sequences : chunk->rows };
-    const struct vmoe_linear_call back = { .parts = &part,
-                                           .count = 1,
-                                           .a = *y,
-                                           .out = vmoe_matrix_row(out, first),
-                                           .ldo = out->stride,
-                                           .store = VMOE_ADD_F32,
-                                           .scratch = buffers->scratch,
-                                           .scratch_bytes = buffers->scratch_bytes };
+    const struct vmoe_matrix *mixed = buffers->mixed.data != NULL ? &buffers->mixed : &chunk->y;
+    const struct vmoe_matrix x = vmoe_matrix_from(&encoder->x, chunk->row);
+    const size_t d = encoder->info->width;
 
     vmoe_norm(encoder, &block->norm_0, chunk->row, chunk->rows, &buffers->y);
-    vmoe_trace_show(encoder, "norm_0", index, &chunk->y, chunk->rows, encoder->info->width);
-    if (class_only)
-        attend_class(encoder, index, chunk, mixed);
-    else
-        attend_all(encoder, index, chunk, mixed);
-    if (mixed != y)
-        vmoe_narrow(encoder, mixed, y, part.rows, encoder->info->width);
-    vmoe_linear_run(encoder->kernels, encoder->team, &back);
+    vmoe_trace_show(encoder, "norm_0", index, &chunk->y, chunk->rows, d);
+    project(encoder, &block->qkv, &chunk->y, chunk->rows, &buffers->qkv, false);
+    show_qkv(encoder, index, chunk->rows);
+    run_heads(encoder, chunk->sequences, mixed);
+    if (mixed != &chunk->y)
+        vmoe_narrow(encoder, mixed, &chunk->y, chunk->rows, d);
+    project(encoder, &block->out, &chunk->y, chunk->rows, &x, true);
+}
+
+/* The same for class tokens alone: of the others nothing but their norms is needed. */
+static void run_class_tokens(struct vmoe_encoder *encoder, uint32_t index)
+{
+    const struct vmoe_buffers *buffers = &encoder->buffers;
+    const struct vmoe_block *block = &encoder->weights->blocks[index];
+    const size_t tokens = encoder->info->tokens, sequences = encoder->sequences;
+    const uint32_t d = encoder->info->width;
+    const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
+    const struct vmoe_matrix query = vmoe_float_matrix(buffers->query, d);
+    const struct vmoe_matrix mixed = vmoe_float_matrix(buffers->pooled, d);
+    const struct vmoe_linear query_layer = vmoe_linear_columns(&block->qkv, 0, d);
+    const struct vmoe_query_call call = { sequences, &block->qkv, d,     2 * d, query,
+                                          sequences, normed.data, mixed };
+    struct vmoe_matrix class_normed = normed;
+
+    vmoe_norm(encoder, &block->norm_0, 0, sequences * tokens, &normed);
+    class_normed.stride *= tokens;
+    encoder->x.stride *= tokens;
+    encoder->tokens = 1;
+    project(encoder, &query_layer, &class_normed, sequences, &query, false);
+    vmoe_query_run(encoder, &call);
+    project(encoder, &block->out, &mixed, sequences, &encoder->x, true);
 }
 
 void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)
 {
-    const struct vmoe_buffers *buffers = &encoder->buffers;
-    const bool class_only =
-        vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index];
-    const struct vmoe_matrix class_x = vmoe_float_matrix(buffers->pooled, encoder->info->width);
     const size_t tokens = encoder->info->tokens;
     struct chunk chunk = { .sequences = vmoe_chunk_sequences(encoder->info, encoder->sequences) };
 
+    if (vmoe_ends_in_class_tokens(encoder, index) && !encoder->info->moe[index]) {
+        run_class_tokens(encoder, index);
+        return;
+    }
     for (; chunk.first < encoder->sequences; chunk.first += chunk.sequences) {
         chunk.sequences = vmoe_smaller(chunk.sequences, encoder->sequences - chunk.first);
         chunk.row = chunk.first * tokens;
         chunk.rows = chunk.sequences * tokens;
-        chunk.y = vmoe_matrix_from(&buffers->y, chunk.row);
-        run_chunk(encoder, index, &chunk, class_only, class_only ? &class_x : &encoder->x);
-    }
-    if (class_only) {
-        encoder->x = class_x;
-        encoder->tokens = 1;
+        chunk.y = vmoe_matrix_from(&encoder->buffers.y, chunk.row);
+        run_chunk(encoder, index, &chunk);
     }
     vmoe_trace_show_stream(encoder, "attention", index);
 }

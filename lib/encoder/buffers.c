@@ -58,6 +58,27 @@ static struct vmoe_matrix take_rows(struct vmoe_arena *arena, uint32_t type, uin
     return rows;
 }
 
+/* That of a last dense block, or of the map head. */
+static bool ends_in_one_query(const vmoe_info *info)
+{
+    return info->classifier == VMOE_CLASSIFIER_MAP ||
+           (vmoe_config_reads_class_tokens(info) && !info->moe[info->layers - 1]);
+}
+
+/* What a thread needs for that: the weights of all heads, a query with padding, or some values. */
+static uint64_t query_scratch_bytes(const vmoe_info *info)
+{
+    const uint32_t end = vmoe_tensor_end_precision(info);
+    const uint64_t d = info->width;
+    const uint64_t values =
+        vmoe_larger(vmoe_product_scratch_bytes(VMOE_PRECISION_F32, info->precision, d),
+                    vmoe_product_scratch_bytes(VMOE_PRECISION_F32, end, d));
+    const uint64_t weights = (uint64_t)info->heads * info->tokens;
+
+    return vmoe_larger(vmoe_larger(weights, d / info->heads + 2 * VMOE_PANEL) * sizeof(float),
+                       VMOE_TASK_ROWS * VMOE_PANEL * sizeof(float) + values);
+}
+
 /* What is only needed before or after the blocks shares the memory of q, k and v. */
 static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
                       struct vmoe_arena *arena, struct vmoe_buffers *buffers)
@@ -77,8 +98,14 @@ static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uin
                              vmoe_chunk_sequences(info, sequences) * info->tokens,
                              3 * (size_t)info->width);
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
-    if (info->classifier == VMOE_CLASSIFIER_MAP)
-        buffers->key_value = vmoe_arena_take(&end, tokens * 2 * info->width, sizeof(float));
+    if (ends_in_one_query(info)) {
+        const uint64_t heads = info->heads;
+
+        buffers->query = vmoe_arena_take(&end, sequences * info->width, sizeof(float));
+        buffers->directions = vmoe_arena_take(&end, sequences * info->width * heads, sizeof(float));
+        buffers->scores = vmoe_arena_take(&end, tokens * heads, sizeof(float));
+        buffers->mixtures = vmoe_arena_take(&end, sequences * heads * info->width, sizeof(float));
+    }
     arena->used = vmoe_larger(arena->used, vmoe_larger(begin.used, end.used));
     arena->overflow = arena->overflow || begin.overflow || end.overflow;
 }
@@ -109,16 +136,13 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
         vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
                     VMOE_TASK_ROWS * d * sizeof(float));
 
-    if (info->classifier == VMOE_CLASSIFIER_MAP) /* whose attention is always in float32 */
-        scratch = vmoe_larger(
-            scratch, vmoe_attend_bytes(VMOE_PRECISION_F32, info->tokens, d / info->heads));
+    if (ends_in_one_query(info))
+        scratch = vmoe_larger(scratch, query_scratch_bytes(info));
     scratch = vmoe_larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
                                                               vmoe_larger(d, info->mlp)));
     take_wide(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
-    buffers->class_y = take_rows(arena, types->block, sequences, d);
-    buffers->class_query = take_rows(arena, types->attention, chunk, d + VMOE_PANEL);
     buffers->mixed = (struct vmoe_matrix){ 0 };
     if (types->attention != types->block)
         buffers->mixed = take_rows(arena, types->attention, chunk * info->tokens, d);
@@ -131,7 +155,6 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     buffers->pooled = vmoe_arena_take(arena, sequences * d, sizeof(float));
     if (info->classifier == VMOE_CLASSIFIER_MAP) {
         buffers->pooled_2 = vmoe_arena_take(arena, sequences * d, sizeof(float));
-        buffers->map_query = vmoe_arena_take(arena, d, sizeof(float));
         buffers->map_hidden = take_rows(arena, VMOE_PRECISION_F32, sequences, info->mlp);
     }
     buffers->features = vmoe_arena_take(arena, images * info->features, sizeof(float));

@@ -36,27 +36,27 @@ struct vmoe_types vmoe_types_resolve(const struct vmoe_kernels *kernels, const v
                                      uint32_t precision);
 
 /*
- * N sequences of a slice, one for each member and image; T tokens, D width.  The first five share
- * memory, because flattened patches, q, k and v, and what the head needs of all tokens are used one
- * after the other.
+ * N sequences of a slice, one for each member and image; T tokens, D width.  The first eight share
+ * memory, because flattened patches, q, k and v, and what one query or the head needs of all tokens
+ * are used one after the other.
  */
 struct vmoe_buffers {
     float *image_patches; /* (images, patches, patch values) as they come from the pictures */
     struct vmoe_matrix patches;
     struct vmoe_matrix qkv;         /* (chunk, T, 3 D) */
-    float *normed;                  /* (N, T, D) after the last norm */
-    float *key_value;               /* (N, T, 2 D) of the map head */
+    float *normed;                  /* (N, T, D) tokens that meet one query or a mean */
+    float *query;                   /* (N, D) one query for a sequence */
+    float *directions;              /* (N, D, heads) what its scores are products with */
+    float *scores;                  /* (N, T, heads) */
+    float *mixtures;                /* (N, heads, D) tokens, mixed by their scores */
     struct vmoe_matrix x;           /* (N, T, D) the residual stream, float32 */
     struct vmoe_matrix y;           /* (N, T, D) what enters a layer */
     struct vmoe_matrix mixed;       /* (chunk, T, D) what leaves attention, unless y has its type */
-    struct vmoe_matrix class_y;     /* (N, D) y of class tokens alone */
-    struct vmoe_matrix class_query; /* (chunk, D and a panel of zeros) */
     struct vmoe_matrix hidden;      /* (VMOE_MLP_ROWS, F) between the layers of an MLP */
     struct vmoe_matrix hidden_wide; /* before it is made narrow; hidden if the types are equal */
     struct vmoe_matrix gathered;    /* (VMOE_MLP_ROWS, D) */
     float *pooled;                  /* (N, D) */
     float *pooled_2;                /* (N, D) of the map head */
-    float *map_query;               /* (D) of the map head, the same for all images */
     struct vmoe_matrix map_hidden;  /* (N, F) of the map head */
     float *features;                /* (N, what enters the head) */
     float *logits;                  /* (N, classes) */

@@ -85,15 +85,20 @@ void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_
 void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *from,
                  const struct vmoe_matrix *to, size_t count, size_t n);
 
-/* Attention between queries and tokens that are already projected, for every sequence and head. */
-struct vmoe_heads_call {
+/*
+ * Attention of one query in each sequence to its tokens, which are not projected yet; heads are
+ * mixed, but not projected back.
+ */
+struct vmoe_query_call {
     size_t sequences;
-    const struct vmoe_matrix *q;     /* (sequences * queries, D) */
-    size_t queries;                  /* of a sequence; 0: one that all share */
-    const struct vmoe_matrix *k, *v; /* (sequences * T, D) */
-    const struct vmoe_matrix *out;   /* (sequences * queries, D) */
+    const struct vmoe_linear *layer; /* keys and values, from columns `key` and `value` on */
+    uint32_t key, value;
+    struct vmoe_matrix query; /* (queries, D), float32 */
+    size_t queries;           /* one for each sequence, or 1: all have the same */
+    const float *tokens;      /* (sequences * T, D) */
+    struct vmoe_matrix out;   /* (sequences, D), float32 */
 };
-void vmoe_heads_run(struct vmoe_encoder *encoder, const struct vmoe_heads_call *call);
+void vmoe_query_run(const struct vmoe_encoder *encoder, const struct vmoe_query_call *call);
 
 /*
  * MLPs over rows of `in`: number i has rows offsets[i] .. offsets[i + 1] - 1.  Row r is added to row

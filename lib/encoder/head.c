@@ -84,19 +84,15 @@ static void pool_map(struct vmoe_encoder *encoder)
     const struct vmoe_map_head *map = &encoder->weights->map;
     const size_t d = info->width, sequences = encoder->sequences;
     const struct vmoe_matrix probe = vmoe_float_matrix(map->probe, d);
-    const struct vmoe_matrix query = vmoe_float_matrix(buffers->map_query, d);
-    const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
-    const struct vmoe_matrix key_value = vmoe_float_matrix(buffers->key_value, 2 * d);
-    const struct vmoe_matrix value = vmoe_matrix_columns(&key_value, d);
+    const struct vmoe_matrix query = vmoe_float_matrix(buffers->query, d);
     const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, d);
     const struct vmoe_matrix pooled_2 = vmoe_float_matrix(buffers->pooled_2, d);
     const struct vmoe_matrix *hidden = &buffers->map_hidden;
-    const struct vmoe_heads_call heads = { sequences, &query, 0, &key_value, &value, &pooled_2 };
+    const struct vmoe_query_call call = { sequences, &map->key_value, 0, info->width, query, 1,
+                                          buffers->normed, pooled_2 };
 
     run_linear(encoder, &map->query, &probe, 1, &query, VMOE_IDENTITY, VMOE_STORE_F32);
-    run_linear(encoder, &map->key_value, &normed, sequences * info->tokens, &key_value,
-               VMOE_IDENTITY, VMOE_STORE_F32);
-    vmoe_heads_run(encoder, &heads);
+    vmoe_query_run(encoder, &call);
     run_linear(encoder, &map->out, &pooled_2, sequences, &pooled, VMOE_IDENTITY, VMOE_STORE_F32);
     vmoe_team_run(encoder->team, sequences, norm_pooled, encoder);
     run_linear(encoder, &map->mlp.fc1, &pooled_2, sequences, hidden,

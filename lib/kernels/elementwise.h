@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/vector.h"
 
 static void sigmoid(size_t n, float *x)
@@ -140,6 +142,62 @@ static float softmax(size_t n, float factor, float *x)
     }
     return sum_of(sum);
 }
+
+/* ---- Panels times a vector ------------------------------------------------------------------ */
+
+/* What a line holds of row `row` of its group, in as many columns as a vector has. */
+static inline vec row_of_line(uint32_t precision, const uint8_t *line, unsigned row)
+{
+    vec_bits bits;
+
+    memcpy(&bits, line, sizeof bits);
+    if (precision == VMOE_PRECISION_INT8)
+        return __builtin_convertvector((vec_int)(bits << (24 - 8 * row)) >> 24, vec);
+    if (precision == VMOE_PRECISION_BF16)
+        return (vec)(row == 0 ? bits << 16 : bits & 0xffff0000u);
+    return (vec)bits;
+}
+
+/* y[row * ldy] = a row of the group times x, for the first `rows` rows of it. */
+static inline void multiply_group(uint32_t precision, unsigned group, size_t panels,
+                                  size_t panel_bytes, const uint8_t *packed, const float *x,
+                                  size_t rows, float *y, size_t ldy)
+{
+    vec sums[4][PARTS] = { { { 0 } } };
+
+    for (size_t tile = 0; tile < 2 * panels; tile++) {
+        const uint8_t *line = packed + tile / 2 * panel_bytes + tile % 2 * TILE_BYTES;
+
+        FOR_PARTS(p)
+            _Pragma("GCC unroll 4") for (unsigned row = 0; row < group; row++) sums[row][p] +=
+                row_of_line(precision, line + 4 * WIDTH * p, row) *
+                load(x + tile * COLUMNS + p * WIDTH);
+    }
+    for (size_t row = 0; row < rows; row++)
+        y[row * ldy] = sum_of(sums[row]);
+}
+
+/* `group` is a constant, for the code of one precision. */
+static inline void multiply_panels(uint32_t precision, unsigned group, size_t k, size_t panels,
+                                   const uint8_t *packed, const float *x, float *y, size_t ldy)
+{
+    const size_t blocks = (k + group * LINES - 1) / (group * LINES);
+
+    for (size_t line = 0; line * group < k; line++, y += group * ldy) {
+        const size_t left = k - line * group;
+
+        multiply_group(precision, group, panels, blocks * 2 * TILE_BYTES,
+                       packed + (line / LINES * 2 * LINES + line % LINES) * LINE_BYTES, x,
+                       left < group ? left : group, y, ldy);
+    }
+}
+
+#define GEMV(linkage, name, precision, group)                                                      \
+    linkage void name(size_t k, size_t panels, const void *packed, const float *x, float *y,       \
+                      size_t ldy)                                                                  \
+    {                                                                                              \
+        multiply_panels(precision, group, k, panels, packed, x, y, ldy);                           \
+    }
 
 /* ---- The router ----------------------------------------------------------------------------- */
 

@@ -119,6 +119,12 @@ struct vmoe_kernels {
     /* By the vmoe_precision of q, k, v and out; NULL likewise. */
     void (*attend[4])(const struct vmoe_attend *attend);
     /*
+     * y[i * ldy] = sum over c of W[i][c] * x[c] for i < k: neighbouring panels of k rows, by their
+     * vmoe_precision, times 32 values for each panel.  Scales of int8 weights are the caller's.
+     */
+    void (*gemv[4])(size_t k, size_t panels, const void *packed, const float *x, float *y,
+                    size_t ldy);
+    /*
      * y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + bias[i] with the biased
      * variance; y may be x.
      */

@@ -39,8 +39,8 @@ struct entry {
 
 /* Each has at most ENTRIES_MAX of them; behind the last is one without a name. */
 #define ENTRIES_MAX 8u
-extern const struct entry product_entries[], attend_entries[], row_entries[], router_entries[],
-    narrow_entries[];
+extern const struct entry product_entries[], attend_entries[], gemv_entries[], row_entries[],
+    router_entries[], narrow_entries[];
 
 #define SLOT(member) offsetof(struct vmoe_kernels, member)
 

@@ -146,7 +146,7 @@ class Report(NamedTuple):
     capacity: slots that an expert has in a group.
     assigned: pairs that the routers chose, over all blocks with experts.  processed: of these, those
         that found a slot.  dropped: the others.  untouched: tokens that no expert processed.
-    macs: multiply-adds.  macs_saved: of these, left out, because the head does not read what they
+    macs: multiply-adds.  macs_saved: of these, left out, because the head does not need what they
         give.  weight_bytes: of the weights that had a part in the result.
     seconds: of the whole call.  stages: seconds of "image", "embed", "attention", "mlp", "routing",
         "experts" and "head".

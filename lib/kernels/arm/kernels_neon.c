@@ -14,6 +14,10 @@
 #include "kernels/elementwise.h"
 #include "kernels/product.h"
 
+GEMV(static, gemv_f32, VMOE_PRECISION_F32, 1)
+GEMV(static, gemv_bf16, VMOE_PRECISION_BF16, 2)
+GEMV(static, gemv_int8, VMOE_PRECISION_INT8, 4)
+
 /* ---- Rows ----------------------------------------------------------------------------------- */
 
 /* Instructions that narrow also keep numbers within their range. */
@@ -138,6 +142,9 @@ FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, TILE_ROWS)
                                      [VMOE_PRECISION_BF16] = product_bf16,                         \
                                      [VMOE_PRECISION_INT8] = product_int8 },                       \
     .attend[VMOE_PRECISION_F32] = attend_f32, .layer_norm = layer_norm, .softmax = softmax,        \
+    .gemv = { [VMOE_PRECISION_F32] = gemv_f32,                                                     \
+              [VMOE_PRECISION_BF16] = gemv_bf16,                                                   \
+              [VMOE_PRECISION_INT8] = gemv_int8 },                                                 \
     .sigmoid = sigmoid, .router = router
 
 const struct vmoe_kernels vmoe_kernels_neon = { .isa = VMOE_ISA_NEON, BASELINE };

@@ -32,6 +32,10 @@ static inline vec smaller(vec a, vec b)
 #include "kernels/elementwise.h"
 #include "kernels/product.h"
 
+GEMV(static, gemv_f32, VMOE_PRECISION_F32, 1)
+GEMV(static, gemv_bf16, VMOE_PRECISION_BF16, 2)
+GEMV(static, gemv_int8, VMOE_PRECISION_INT8, 4)
+
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 8u
@@ -135,4 +139,7 @@ const struct vmoe_kernels vmoe_kernels_ref = {
     .softmax = softmax,
     .sigmoid = sigmoid,
     .router = router,
+    .gemv = { [VMOE_PRECISION_F32] = gemv_f32,
+              [VMOE_PRECISION_BF16] = gemv_bf16,
+              [VMOE_PRECISION_INT8] = gemv_int8 },
 };

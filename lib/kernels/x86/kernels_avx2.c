@@ -19,6 +19,10 @@ typedef __m256 vec;
 #include "kernels/elementwise.h"
 #include "kernels/product.h"
 
+GEMV(static, gemv_f32, VMOE_PRECISION_F32, 1)
+GEMV(static, gemv_bf16, VMOE_PRECISION_BF16, 2)
+GEMV(static, gemv_int8, VMOE_PRECISION_INT8, 4)
+
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 #define TILE_ROWS 6u
@@ -137,6 +141,9 @@ const struct vmoe_kernels vmoe_kernels_avx2 = {
     .softmax = softmax,
     .sigmoid = sigmoid,
     .router = router,
+    .gemv = { [VMOE_PRECISION_F32] = gemv_f32,
+              [VMOE_PRECISION_BF16] = gemv_bf16,
+              [VMOE_PRECISION_INT8] = gemv_int8 },
 };
 
 #endif

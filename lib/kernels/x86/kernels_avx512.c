@@ -145,6 +145,10 @@ void vmoe_avx512_router(size_t tokens, size_t width, size_t experts, const float
     router(tokens, width, experts, x, ldx, weights, ldw, logits);
 }
 
+GEMV(, vmoe_avx512_gemv_f32, VMOE_PRECISION_F32, 1)
+GEMV(, vmoe_avx512_gemv_bf16, VMOE_PRECISION_BF16, 2)
+GEMV(, vmoe_avx512_gemv_int8, VMOE_PRECISION_INT8, 4)
+
 const struct vmoe_kernels vmoe_kernels_avx512 = { .isa = VMOE_ISA_AVX512, VMOE_AVX512_KERNELS };
 
 #endif

@@ -17,7 +17,7 @@ pub struct Cost {
     pub macs_padded: u64,
     /// Multiply-adds of the ViT with the same geometry and no experts.
     pub macs_dense: u64,
-    /// The part of `macs` that is left out, because the head reads nothing of it.
+    /// The part of `macs` that is left out, because the head reads one token.
     pub macs_saved: u64,
     /// Bytes of all weights.
     pub weight_bytes: u64,

@@ -34,7 +34,7 @@ pub struct Report {
     pub untouched: u64,
     /// Multiply-adds of matrix products, as the papers count them.
     pub macs: u64,
-    /// Of `macs`, not done: what concerns tokens of the last block that the head does not read.
+    /// Of `macs`, not done, because the head reads one token.
     pub macs_saved: u64,
     /// Bytes of weights that had a part in the result, each counted once.
     pub weight_bytes: u64,
