@@ -161,8 +161,8 @@ const struct command command_cost = {
         "A MAC is one multiply-add of a matrix product.  'This setting' counts the most pairs of\n"
         "a token and an expert that can be processed; 'the dense ViT' has the same shape and no\n"
         "experts.  What the last block need not do, as the head reads one token, is left out;\n"
-        "papers count it, too.  'With empty slots' computes every slot, full or not, as the original\n"
-        "implementation does.",
+        "papers count it, too.  'With empty slots' computes every slot, full or not, as the\n"
+        "original implementation does.",
     .example = "vmoe cost model.vmoe -C 0.5 -K 2",
     .operands_min = 0,
     .operands_max = 1,
