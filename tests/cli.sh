@@ -666,6 +666,30 @@ o[0]['macs_dense'] == o[1]['macs_dense']"
     expect 0 "  its routes" routes ensemble.vmoe "$boot" -o ensemble.ppm
     expect 0 "  the routes of the plain model" routes "$model" "$boot" -o plain.ppm
     check "  a panel for each member" test "$(wc -c <ensemble.ppm)" -gt "$(wc -c <plain.ppm)"
+    expect 0 "  its members" run ensemble.vmoe u8.npy logits2.npy --member-logits members.npy \
+        --features features.npy
+    npy "the logits of members are float32 (6, 2, 10)" \
+        "a('members').dtype == n.float32 and a('members').shape == (6, 2, 10)"
+    npy "their probabilities have the ensemble's as mean" \
+        "(lambda p: n.allclose(p(a('members')).mean(1), p(a('logits2')), atol=1e-6) and \
+abs(p(a('members'))[:, 0] - p(a('members'))[:, 1]).max() > 0.01)\
+(lambda x: n.exp(x) / n.exp(x).sum(-1, keepdims=True))"
+    cp members.npy whole.npy
+    expect 0 "  the same in calls of 4" run ensemble.vmoe u8.npy logits3.npy --batch 4 \
+        --member-logits members.npy
+    check "  their logits are the same" cmp whole.npy members.npy
+    expect 0 "  no images" run ensemble.vmoe none.npy logits3.npy --member-logits members.npy
+    npy "the logits of members are empty" "a('members').shape == (0, 2, 10)"
+    expect 2 "  the logits of members in the file of features" run ensemble.vmoe u8.npy never.npy \
+        --features never2.npy --member-logits never2.npy
+    complains "is to be written for two results"
+    expect 1 "  the logits of members in a missing folder" run ensemble.vmoe u8.npy never.npy \
+        --features never2.npy --member-logits missing/x.npy
+    expect 1 "  a report in a missing folder" run ensemble.vmoe u8.npy never.npy \
+        --member-logits never2.npy --report missing/x.json
+    expect 2 "the members of a plain model" run "$model" u8.npy never.npy --member-logits never2.npy
+    complains "option --member-logits: expected an ensemble, found a model with one member"
+    check "no failure left a file" sh -c '! ls never* *.tmp* 2>/dev/null'
 else
     skip "an ensemble" "no numpy"
 fi

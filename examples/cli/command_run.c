@@ -19,20 +19,27 @@
 
 #define VALUE_MAX 8.0f /* of float32 images, either side of 0 */
 
+/* A float32 array that is written, if it has a path. */
+struct result {
+    const char *path;
+    struct output_file file;
+    size_t elements; /* of an image */
+    float *values;   /* room for one call */
+};
+
 struct job {
-    const char *model_path, *input_path, *logits_path, *features_path, *report_path;
+    const char *model_path, *input_path, *report_path;
     vmoe_options dial;
     uint32_t batch; /* images a call, 0: all */
     vmoe_model *model;
     vmoe_info info;
     struct npy_reader images;
-    struct output_file logits_file, features_file, report_file;
+    struct result logits, features, member_logits;
+    struct output_file report_file;
     struct run_totals totals;
     struct progress progress;
-    /* Room for one call. */
     size_t image_elements;
-    void *input;
-    float *logits, *features;
+    void *input; /* room for one call */
 };
 
 /* ---- Preparation ---------------------------------------------------------------------------- */
@@ -78,44 +85,62 @@ static vmoe_status check_calls(const struct job *job, vmoe_error *error)
     return error->status;
 }
 
-static vmoe_status take_memory(struct job *job, vmoe_error *error)
+static vmoe_status check_members(const struct job *job, vmoe_error *error)
+{
+    if (job->member_logits.path != NULL && job->info.members == 1)
+        error_set(error, VMOE_ERR_ARGUMENT, "options.member_logits",
+                  "expected an ensemble, found a model with one member");
+    return error->status;
+}
+
+static vmoe_status take_memory(const struct job *job, size_t bytes, void **memory,
+                               vmoe_error *error)
 {
     const size_t batch = batch_images(job);
 
-    job->input = take(batch, job->image_elements * (size_t)job->images.type);
-    job->logits = take(batch, job->info.classes * sizeof *job->logits);
-    job->features = take(batch, job->info.features * sizeof *job->features);
-    if (job->input == NULL || job->logits == NULL || job->features == NULL)
+    *memory = take(batch, bytes);
+    if (*memory == NULL)
         return error_set(error, VMOE_ERR_MEMORY, job->input_path,
                          "no memory for a call with %zu images; --batch makes it smaller", batch);
     return VMOE_OK;
 }
 
-static vmoe_status open_output(struct output_file *file, const char *path, uint64_t images,
-                               uint32_t width, vmoe_error *error)
+/* The array has the shape (N, rows, columns), or (N, columns) if `rows` is 0. */
+static vmoe_status open_result(const struct job *job, struct result *result, uint32_t rows,
+                               uint32_t columns, vmoe_error *error)
 {
-    const uint64_t dims[] = { images, width };
+    const uint64_t images = job->images.dims[0];
+    const uint64_t dims[][3] = { { images, columns }, { images, rows, columns } };
+    void *values;
 
-    if (output_open(file, path, error) == VMOE_OK)
-        npy_write_header(file->stream, NPY_FLOAT32, 2, dims);
+    if (result->path == NULL)
+        return VMOE_OK;
+    result->elements = (size_t)(rows > 0 ? rows : 1) * columns;
+    if (take_memory(job, result->elements * sizeof *result->values, &values, error) != VMOE_OK)
+        return error->status;
+    result->values = values;
+    if (output_open(&result->file, result->path, error) == VMOE_OK)
+        npy_write_header(result->file.stream, NPY_FLOAT32, rows > 0 ? 3 : 2, dims[rows > 0]);
     return error->status;
 }
 
 static vmoe_status prepare(struct job *job, vmoe_error *error)
 {
-    if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK)
+    const vmoe_info *info = &job->info;
+
+    if (model_open(job->model_path, &job->model, &job->info, error) != VMOE_OK ||
+        check_members(job, error) != VMOE_OK)
         return error->status;
-    dial_complete(&job->dial, &job->info);
+    dial_complete(&job->dial, info);
     if (open_images(job, error) != VMOE_OK || check_calls(job, error) != VMOE_OK ||
-        take_memory(job, error) != VMOE_OK ||
-        run_totals_make(&job->totals, &job->info, error) != VMOE_OK ||
-        open_output(&job->logits_file, job->logits_path, job->images.dims[0], job->info.classes,
-                    error) != VMOE_OK)
+        take_memory(job, job->image_elements * (size_t)job->images.type, &job->input, error) !=
+            VMOE_OK ||
+        run_totals_make(&job->totals, info, error) != VMOE_OK ||
+        open_result(job, &job->logits, 0, info->classes, error) != VMOE_OK ||
+        open_result(job, &job->features, 0, info->features, error) != VMOE_OK ||
+        open_result(job, &job->member_logits, info->members, info->classes, error) != VMOE_OK)
         return error->status;
-    if (job->features_path != NULL)
-        open_output(&job->features_file, job->features_path, job->images.dims[0],
-                    job->info.features, error);
-    if (error->status == VMOE_OK && job->report_path != NULL)
+    if (job->report_path != NULL)
         output_open(&job->report_file, job->report_path, error);
     return error->status;
 }
@@ -148,6 +173,13 @@ static vmoe_status read_images(struct job *job, size_t images, vmoe_error *error
     return check_range(job, images, error);
 }
 
+static void write_result(const struct result *result, size_t images)
+{
+    if (result->path != NULL)
+        fwrite(result->values, sizeof *result->values, images * result->elements,
+               result->file.stream);
+}
+
 static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
 {
     vmoe_input input = VMOE_INPUT_INIT;
@@ -161,20 +193,19 @@ static vmoe_status run_call(struct job *job, size_t images, vmoe_error *error)
         input.pixels = job->input;
     else
         input.tensor = job->input;
-    output.logits = job->logits;
-    output.logits_length = images * job->info.classes;
+    output.logits = job->logits.values;
+    output.logits_length = images * job->logits.elements;
+    output.features = job->features.values;
+    output.features_length = images * job->features.elements;
+    output.member_logits = job->member_logits.values;
+    output.member_logits_length = images * job->member_logits.elements;
     output.report = &job->totals.call;
-    if (job->features_path != NULL) {
-        output.features = job->features;
-        output.features_length = images * job->info.features;
-    }
     if (vmoe_run(job->model, &input, &job->dial, &output, error) != VMOE_OK)
         return error->status;
     run_totals_add(&job->totals, images);
-    fwrite(job->logits, sizeof *job->logits, output.logits_length, job->logits_file.stream);
-    if (job->features_path != NULL)
-        fwrite(job->features, sizeof *job->features, output.features_length,
-               job->features_file.stream);
+    write_result(&job->logits, images);
+    write_result(&job->features, images);
+    write_result(&job->member_logits, images);
     return VMOE_OK;
 }
 
@@ -203,32 +234,42 @@ static vmoe_status run_calls(struct job *job, vmoe_error *error)
         if (run_call(job, images, error) != VMOE_OK)
             break;
         rest -= images;
-    } while (rest > 0 && !ferror(job->logits_file.stream));
+    } while (rest > 0 && !ferror(job->logits.file.stream));
     progress_hide(&job->progress);
     return error->status;
+}
+
+static vmoe_status commit_result(struct result *result, vmoe_error *error)
+{
+    return result->path != NULL ? output_commit(&result->file, error) : VMOE_OK;
 }
 
 static vmoe_status finish(struct job *job, vmoe_error *error)
 {
     if (job->report_path != NULL)
         run_totals_write(&job->totals, &job->dial, job->report_file.stream);
-    if (output_commit(&job->logits_file, error) == VMOE_OK && job->features_path != NULL)
-        output_commit(&job->features_file, error);
-    if (error->status == VMOE_OK && job->report_path != NULL)
+    if (commit_result(&job->logits, error) == VMOE_OK &&
+        commit_result(&job->features, error) == VMOE_OK &&
+        commit_result(&job->member_logits, error) == VMOE_OK && job->report_path != NULL)
         output_commit(&job->report_file, error);
     return error->status;
 }
 
+static void close_result(struct result *result)
+{
+    output_abandon(&result->file);
+    free(result->values);
+}
+
 static void clean_up(struct job *job)
 {
-    output_abandon(&job->logits_file);
-    output_abandon(&job->features_file);
+    close_result(&job->logits);
+    close_result(&job->features);
+    close_result(&job->member_logits);
     output_abandon(&job->report_file);
     npy_close(&job->images);
     run_totals_free(&job->totals);
     free(job->input);
-    free(job->logits);
-    free(job->features);
     vmoe_free(job->model);
 }
 
@@ -239,7 +280,9 @@ static int run(const struct command *self, int argc, char **argv)
     struct job job = { .dial = VMOE_OPTIONS_INIT };
     const struct cli_option options[] = {
         { 0, "features", "OUT.npy", "also write what enters the head, (N, features)", option_text,
-          &job.features_path },
+          &job.features.path },
+        { 0, "member-logits", "OUT.npy", "also write those of an ensemble, (N, members, classes)",
+          option_text, &job.member_logits.path },
         { 0, "report", "OUT.json", "also write what the experts did", option_text,
           &job.report_path },
         { 0, "batch", "N", "images of a call; default: all", option_count, &job.batch },
@@ -254,9 +297,10 @@ static int run(const struct command *self, int argc, char **argv)
         return status;
     job.model_path = argv[0];
     job.input_path = argv[1];
-    job.logits_path = argv[2];
+    job.logits.path = argv[2];
     if (!files_differ(self->name, argv, 2,
-                      (const char *[]){ job.logits_path, job.features_path, job.report_path }, 3))
+                      (const char *[]){ job.logits.path, job.features.path, job.member_logits.path,
+                                        job.report_path }, 4))
         return EXIT_USAGE;
     if (prepare(&job, &error) == VMOE_OK && run_calls(&job, &error) == VMOE_OK)
         finish(&job, &error);
