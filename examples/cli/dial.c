@@ -123,6 +123,14 @@ static bool next_word(const char **list, char word[WORD_BYTES])
     return true;
 }
 
+static bool comes_again(const double *real, const uint32_t *whole, size_t last)
+{
+    for (size_t i = 0; i < last; i++)
+        if (real != NULL ? real[i] == real[last] : whole[i] == whole[last])
+            return true;
+    return false;
+}
+
 size_t dial_list(const char *command, const char *name, const char *list, const char *value,
                  const char *(*set)(const struct cli_option *, const char *), double *real,
                  uint32_t *whole)
@@ -136,7 +144,8 @@ size_t dial_list(const char *command, const char *name, const char *list, const 
 
         option.target = real != NULL ? (void *)&real[count] : (void *)&whole[count];
         if (count == DIAL_LIST_MAX || !next_word(&list, word) ||
-            (expected = set(&option, found = word)) != NULL) {
+            (expected = set(&option, found = word)) != NULL ||
+            (expected = comes_again(real, whole, count) ? "each value once" : NULL) != NULL) {
             usage_error(command, "option --%s: expected %s, separated by commas, found '%s'", name,
                         expected, found);
             return 0;

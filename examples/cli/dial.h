@@ -43,9 +43,9 @@
 #define PRIORITIES "vanilla|bpr-max|bpr-sum"
 
 /*
- * Reads the list of an option, values with commas between them, by the setter of such a value: into
- * `real` or, if that is NULL, into `whole`.  Returns their number, or 0 after a mistake, which has been
- * reported.
+ * Reads the list of an option, different values with commas between them, by the setter of such a
+ * value: into `real` or, if that is NULL, into `whole`.  Returns their number, or 0 after a mistake,
+ * which has been reported.
  */
 #define DIAL_LIST_MAX 32u
 size_t dial_list(const char *command, const char *name, const char *list, const char *value,

@@ -97,15 +97,6 @@ import re
 work = open('near.svg').read().split('accuracy, %')[0]
 ticks = re.findall('font-size=.12.>([0-9.]+)<', work)
 assert len(ticks) > 4 and all(len(tick) <= 5 for tick in ticks), ticks"
-# One line of the curve with more points than a list has values, because one of them comes again.
-many=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1,1.1,1.2,1.3,1.4,1.5,1.6,1.7
-check "a list that repeats itself" "$vmoe" sweep "$model" --data data --pictures 1 -C $many -K 1,1,1,1 \
-    --priority vanilla -o again
-check "... is one line" "$python" -c "
-import xml.etree.ElementTree as t
-titles = [e for e in t.parse('again.svg').getroot().iter() if e.tag.endswith('title')]
-assert len(titles) == 2 * 4 * 17, len(titles)"
-
 # Ten pictures as idx files: the same answers as from their pixels.
 python_says "idx files" "
 import numpy
@@ -138,6 +129,13 @@ check "no data" refuses 2 "data is missing" sweep "$model"
 check "a bad list" refuses 2 "at most 64, separated by commas, found 'x'$" \
     sweep "$model" --data data -C 1,x -K 0
 check "... is the only one that is told" sh -c 'test $(wc -l <err) -eq 2'
+check "a C that comes again" refuses 2 \
+    "option --capacity: expected each value once, separated by commas, found '0.50'$" \
+    sweep "$model" --data data -C 0.5,1,0.50
+check "a K that comes again" refuses 2 "option --experts-per-token: .* found '1'$" \
+    sweep "$model" --data data -K 1,2,1
+check "a priority that comes again" refuses 2 "option --priority: .* found 'bpr-max'$" \
+    sweep "$model" --data data --priority bpr-max,bpr-max
 check "an empty list" refuses 2 "the list is empty" sweep "$model" --data data -C ''
 mkdir -p unknown/giraffe
 cp "$pictures/bag.jpg" unknown/giraffe
@@ -356,6 +354,8 @@ check "... as text" sh -c "'$vmoe' bench '$model' --seconds 0.01 | grep -q '^mem
 check "... of a C that is too large" refuses 2 "at most 64, separated by commas" bench "$model" -C 1,65
 check "... of a bad list" refuses 2 "option --capacity: expected values, separated by commas, found ',2'$" \
     bench "$model" -C 1,,2
+check "... of a C that comes again" refuses 2 "expected each value once, .* found '1'$" \
+    bench "$model" -C 1,1
 check "... of no model" refuses 1 "nowhere" bench nowhere.vmoe
 
 summary
