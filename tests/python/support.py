@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, Iterator
 from unittest import mock
 
@@ -80,6 +81,7 @@ class Spy:
         self.outputs: list[Any] = []
         self.statuses: list[int] = []
         self.begun = threading.Event()
+        self.slow_disk = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.library, name)
@@ -91,8 +93,19 @@ class Spy:
         self.statuses.append(self.library.vmoe_run(handle, given, chosen, output, error))
         return self.statuses[-1]
 
+    def vmoe_load_file(self, name: Any, options: Any, model: Any, error: Any) -> int:
+        """With a slow disk it reads the file after it was cancelled, or after ten seconds."""
+        self.begun.set()
+        for _ in range(1000 if self.slow_disk else 0):
+            if options.cancel.contents.value:
+                break
+            time.sleep(0.01)
+        self.statuses.append(self.library.vmoe_load_file(name, options, model, error))
+        return self.statuses[-1]
+
 
 @contextlib.contextmanager
-def spied_library() -> Iterator[Spy]:
+def spied_library(slow_disk: bool = False) -> Iterator[Spy]:
     with mock.patch.object(_library, "library", Spy()) as spy:
+        spy.slow_disk = slow_disk
         yield spy

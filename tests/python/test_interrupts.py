@@ -99,6 +99,21 @@ class Interrupts(unittest.TestCase):
         self.assertTrue(token.cancelled)
         self.assertEqual(len(model.run(tensors(model, 1)).logits), 1)
 
+    def test_a_long_load_ends(self) -> None:
+        before, token = held(), vmoe.Cancel()
+        with spied_library(slow_disk=True) as spy, self.assertRaises(KeyboardInterrupt):
+            def interrupt() -> None:
+                spy.begun.wait()
+                os.kill(os.getpid(), signal.SIGINT)
+
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            vmoe.Model.load(MODEL, cancel=token)
+        thread.join()
+        self.assertEqual(spy.statuses, [vmoe.Status.CANCELLED])
+        self.assertTrue(token.cancelled)
+        self.assertEqual(held()["models"], before["models"])
+
     def test_a_storm(self) -> None:
         seed = random.randrange(2**32)
         chance = random.Random(seed)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from support import MODEL, PICTURES, pixels, tensors
+from support import MODEL, PICTURES, pixels, spied_library, tensors
 
 import vmoe
 
@@ -88,6 +88,28 @@ class Threads(unittest.TestCase):
             self.model.classify(PICTURES[0], vmoe.Options(cancel=token))
         with self.assertRaisesRegex(TypeError, "one process"):
             pickle.dumps(vmoe.Options(cancel=token))
+
+    def test_a_token_ends_a_load(self) -> None:
+        token = vmoe.Cancel()
+        outcome: list[Any] = []
+
+        def work() -> None:
+            try:
+                outcome.append(vmoe.Model.load(MODEL, cancel=token))
+            except vmoe.Error as error:
+                outcome.append(error)
+
+        with spied_library(slow_disk=True) as spy:
+            thread = threading.Thread(target=work)
+            thread.start()
+            spy.begun.wait()
+            token.cancel()
+            thread.join()
+        self.assertIsInstance(outcome[0], vmoe.Cancelled)
+        with self.assertRaisesRegex(vmoe.Cancelled, "the loading was cancelled"):
+            vmoe.Model.load(MODEL, cancel=token)
+        with vmoe.Model.load(MODEL, cancel=vmoe.Cancel()) as model:
+            pickle.dumps(model)
 
     def test_a_model_that_is_closed_in_a_call_lives_until_its_end(self) -> None:
         token, model = vmoe.Cancel(), self.model

@@ -19,7 +19,7 @@ class RawError(Structure):
 
 class LoadOptions(Structure):
     _fields_ = [("size", c_uint32), ("flags", c_uint32), ("max_bytes", c_uint64),
-                ("allocator", c_void_p), ("cancel", c_void_p)]
+                ("allocator", c_void_p), ("cancel", POINTER(c_int32))]
 
 
 class Preprocessing(Structure):
@@ -144,7 +144,7 @@ class NoMemoryError(Error, MemoryError):
 
 
 class Cancelled(Error):
-    """A Cancel token ended the call; what it had computed is lost."""
+    """A Cancel token ended the call or the load; what was done of it is lost."""
 
 
 _KINDS: dict[int, type[Error]] = {

@@ -13,7 +13,7 @@ import numpy as np
 from . import _library as c
 from . import images as given
 from .images import Images, PictureLike
-from .options import Options, count
+from .options import Cancel, Options, count
 from .results import (Class, Cost, Info, Result, cost_of, info_of, raw_report, report_of)
 
 # A call below this ends before anyone would interrupt it: some 10 ms with AVX-512, and a few times
@@ -30,14 +30,17 @@ class Model:
     """
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], mmap: bool = False,
-                 verify: bool = True):
+                 verify: bool = True, cancel: Optional[Cancel] = None):
         """See Model.load."""
         options, handle, error = c.sized(c.LoadOptions), c.Handle(), c.RawError()
+        token = cancel if cancel is not None else Cancel()
         options.flags = (1 if mmap else 0) | (0 if verify else 2)
+        options.cancel = ctypes.pointer(token.flag)
         name = os.fsencode(path)
         if b"\0" in name:
             raise c.refused("path", "a path contains no zero byte")
-        c.check(c.library.vmoe_load_file(name, options, handle._as_parameter_, error), error)
+        c.check(_interruptible(lambda: c.library.vmoe_load_file(
+            name, options, handle._as_parameter_, error), token), error)
         self._handle: Optional[c.Handle] = handle
         self._origin = (os.path.abspath(os.fsdecode(name)), mmap, verify)
         self._raw_info = c.sized(c.RawInfo)
@@ -47,17 +50,18 @@ class Model:
 
     @classmethod
     def load(cls, path: Union[str, "os.PathLike[str]"], mmap: bool = False,
-             verify: bool = True) -> "Model":
+             verify: bool = True, cancel: Optional[Cancel] = None) -> "Model":
         """Loads a file.
 
         path: of a `.vmoe` file.
         mmap: share the weights of a raw file between processes; nobody may then rewrite it in place.
         verify: check every byte, not the header alone.
+        cancel: a Cancel token that other threads may use to end the load.
 
-        Raises FileError if it cannot be read, NoMemoryError, or Error with the status FORMAT,
-        CHECKSUM, VERSION or LIMIT.
+        Raises FileError if it cannot be read, NoMemoryError, Cancelled, or Error with the status
+        FORMAT, CHECKSUM, VERSION or LIMIT.
         """
-        return cls(path, mmap, verify)
+        return cls(path, mmap, verify, cancel)
 
     def close(self) -> None:
         """Frees the model, as soon as calls that still run have ended; new calls are refused."""
@@ -218,40 +222,36 @@ class Model:
 
     def _run(self, handle: c.Handle, raw: Any, options: Options, output: Any) -> None:
         """Calls the library; Ctrl-C in the main thread cancels the call."""
-        chosen, error, flag = options._raw(), c.RawError(), ctypes.c_int32(0)
-        if options.cancel is None:
-            chosen.cancel = ctypes.pointer(flag)
-        else:
-            flag = options.cancel.flag
-        status: list[int] = []
+        chosen, error = options._raw(), c.RawError()
+        token = options.cancel if options.cancel is not None else Cancel()
+        chosen.cancel = ctypes.pointer(token.flag)
 
-        def call() -> None:
-            status.append(c.library.vmoe_run(handle, raw, chosen, output, error))
+        def call() -> int:
+            return int(c.library.vmoe_run(handle, raw, chosen, output, error))
 
-        if (raw.images * self._macs < _SHORT_MACS
-                or threading.current_thread() is not threading.main_thread()):
-            call()
-        else:
-            _interruptible(call, flag)
-        c.check(status[0], error)
+        short = raw.images * self._macs < _SHORT_MACS
+        c.check(call() if short else _interruptible(call, token), error)
 
 
-def _interruptible(call: Callable[[], None], flag: ctypes.c_int32) -> None:
-    """Runs `call`, and sets `flag` if an exception such as KeyboardInterrupt arrives meanwhile.
+def _interruptible(call: Callable[[], int], token: Cancel) -> int:
+    """Runs `call`, and cancels if an exception such as KeyboardInterrupt arrives meanwhile.
 
     A signal is handled between bytecodes, so the main thread must not be in the call itself.
     `call` holds on to everything that it uses: a second interrupt, which ends the waiting for a call
     that is being cancelled, takes nothing from under it.  (What `threading` has may be left locked by
     an interrupt, a new thread with it; hence the plain lock and the plain thread.)
     """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
     steps: list[str] = []
+    status: list[int] = []
     done = _thread.allocate_lock()
     done.acquire()
 
     def work() -> None:
         steps.append("begun")
         try:
-            call()
+            status.append(call())
         finally:
             steps.append("ended")
             done.release()
@@ -262,7 +262,8 @@ def _interruptible(call: Callable[[], None], flag: ctypes.c_int32) -> None:
         while not done.acquire(timeout=0.05):
             pass
     except BaseException:
-        flag.value = 1
+        token.cancel()
         while steps == ["begun"]:
             time.sleep(0.001)
         raise
+    return status[0]

@@ -28,18 +28,18 @@ ISAS = _isas()
 
 
 class Cancel:
-    """Ends calls from another thread: give it to them as `Options(cancel=token)`.
+    """Ends calls from another thread: give it to them as `Options(cancel=token)`, or to a load.
 
-    A call that it ends raises Cancelled, within about one layer of the model.  A token stays
-    cancelled and ends every later call, too.  Ctrl-C in a call cancels the call's token.  It belongs
-    to one process and does not pickle.
+    A call that it ends raises Cancelled, within about one layer of the model; a load, within about
+    one MiB of the file.  A token stays cancelled and ends all that is begun later, too.  Ctrl-C
+    cancels the token of what it ends.  It belongs to one process and does not pickle.
     """
 
     def __init__(self) -> None:
         self.flag = ctypes.c_int32(0)
 
     def cancel(self) -> None:
-        """Ends the calls that have this token.  Any thread or signal handler may do so."""
+        """Ends the calls and loads that have this token.  Any thread or signal handler may do so."""
         self.flag.value = 1
 
     @property
