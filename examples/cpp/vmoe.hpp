@@ -167,15 +167,17 @@ public:
     }
     ~model() { vmoe_free(raw_); }
 
-    /* `flags` are VMOE_LOAD_... */
-    static result<model> load(const char *path, std::uint32_t flags = 0)
+    /* `flags` are VMOE_LOAD_...; the load ends when `*cancel` is stored to, as calls do. */
+    static result<model> load(const char *path, std::uint32_t flags = 0,
+                              const std::int32_t *cancel = nullptr)
     {
-        return load_with(flags, [=](auto... out) { vmoe_load_file(path, out...); });
+        return load_with(flags, cancel, [=](auto... out) { vmoe_load_file(path, out...); });
     }
 
-    static result<model> load(view<const unsigned char> bytes, std::uint32_t flags = 0)
+    static result<model> load(view<const unsigned char> bytes, std::uint32_t flags = 0,
+                              const std::int32_t *cancel = nullptr)
     {
-        return load_with(flags, [=](auto... out) {
+        return load_with(flags, cancel, [=](auto... out) {
             vmoe_load_memory(bytes.data(), bytes.size(), out...);
         });
     }
@@ -250,13 +252,15 @@ private:
         return finish(std::move(values), error);
     }
 
-    template <class F> static result<model> load_with(std::uint32_t flags, F load)
+    template <class F>
+    static result<model> load_with(std::uint32_t flags, const std::int32_t *cancel, F load)
     {
         vmoe_load_options how = VMOE_LOAD_OPTIONS_INIT;
         vmoe::error error;
         model made;
 
         how.flags = flags;
+        how.cancel = cancel;
         load(&how, &made.raw_, error.raw());
         return finish(std::move(made), error);
     }

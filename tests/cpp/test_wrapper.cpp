@@ -138,6 +138,18 @@ static void bad_files_are_refused(const char *path)
 #endif
 }
 
+static void loads_can_be_cancelled(const char *path)
+{
+    std::int32_t flag = 0;
+
+    check(static_cast<bool>(vmoe::model::load(path, 0, &flag)), "a load that nobody cancels");
+    flag = 1;
+    check(refused(vmoe::model::load(path, 0, &flag).error(), VMOE_ERR_CANCELLED, "cancel"),
+          "a file that is not wanted any more");
+    check(refused(vmoe::model::load(read(path), 0, &flag).error(), VMOE_ERR_CANCELLED, "cancel"),
+          "bytes that are not wanted any more");
+}
+
 int main(int count, char **arguments)
 {
     if (count != 3)
@@ -150,6 +162,7 @@ int main(int count, char **arguments)
         logits_are_those_of_c(*model);
         handles_move(arguments[1]);
         bad_files_are_refused(arguments[1]);
+        loads_can_be_cancelled(arguments[1]);
     }
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
