@@ -7,6 +7,7 @@ use vmoe_sys as sys;
 
 use crate::error::{check, Result};
 use crate::model::Model;
+use crate::options::Cancel;
 use crate::text;
 
 /// How a model is loaded.  [`Model::load`] and [`Model::load_bytes`] use the defaults.
@@ -19,11 +20,12 @@ use crate::text;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct LoadOptions {
     flags: u32,
     max_bytes: u64,
+    cancel: Option<Cancel>,
 }
 
 impl LoadOptions {
@@ -50,6 +52,13 @@ impl LoadOptions {
     /// Refuses models with more bytes of weights; 0 means 16 GiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// Ends the load with [`Status::Cancelled`](crate::Status::Cancelled) soon after `token` is
+    /// cancelled, which is looked at before each MiB of weights.
+    pub fn cancel(mut self, token: &Cancel) -> Self {
+        self.cancel = Some(token.clone());
         self
     }
 
@@ -96,8 +105,12 @@ impl LoadOptions {
             &mut sys::vmoe_error,
         ) -> sys::vmoe_status,
     ) -> Result<Model> {
-        let options =
-            sys::vmoe_load_options { flags, max_bytes: self.max_bytes, ..Default::default() };
+        let options = sys::vmoe_load_options {
+            flags,
+            max_bytes: self.max_bytes,
+            cancel: self.cancel.as_ref().map_or(ptr::null(), Cancel::flag),
+            ..Default::default()
+        };
         let mut handle = ptr::null_mut();
 
         check(|error| load(&options, &mut handle, error))?;

@@ -208,8 +208,8 @@ unsafe extern "C" fn run_progress(context: *mut c_void, done: u64, total: u64) {
 
 /// Ends calls from another thread, or from a signal handler.
 ///
-/// Clones are the same token.  One token may be given to many calls; it stays cancelled until
-/// [`Cancel::reset`].
+/// Clones are the same token.  One token may be given to many calls, and to loads by
+/// [`LoadOptions::cancel`](crate::LoadOptions::cancel); it stays cancelled until [`Cancel::reset`].
 ///
 /// ```
 /// use vmoe::{Cancel, Input, Model, Options, Status};
@@ -237,7 +237,7 @@ impl Cancel {
         Self::default()
     }
 
-    /// Ends the calls that have this token, and those to come.  Safe in a signal handler.
+    /// Ends the calls and loads that have this token, and those to come.  Safe in a signal handler.
     pub fn cancel(&self) {
         self.0.store(1, Ordering::Relaxed);
     }
@@ -253,7 +253,7 @@ impl Cancel {
     }
 
     /// Where the library looks.  An `AtomicI32` has the layout of an `i32`.
-    fn flag(&self) -> *const i32 {
+    pub(crate) fn flag(&self) -> *const i32 {
         &*self.0 as *const AtomicI32 as *const i32
     }
 }

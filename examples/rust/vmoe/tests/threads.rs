@@ -8,9 +8,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use vmoe::{Cancel, Import, Input, Model, Status};
+use vmoe::{Cancel, Import, Input, LoadOptions, Model, Status};
 
-use common::{bits, demo, dial, golden, noise, scratch, IMAGE};
+use common::{bits, demo, demo_path, dial, golden, noise, scratch, IMAGE};
 
 const THREADS: usize = 8;
 
@@ -34,6 +34,34 @@ fn many_threads_get_the_same_bits() {
             });
         }
     });
+}
+
+#[test]
+fn another_thread_can_cancel_loads() {
+    let cancel = Cancel::new();
+    let options = LoadOptions::new().cancel(&cancel);
+    let (loaded, loads) = channel();
+
+    let error = thread::scope(|scope| {
+        let (options, cancel) = (&options, &cancel);
+        let loader = scope.spawn(move || loop {
+            let late = cancel.is_cancelled();
+            match options.load(demo_path()) {
+                Ok(_) => assert!(!late),
+                Err(error) => return error,
+            }
+            loaded.send(()).unwrap();
+        });
+        loads.recv().unwrap();
+        cancel.cancel();
+        loader.join().unwrap()
+    });
+    assert_eq!(error.status(), Status::Cancelled);
+    assert_eq!(error.place(), "options.cancel");
+    let bytes = std::fs::read(demo_path()).unwrap();
+    assert_eq!(options.load_bytes(&bytes).unwrap_err().status(), Status::Cancelled);
+    cancel.reset();
+    options.load_bytes(&bytes).unwrap();
 }
 
 /// Enough for several slices of a call.
