@@ -299,6 +299,10 @@ completionsdir ?= $(datadir)/bash-completion/completions
 # What examples/packaging/packaging.mk makes from templates.
 STAGE := $(BUILD)/packaging
 
+# What users read; docs/architecture.md is for who changes the library.
+PAGES := $(filter-out docs/architecture.md,$(wildcard docs/*.md))
+FIGURES := $(wildcard docs/*.svg docs/*.jpg docs/*.tsv)
+
 # MODE:SOURCE:TARGET, or link:TEXT:TARGET
 INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 	644:examples/cpp/vmoe.hpp:$(includedir)/vmoe.hpp \
@@ -315,12 +319,14 @@ INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 	644:$(STAGE)/libvmoe.3:$(mandir)/man3/libvmoe.3 \
 	644:$(STAGE)/vmoe-format.5:$(mandir)/man5/vmoe-format.5 \
 	644:tests/second_reader.py:$(docdir)/examples/second_reader.py \
-	644:tests/xxh3.py:$(docdir)/examples/xxh3.py
+	644:tests/xxh3.py:$(docdir)/examples/xxh3.py \
+	$(foreach page,$(PAGES),644:$(STAGE)/$(page):$(docdir)/$(page)) \
+	$(foreach figure,$(FIGURES),644:$(figure):$(docdir)/$(figure))
 
 INSTALL_TREE = DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' LIBDIR='$(libdir)' sh examples/packaging/install.sh
 
 .PHONY: install uninstall
-install: all stage ## install library, command and manuals below DESTDIR and PREFIX
+install: all stage ## install library, command and documentation below DESTDIR and PREFIX
 	@$(INSTALL_TREE) install $(INSTALLED)
 uninstall: ## remove what install put there
 	@$(INSTALL_TREE) uninstall $(INSTALLED)

@@ -1,29 +1,38 @@
-# What is made around the library: manual pages, and files for pkg-config and CMake.
+# What is made around the library: documentation, and files for pkg-config and CMake.
 
 # Runs the command where it was built for another machine: "qemu-aarch64 -L /usr/aarch64-linux-gnu".
 RUN ?=
 
 .PHONY: stage FORCE
 stage: $(addprefix $(STAGE)/,vmoe.1 libvmoe.3 vmoe-format.5 libvmoe.pc vmoe-config.cmake \
-	vmoe-config-version.cmake)
+	vmoe-config-version.cmake $(PAGES))
 
-# Names between @ are filled in; the file $@.content takes the place of the line @CONTENT@.
+# Names between @ are filled in; the file $@.content takes the place of the line @CONTENT@.  A folder
+# may be another one each time, so what names one is made anew.
 FILL = sed -e 's|@VERSION@|$(VERSION)|' -e 's|@SOVERSION@|$(SOVERSION)|' \
+	-e 's|@DOCDIR@|$(subst -,\\-,$(docdir))|' \
 	-e '/^@CONTENT@$$/{r $@.content' -e 'd;}'
+
+# ---- Documentation ----------------------------------------------------------------------------------
+
+# Links to what is not installed become plain text, and the marks that tests/docs reads are left out.
+$(STAGE)/docs/%.md: docs/%.md
+	@mkdir -p $(@D)
+	$(Q)sed -e '/^<!-- .* -->$$/d' -e 's|\[\([^]]*\)\](\.\./[^)]*)|\1|g' $< >$@
 
 # ---- Manual pages -----------------------------------------------------------------------------------
 
 TYPESET := awk -f docs/man/roff.awk -f
 LIST_COMMANDS = $(RUN) $(BUILD)/vmoe help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
 
-$(STAGE)/vmoe.1: docs/man/vmoe.1.in $(BUILD)/vmoe $(wildcard docs/man/*.awk)
+$(STAGE)/vmoe.1: docs/man/vmoe.1.in $(BUILD)/vmoe $(wildcard docs/man/*.awk) FORCE
 	@mkdir -p $(@D)
 	$(Q)for c in $$($(LIST_COMMANDS)); do $(RUN) $(BUILD)/vmoe $$c --help; done | \
 		$(TYPESET) docs/man/help.awk >$@.content
 	$(Q)[ -s $@.content ] || { echo "$(BUILD)/vmoe does not run here; RUN may help"; exit 1; }
 	$(Q)$(FILL) $< >$@
 
-$(STAGE)/libvmoe.3: docs/man/libvmoe.3.in include/vmoe.h $(wildcard docs/man/*.awk)
+$(STAGE)/libvmoe.3: docs/man/libvmoe.3.in include/vmoe.h $(wildcard docs/man/*.awk) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(TYPESET) docs/man/header.awk include/vmoe.h >$@.content && $(FILL) $< >$@
 
@@ -35,8 +44,8 @@ $(STAGE)/vmoe-format.5: docs/man/vmoe-format.5.in docs/format.md $(wildcard docs
 
 # ---- pkg-config and CMake ---------------------------------------------------------------------------
 
-# They hold paths, which may be others each time.  CMake finds the tree from where its file is; so does
-# pkg-config, except in /usr and /usr/local, where nothing is moved and the plain path is easier to read.
+# CMake finds the tree from where its file is; so does pkg-config, except in /usr and /usr/local, where
+# nothing is moved and the plain path is easier to read.
 relative = $(shell realpath -ms --relative-to='$1' '$2')
 below_prefix = $(patsubst $(prefix)/%,$${prefix}/%,$1)
 PC_PREFIX = $(if $(filter /usr /usr/local,$(prefix)),$(prefix),$${pcfiledir}/$(call \

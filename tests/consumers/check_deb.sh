@@ -39,6 +39,8 @@ check "the packaged command classifies" command_classifies
 with_pkg_config
 with_cmake
 with_meson
+check "the documentation is as its links have it" ls "$tree"/share/doc/libvmoe-dev/docs/dial.md \
+    "$tree"/share/doc/libvmoe-dev/docs/sweep.svg "$tree"/share/doc/libvmoe-dev/docs/sweep.tsv
 check "purge" package_tool --purge vmoe-tools libvmoe-dev libvmoe0
 check "nothing is left" nothing_left
 

@@ -36,6 +36,13 @@ link $1/libvmoe.so libvmoe.so.0
 644 share/man/man5/vmoe-format.5
 644 share/doc/libvmoe/examples/second_reader.py
 644 share/doc/libvmoe/examples/xxh3.py
+$(for page in SECURITY abi checkpoints dial embedding faq format porting reliability semantics tutorial; do
+    echo "644 share/doc/libvmoe/docs/$page.md"
+done)
+644 share/doc/libvmoe/docs/experts.svg
+644 share/doc/libvmoe/docs/routes.jpg
+644 share/doc/libvmoe/docs/sweep.svg
+644 share/doc/libvmoe/docs/sweep.tsv
 FILES
     list "$2" | diff "$work/expected" -
 }
@@ -151,6 +158,28 @@ page_has_tables() {
         [ "$(grep -c '^\.SH [0-9]' "$tree/share/man/man5/vmoe-format.5")" -ge 10 ]
 }
 
+# What the manuals and the header call docs/NAME.md, where vmoe.1 and libvmoe.3 say that it is.
+manuals_lead_to_pages() {
+    for manual in man1/vmoe.1 man3/libvmoe.3; do
+        [ "$(sed -n '/^\.SH FILES/{n;n;s/^\.I //;s/\\-/-/g;p;}' "$tree/share/man/$manual")" = \
+            "$tree/share/doc/libvmoe/docs" ] || { echo "$manual"; return 1; }
+    done
+    grep -rhoE 'docs/[a-zA-Z]+\.md' "$tree/include" "$tree/share/man" >"$work/pages"
+    [ -s "$work/pages" ] || return 1
+    while read -r page; do
+        [ -f "$tree/share/doc/libvmoe/$page" ] || { echo "$page"; return 1; }
+    done <"$work/pages"
+}
+
+links_lead_somewhere() (
+    cd "$tree/share/doc/libvmoe/docs" || exit 1
+    grep -hoE '\]\([^)#]+' ./*.md | cut -c3- | sort -u >"$work/links"
+    grep -qx sweep.svg "$work/links" || exit 1
+    while read -r link; do
+        [ -f "$link" ] || { echo "$link"; exit 1; }
+    done <"$work/links"
+)
+
 pages_are_clean() {
     ! mandoc -T lint -W warning "$tree"/share/man/man?/* | grep -v 'missing date'
 }
@@ -167,6 +196,8 @@ check "the command has the version" [ "$("$tree/bin/vmoe" --version)" = "vmoe $v
 check "vmoe.1 has every option of every command" page_has_options
 check "libvmoe.3 has every function" page_has_functions
 check "vmoe-format.5 has sections and tables" page_has_tables
+check "the manuals lead to the pages of docs" manuals_lead_to_pages
+check "links in them lead somewhere" links_lead_somewhere
 check "mandoc has nothing against the pages" pages_are_clean
 check "completion knows what the command knows" bash tests/consumers/completion.bash "$tree"
 check "the second reader reads" reader_agrees
