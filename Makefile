@@ -78,7 +78,7 @@ endif
 # What a full disk has cut short is no target.
 .DELETE_ON_ERROR:
 
-all: lib tools ## the library and the vmoe command
+all: lib tools stage ## the library, the vmoe command, and what is installed with them
 .PHONY: all
 
 .PHONY: lib
@@ -326,7 +326,7 @@ INSTALLED = 644:include/vmoe.h:$(includedir)/vmoe.h \
 INSTALL_TREE = DESTDIR='$(DESTDIR)' PREFIX='$(prefix)' LIBDIR='$(libdir)' sh examples/packaging/install.sh
 
 .PHONY: install uninstall
-install: all stage ## install library, command and documentation below DESTDIR and PREFIX
+install: all ## install library, command and documentation below DESTDIR and PREFIX
 	@$(INSTALL_TREE) install $(INSTALLED)
 uninstall: ## remove what install put there
 	@$(INSTALL_TREE) uninstall $(INSTALLED)

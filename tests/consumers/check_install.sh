@@ -59,11 +59,18 @@ stage() { # TARGET
     make_quietly "$1" DESTDIR="$staged" PREFIX=/usr "LIBDIR=/usr/$multiarch"
 }
 
+# Root installs what somebody else has made, who could not remove or renew a file of root's.
+install_makes_no_file() {
+    rm -rf "$build/packaging"
+    make_quietly all && find "$build" -path "$build/install" -prune -o -print >"$work/before" &&
+        stage install && find "$build" -path "$build/install" -prune -o -print | diff "$work/before" -
+}
+
 multiarch=lib/some-linux-gnu
 staged="$work/a stage"
 rm -rf "$work"
 mkdir -p "$work"
-check "install below DESTDIR" stage install
+check "install finds all files made" install_makes_no_file
 check "everything is in its place" expect $multiarch "$staged/usr"
 check "libvmoe.pc names the plain folders" grep -qx "libdir=\${prefix}/$multiarch" \
     "$staged/usr/$multiarch/pkgconfig/libvmoe.pc"
