@@ -205,6 +205,8 @@ static void names_are_checked(void **state)
     refused("{" TENSOR("a\n", "U8", "[2]", "[0,2]") "}", 2, VMOE_ERR_UNSUPPORTED, "ASCII");
     refused("{" TENSOR("a", "U8", "[1]", "[0,1]") "," TENSOR("a", "U8", "[1]", "[1,2]") "}", 2,
             VMOE_ERR_FORMAT, "the array \"a\" comes twice");
+    refused("{\"__metadata__\":{}," TENSOR("__metadata__", "U8", "[2]", "[0,2]") "}", 2,
+            VMOE_ERR_FORMAT, "\"__metadata__\" comes twice");
     memset(name, 'n', sizeof name);
     for (int length = 255; length <= 256; length++) {
         snprintf(header, sizeof header,

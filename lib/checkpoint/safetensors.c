@@ -6,6 +6,9 @@
  *      "Encoder/encoder_norm/bias": {"dtype": "F32", "shape": [64], "data_offsets": [0, 256]}}
  *
  * Offsets count from the end of the header.  Every byte behind it must belong to exactly one tensor.
+ * The format's own reader also takes names that come twice, names with other than ASCII, and keys
+ * of a tensor that it does not know, which may change what its numbers mean.  It refuses what does
+ * not matter here: unknown types of tensors that nobody reads, and malformed texts of the metadata.
  */
 #include <string.h>
 
@@ -194,7 +197,9 @@ static vmoe_status parse_header(struct safetensors *self, size_t bytes, vmoe_err
         const char *name = vmoe_json_key(&json);
         struct tensor *tensor;
 
-        if (!metadata && strcmp(name, "__metadata__") == 0) {
+        if (strcmp(name, "__metadata__") == 0) {
+            if (metadata)
+                vmoe_json_fail(&json, VMOE_ERR_FORMAT, "\"__metadata__\" comes twice");
             metadata = true;
             skip_metadata(&json);
             continue;
