@@ -205,6 +205,8 @@ static void names_are_checked(void **state)
     refused("{" TENSOR("a\n", "U8", "[2]", "[0,2]") "}", 2, VMOE_ERR_UNSUPPORTED, "ASCII");
     refused("{" TENSOR("a", "U8", "[1]", "[0,1]") "," TENSOR("a", "U8", "[1]", "[1,2]") "}", 2,
             VMOE_ERR_FORMAT, "the array \"a\" comes twice");
+    refused("{" TENSOR("a/b", "U8", "[1]", "[0,1]") "," TENSOR("a.b", "U8", "[1]", "[1,2]") "}", 2,
+            VMOE_ERR_FORMAT, "the array \"a/b\" comes twice");
     refused("{\"__metadata__\":{}," TENSOR("__metadata__", "U8", "[2]", "[0,2]") "}", 2,
             VMOE_ERR_FORMAT, "\"__metadata__\" comes twice");
     memset(name, 'n', sizeof name);
@@ -325,8 +327,8 @@ static void tensors_beyond_four_gibibytes_are_read(void **state)
 
 /* ---- Importing ------------------------------------------------------------------------------ */
 
-/* Writes what a source has, as float32, with `prefix` before every name. */
-static void write_arrays(struct vmoe_source *source, const char *prefix)
+/* Writes what a source has, as float32, with `prefix` before every name, and with `slash` for "/". */
+static void write_arrays(struct vmoe_source *source, const char *prefix, char slash)
 {
     size_t capacity = 512 * (source->count + 1), length = 1;
     char *header = malloc(capacity);
@@ -350,6 +352,8 @@ static void write_arrays(struct vmoe_source *source, const char *prefix)
         begin += 4 * array->elements;
     }
     header[length] = '\0';
+    for (size_t i = 0; i < length; i++)
+        header[i] = header[i] == '/' ? slash : header[i];
     write_lie(header, 0, 0);
     free(header);
     file = fopen(path(), "ab");
@@ -397,7 +401,7 @@ static void a_model_is_imported_as_from_any_other_source(void **state)
         const vmoe_info info = tiny_info(classifiers[i]);
         struct vmoe_source *source = formula_source(&info, 5);
 
-        write_arrays(source, i == 0 ? "params/" : "");
+        write_arrays(source, i == 0 ? "params/" : "", i == 2 ? '/' : '.');
         compare_imports(source, VMOE_PRECISION_F32);
         compare_imports(source, VMOE_PRECISION_INT8);
         source->close(source);
@@ -413,7 +417,7 @@ static void upstreams_checkpoint_is_the_same_model_in_this_form(void **state)
         skip_because("not among the golden data here");
     assert_int_equal(vmoe_shards_open(golden_path("models/last2/model"), &vmoe_memory_default,
                                       &source, NULL), VMOE_OK);
-    write_arrays(source, "");
+    write_arrays(source, "", '/');
     compare_imports(source, VMOE_PRECISION_BF16);
     source->close(source);
 }
@@ -425,7 +429,7 @@ static void a_file_is_not_imported_into_itself(void **state)
     vmoe_error error = VMOE_ERROR_INIT;
 
     (void)state;
-    write_arrays(source, "");
+    write_arrays(source, "", '/');
     source->close(source);
     assert_int_equal(vmoe_import(path(), path(), NULL, &error), VMOE_ERR_ARGUMENT);
     assert_string_equal(error.where, "destination");

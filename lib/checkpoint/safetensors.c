@@ -185,6 +185,14 @@ static void skip_metadata(struct vmoe_json *json)
         vmoe_json_skip_texts(json);
 }
 
+/* Transformers joins the names of Flax models by dots, and no part of a model's names has one. */
+static void use_slashes(char *name)
+{
+    for (; *name != '\0'; name++)
+        if (*name == '.')
+            *name = '/';
+}
+
 static vmoe_status parse_header(struct safetensors *self, size_t bytes, vmoe_error *error)
 {
     struct vmoe_json json;
@@ -213,6 +221,7 @@ static vmoe_status parse_header(struct safetensors *self, size_t bytes, vmoe_err
         if (tensor == NULL)
             return vmoe_fail(error, VMOE_ERR_MEMORY, self->path, "no memory for a list of tensors");
         tensor->array.name = name;
+        use_slashes(self->header + (name - self->header));
         read_tensor(&json, tensor);
     }
     vmoe_json_close(&json);

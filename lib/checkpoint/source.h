@@ -45,7 +45,7 @@ vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator
 vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
                           struct vmoe_source **source, vmoe_error *error);
 
-/* A `.safetensors` file, whose names are paths with slashes, as everywhere here. */
+/* A `.safetensors` file, whose names are paths with slashes or with dots. */
 vmoe_status vmoe_safetensors_open(const char *path, const vmoe_allocator *allocator,
                                   struct vmoe_source **source, vmoe_error *error);
 
