@@ -422,6 +422,21 @@ static void upstreams_checkpoint_is_the_same_model_in_this_form(void **state)
     source->close(source);
 }
 
+static void names_of_another_model_are_shown(void **state)
+{
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    write_lie("{" TENSOR("blocks.0.bias", "U8", "[1]", "[0,1]") "}", 0, 1);
+    assert_int_equal(vmoe_import(path(), scratch_path("found.vmoe"), NULL, &error),
+                     VMOE_ERR_FORMAT);
+    assert_non_null(strstr(error.text, "its 1 arrays, the first of which is \"blocks/0/bias\""));
+    write_lie("{}", 0, 0);
+    assert_int_equal(vmoe_import(path(), scratch_path("found.vmoe"), NULL, &error),
+                     VMOE_ERR_FORMAT);
+    assert_non_null(strstr(error.text, "its 0 arrays"));
+}
+
 static void a_file_is_not_imported_into_itself(void **state)
 {
     const vmoe_info info = tiny_info(VMOE_CLASSIFIER_TOKEN);
@@ -451,6 +466,7 @@ int main(void)
         cmocka_unit_test(tensors_beyond_four_gibibytes_are_read),
         cmocka_unit_test(a_model_is_imported_as_from_any_other_source),
         cmocka_unit_test(upstreams_checkpoint_is_the_same_model_in_this_form),
+        cmocka_unit_test(names_of_another_model_are_shown),
         cmocka_unit_test(a_file_is_not_imported_into_itself),
     };
 

@@ -87,9 +87,11 @@ vmoe_status vmoe_dialect_detect(const struct vmoe_source *source, const char *wh
         }
     }
     return vmoe_fail(error, VMOE_ERR_FORMAT, where,
-                     "no parameters of a ViT or V-MoE were found: there is neither "
-                     "embedding/kernel with Encoder/encoder_norm/scale or "
-                     "Transformer/encoder_norm/scale, nor the same under params or target");
+                     "no parameters of a ViT or V-MoE among its %zu arrays, the first of which is "
+                     "\"%.80s\": there is neither embedding/kernel with "
+                     "Encoder/encoder_norm/scale or Transformer/encoder_norm/scale, nor the same "
+                     "under params or target",
+                     source->count, source->count > 0 ? source->arrays[0].name : "");
 }
 
 /* ---- Tensors -------------------------------------------------------------------------------- */
