@@ -277,7 +277,6 @@ vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
                           struct vmoe_source **source, vmoe_error *error)
 {
     struct npz *npz = vmoe_memory_take_zeroed(allocator, sizeof *npz);
-    size_t length = strlen(path);
     vmoe_status status;
 
     *source = NULL;
@@ -288,15 +287,12 @@ vmoe_status vmoe_npz_open(const char *path, const vmoe_allocator *allocator,
     npz->source.has_file = has_file;
     npz->source.close = close_npz;
     npz->file = (struct vmoe_file)VMOE_FILE_CLOSED;
-    npz->path = vmoe_memory_take(allocator, length + 1);
-    if (npz->path == NULL) {
-        status = vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
-    } else {
-        memcpy(npz->path, path, length + 1);
-        for (size_t i = 0; i < STREAMS; i++)
-            vmoe_unzip_init(&npz->streams[i].unzip, &npz->file, npz->path, npz->buffer, allocator);
-        status = vmoe_file_open(path, &npz->file, error);
-    }
+    npz->path = vmoe_memory_copy(allocator, path);
+    for (size_t i = 0; i < STREAMS; i++)
+        vmoe_unzip_init(&npz->streams[i].unzip, &npz->file, npz->path, npz->buffer, allocator);
+    status = npz->path != NULL
+                 ? vmoe_file_open(path, &npz->file, error)
+                 : vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the archive");
     if (status == VMOE_OK)
         status = vmoe_zip_read(&npz->zip, &npz->file, npz->path, allocator, error);
     if (status == VMOE_OK)

@@ -324,7 +324,6 @@ vmoe_status vmoe_safetensors_open(const char *path, const vmoe_allocator *alloca
                                   struct vmoe_source **source, vmoe_error *error)
 {
     struct safetensors *self = vmoe_memory_take_zeroed(allocator, sizeof *self);
-    const size_t length = strlen(path);
     vmoe_status status;
 
     *source = NULL;
@@ -336,13 +335,10 @@ vmoe_status vmoe_safetensors_open(const char *path, const vmoe_allocator *alloca
     self->source.close = close_safetensors;
     self->file = (struct vmoe_file)VMOE_FILE_CLOSED;
     self->tensors = (struct vmoe_list)VMOE_LIST(struct tensor, allocator);
-    self->path = vmoe_memory_take(allocator, length + 1);
-    if (self->path == NULL) {
-        status = vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the file");
-    } else {
-        memcpy(self->path, path, length + 1);
-        status = vmoe_file_open(path, &self->file, error);
-    }
+    self->path = vmoe_memory_copy(allocator, path);
+    status = self->path != NULL
+                 ? vmoe_file_open(path, &self->file, error)
+                 : vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory to open the file");
     if (status == VMOE_OK)
         status = read_header(self, error);
     if (status == VMOE_OK)

@@ -223,7 +223,6 @@ static bool has_file(struct vmoe_source *source, const char *path)
 vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator,
                              struct vmoe_source **source, vmoe_error *error)
 {
-    size_t length = strlen(prefix);
     struct vmoe_shards *shards = vmoe_memory_take_zeroed(allocator, sizeof *shards);
     vmoe_status status;
 
@@ -238,13 +237,12 @@ vmoe_status vmoe_shards_open(const char *prefix, const vmoe_allocator *allocator
     shards->bounds = (struct vmoe_list)VMOE_LIST(uint32_t, allocator);
     shards->pieces = (struct vmoe_list)VMOE_LIST(struct vmoe_shards_piece, allocator);
     shards->file = (struct vmoe_file)VMOE_FILE_CLOSED;
-    shards->prefix = vmoe_memory_take(allocator, length + 1);
-    shards->path = vmoe_memory_take(allocator, length + SUFFIX_BYTES);
+    shards->prefix = vmoe_memory_copy(allocator, prefix);
+    shards->path = vmoe_memory_take(allocator, strlen(prefix) + SUFFIX_BYTES);
     shards->buffer = vmoe_memory_take(allocator, BUFFER_BYTES);
     if (shards->prefix == NULL || shards->path == NULL || shards->buffer == NULL) {
         status = vmoe_fail(error, VMOE_ERR_MEMORY, prefix, "no memory to open the checkpoint");
     } else {
-        memcpy(shards->prefix, prefix, length + 1);
         name_index(shards);
         status = vmoe_shards_read_index(shards, error);
     }

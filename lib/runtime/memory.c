@@ -69,6 +69,16 @@ void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes)
     return memory;
 }
 
+char *vmoe_memory_copy(const vmoe_allocator *allocator, const char *text)
+{
+    const size_t bytes = strlen(text) + 1;
+    char *copy = vmoe_memory_take(allocator, bytes);
+
+    if (copy != NULL)
+        memcpy(copy, text, bytes);
+    return copy;
+}
+
 void vmoe_memory_release(const vmoe_allocator *allocator, void *memory)
 {
     if (memory != NULL)

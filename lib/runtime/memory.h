@@ -26,6 +26,9 @@ extern const vmoe_allocator vmoe_memory_default;
 void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes);
 void *vmoe_memory_take_zeroed(const vmoe_allocator *allocator, uint64_t bytes);
 
+/* A copy of a text, or NULL. */
+char *vmoe_memory_copy(const vmoe_allocator *allocator, const char *text);
+
 /* NULL is fine. */
 void vmoe_memory_release(const vmoe_allocator *allocator, void *memory);
 
