@@ -79,7 +79,9 @@ struct archive {
     int64_t directory;      /* added to the offset of the directory */
     int64_t directory_bytes;
     unsigned disk;
-    int end64; /* 64-bit end record: 0 no, 1 with marks, 2 without marks, 3 marks without record */
+    /* 64-bit end record: 0 no, 1 with marks, 2 without, 3 marks without record, 4 to 6 one mark. */
+    int end64;
+    int narrow_count; /* added to the number of members where it is not marked */
     int64_t end64_lie; /* added to each field of it in turn, by `end64_field` */
     int end64_field;
 };
@@ -180,16 +182,18 @@ static void put_end(struct bytes *to, const struct archive *archive, size_t star
                          (uint64_t)archive->directory;
     uint64_t bytes = to->size - directory_at + (uint64_t)archive->directory_bytes;
     bool marks = archive->end64 == 1 || archive->end64 == 3;
+    uint64_t narrow_count = marks || archive->end64 == 4
+                                ? 0xffff : count + (uint64_t)archive->narrow_count;
 
-    if (archive->end64 == 1 || archive->end64 == 2)
+    if (archive->end64 != 0 && archive->end64 != 3)
         put_end64(to, archive, count, directory, bytes);
     put_number(to, 0x06054b50, 4);
     put_number(to, archive->disk, 2);
     put_number(to, archive->disk, 2);
-    put_number(to, marks ? 0xffff : count, 2);
-    put_number(to, marks ? 0xffff : count, 2);
-    put_number(to, marks ? 0xffffffff : bytes, 4);
-    put_number(to, marks ? 0xffffffff : directory, 4);
+    put_number(to, narrow_count, 2);
+    put_number(to, narrow_count, 2);
+    put_number(to, marks || archive->end64 == 5 ? 0xffffffff : bytes, 4);
+    put_number(to, marks || archive->end64 == 6 ? 0xffffffff : directory, 4);
     put_number(to, archive->comment_bytes, 2);
 }
 
@@ -455,17 +459,19 @@ static void folders_are_passed_over(void **state)
 
 static void wide_sizes_are_read_with_marks_and_beside_narrow_ones(void **state)
 {
+    static const int ends[] = { 0, 1, 4, 5, 6 };
+
     (void)state;
     for (int local = 0; local <= 2; local++) {
         for (int central = 0; central <= 2; central++) {
-            for (int end = 0; end <= 1; end++) {
+            for (size_t end = 0; end < sizeof ends / sizeof ends[0]; end++) {
                 struct archive archive = good();
 
                 for (int i = 0; i < 2; i++) {
                     archive.member[i].local.wide = local;
                     archive.member[i].central.wide = central;
                 }
-                archive.end64 = end;
+                archive.end64 = ends[end];
                 accepted(archive);
             }
         }
@@ -530,6 +536,25 @@ static void other_extra_fields_are_ignored(void **state)
     archive = good(); /* once, but for no number that is marked */
     archive.member[0].central.extra = "010008000000000000000000";
     refused(archive, VMOE_ERR_FORMAT, "the entry \"b/kernel.npy\" has damaged extra fields");
+}
+
+static void extra_fields_have_a_limit(void **state)
+{
+    char extra[2 * 1025 + 1] = "efbefd03"; /* 1021 bytes, and 4 before them */
+    struct archive archive = good();
+
+    (void)state;
+    memset(extra + 8, '0', sizeof extra - 9);
+    archive.member[0].central.extra = extra;
+    refused(archive, VMOE_ERR_LIMIT, "1025 more; the limits are 255 and 1024");
+    archive = good();
+    archive.member[0].local.extra = extra;
+    refused(archive, VMOE_ERR_FORMAT, "no header of the member \"b/kernel.npy\"");
+    memcpy(extra, "efbefc03", 8);
+    extra[2 * 1024] = '\0';
+    archive = good();
+    archive.member[0].local.extra = archive.member[0].central.extra = extra;
+    accepted(archive);
 }
 
 /* ---- Lies of headers ------------------------------------------------------------------------ */
@@ -731,6 +756,10 @@ static void end_records_that_lie_are_refused(void **state)
     refused(archive, VMOE_ERR_FORMAT, "the 64-bit end record contradicts");
     archive = (struct archive){ .members = 0, .end64 = 3 };
     refused(archive, VMOE_ERR_FORMAT, "the 64-bit end record is missing");
+    archive = good();
+    archive.end64 = 5;
+    archive.narrow_count = 1;
+    refused(archive, VMOE_ERR_FORMAT, "the 64-bit end record contradicts");
     /* Every field of the 64-bit records but the versions. */
     for (int field = 0; field < 14; field++) {
         if (field == 2 || field == 3)
@@ -758,6 +787,7 @@ static void end_records_that_lie_are_refused(void **state)
 static void names_are_checked(void **state)
 {
     static const char *const bad[] = { "a", ".npy", "a.npz", "anpy", "a.npy/" };
+    static const char *const unprintable[] = { "caf\xe9.npy", "\177.npy", "\037.npy" };
     char text[300];
     struct archive archive;
 
@@ -770,9 +800,11 @@ static void names_are_checked(void **state)
     archive = good();
     archive.member[1].local.name = archive.member[1].central.name = "b/kernel.npy";
     refused(archive, VMOE_ERR_FORMAT, "the array \"b/kernel\" comes twice");
-    archive = good();
-    archive.member[1].local.name = archive.member[1].central.name = "caf\xe9.npy";
-    refused(archive, VMOE_ERR_FORMAT, "not printable ASCII");
+    for (size_t i = 0; i < sizeof unprintable / sizeof unprintable[0]; i++) {
+        archive = good();
+        archive.member[1].local.name = archive.member[1].central.name = unprintable[i];
+        refused(archive, VMOE_ERR_FORMAT, "not printable ASCII");
+    }
     archive = good();
     archive.member[1].local.name = archive.member[1].central.name = "";
     refused(archive, VMOE_ERR_LIMIT, "a name of 0 bytes");
@@ -1080,6 +1112,7 @@ static void headers_of_another_form_are_refused(void **state)
         "{'descr': '<f4', 'fortran_order': False, 'shape': (6, 5),, }",
         "{'descr': '<f4' 'fortran_order': False, 'shape': (6, 5)}",
         "{'descr': '<\\x66', 'fortran_order': False, 'shape': (6, 5)}",
+        "{'descr': '<f4\\, 'fortran_order': False, 'shape': (6, 5)}",
         "{'descr': 'a very long name of a type that is none', 'fortran_order': False}",
         "{'descr': b'<f4', 'fortran_order': False, 'shape': (6, 5)}",
         "{'descr': [('x', '<f4'), 'fortran_order': False, 'shape': (6, 5)}",
@@ -1164,19 +1197,22 @@ static void lengths_of_headers_that_lie_are_refused(void **state)
         { 0, 0, VMOE_ERR_UNSUPPORTED, "version 0.0 of .npy is unknown" },
         { 4, 0, VMOE_ERR_UNSUPPORTED, "version 4.0 of .npy is unknown" },
     };
+    struct archive archive = { .members = 0 };
+    struct bytes npy = npy_of(1, HEADER, 0, 30, 0);
 
     (void)state;
     assert_int_equal(strlen(HEADER) + 1, 60);
+    npy.data[10 + 59] = 'x';
+    add(&archive, "a.npy", 0, npy);
+    refused(archive, VMOE_ERR_FORMAT, "a newline at the end is missing");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct archive archive = { .members = 0 };
-
+        archive = (struct archive){ .members = 0 };
         add(&archive, "a.npy", 0, npy_of(cases[i].version, HEADER, cases[i].lie, 30, 0));
         refused(archive, cases[i].status, cases[i].words);
     }
     for (unsigned version = 1; version <= 3; version++) {
-        struct archive archive = { .members = 0 };
-        struct bytes npy = npy_of(version, HEADER, 0, 30, 0);
-
+        archive = (struct archive){ .members = 0 };
+        npy = npy_of(version, HEADER, 0, 30, 0);
         npy.data[7] = 1;
         add(&archive, "a.npy", 0, npy);
         refused(archive, VMOE_ERR_UNSUPPORTED, ".1 of .npy is unknown");
@@ -1500,6 +1536,7 @@ int main(void)
         cmocka_unit_test(wide_sizes_are_read_with_marks_and_beside_narrow_ones),
         cmocka_unit_test(sizes_may_come_behind_the_data),
         cmocka_unit_test(other_extra_fields_are_ignored),
+        cmocka_unit_test(extra_fields_have_a_limit),
         cmocka_unit_test(local_headers_that_contradict_the_directory_are_refused),
         cmocka_unit_test(wide_sizes_that_lie_are_refused),
         cmocka_unit_test(what_is_not_stored_or_deflated_is_refused),
