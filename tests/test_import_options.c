@@ -357,6 +357,10 @@ static void an_import_without_any_one_array_is_refused(void **state)
         if (status != VMOE_ERR_FORMAT && status != VMOE_ERR_UNSUPPORTED)
             fail_msg("without %s: %s", lie.name, vmoe_status_name(status));
         assert_int_equal(error.status, status);
+        if (status == VMOE_ERR_UNSUPPORTED)
+            assert_non_null(strstr(error.text, "or other arrays are missing"));
+        if (strstr(lie.name, "encoderblock_1/LayerNorm_0/scale") != NULL)
+            assert_non_null(strstr(error.text, "of 1 blocks has no such array"));
     }
 }
 

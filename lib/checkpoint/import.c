@@ -306,7 +306,8 @@ static vmoe_status check_all_used(const struct import *import, vmoe_error *error
     for (size_t i = 0; status == VMOE_OK && i < source->count; i++)
         if (!used[i] && strncmp(source->arrays[i].name, root, strlen(root)) == 0)
             status = vmoe_fail(error, VMOE_ERR_UNSUPPORTED, source->arrays[i].name,
-                               "a ViT or V-MoE has no such array: this is another kind of model");
+                               "a ViT or V-MoE of %u blocks has no such array: this is another "
+                               "kind of model, or other arrays are missing", model->info.layers);
     vmoe_memory_release(import->allocator, used);
     return status;
 }
