@@ -3,6 +3,7 @@
  * what fresh memory holds, and a second call of the same shape allocates nothing at all.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -56,6 +57,12 @@ void *aligned_alloc(size_t alignment, size_t bytes)
 {
     atomic_fetch_add(&mallocs, 1);
     return __libc_memalign(alignment, bytes);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t bytes)
+{
+    *memory = aligned_alloc(alignment, bytes);
+    return *memory != NULL ? 0 : ENOMEM;
 }
 #else
 #define COUNTS_MALLOCS 0

@@ -1,6 +1,8 @@
 /* The default allocator and the arena. */
 #if defined(__linux__)
 #define _DEFAULT_SOURCE
+#else
+#define _POSIX_C_SOURCE 200809L
 #endif
 #include "runtime/memory.h"
 
@@ -18,19 +20,15 @@
 static void *default_alloc(void *context, size_t bytes, size_t alignment)
 {
     const bool large = bytes >= HUGE_PAGE;
-    uint64_t rounded;
-    size_t size;
     void *memory;
 
     (void)context;
-    if (large)
-        alignment = HUGE_PAGE;
-    if (!vmoe_round_up_u64(bytes, alignment, &rounded) || !vmoe_to_size(rounded, &size))
+    /* Unlike aligned_alloc it takes any size, so sanitizers see the first byte behind a block. */
+    if (posix_memalign(&memory, large ? HUGE_PAGE : alignment, bytes) != 0)
         return NULL;
-    memory = aligned_alloc(alignment, size);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     /* Advice only: weights are read from front to back, and large pages halve the page walks. */
-    if (memory != NULL && large)
+    if (large)
         (void)madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     return memory;

@@ -72,6 +72,12 @@ FOR_ALL void *aligned_alloc(size_t alignment, size_t bytes)
     return fails() ? NULL : counted(__libc_memalign(alignment, bytes));
 }
 
+FOR_ALL int posix_memalign(void **memory, size_t alignment, size_t bytes)
+{
+    *memory = aligned_alloc(alignment, bytes);
+    return *memory != NULL ? 0 : ENOMEM;
+}
+
 FOR_ALL void *realloc(void *memory, size_t bytes)
 {
     void *moved;
