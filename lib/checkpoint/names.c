@@ -30,16 +30,24 @@ static const struct vmoe_array *find_path(const struct vmoe_source *source, cons
     return NULL;
 }
 
+/* The root, and what the format makes of the arguments. */
+static void put_path(char path[PATH_BYTES], const struct vmoe_dialect *dialect, const char *format,
+                     va_list arguments)
+{
+    const size_t root = (size_t)snprintf(path, PATH_BYTES, "%s", dialect->root);
+
+    vsnprintf(path + root, PATH_BYTES - root, format, arguments);
+}
+
 const struct vmoe_array *vmoe_dialect_find(const struct vmoe_source *source,
                                            const struct vmoe_dialect *dialect, const char *format,
                                            ...)
 {
     char path[PATH_BYTES];
-    int root = snprintf(path, sizeof path, "%s", dialect->root);
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(path + root, sizeof path - (size_t)root, format, arguments);
+    put_path(path, dialect, format, arguments);
     va_end(arguments);
     return find_path(source, path);
 }
@@ -96,29 +104,23 @@ vmoe_status vmoe_dialect_detect(const struct vmoe_source *source, const char *wh
 
 /* ---- Tensors -------------------------------------------------------------------------------- */
 
-/* An array that a tensor needs, by path and shape; dims end at the first 0. */
-struct wanted {
-    char path[PATH_BYTES];
-    uint64_t dims[VMOE_LIMIT_RANK];
+/* Axes of upstream's arrays, at most. */
+#define AXES 4u
+
+/* The search for the pieces of a tensor, and what is the same for all of them. */
+struct search {
+    const struct vmoe_source *source;
+    const struct vmoe_dialect *dialect;
+    const vmoe_info *info;
+    const struct vmoe_tensor *tensor;
+    bool bias;
+    const char *leaf; /* "bias", or else "kernel" */
+    uint64_t first;   /* element: experts stand one behind the other in one array */
+    uint32_t columns; /* of a piece */
+    struct vmoe_piece *pieces;
+    uint32_t *count;
+    vmoe_error *error;
 };
-
-static void want(struct wanted *wanted, const struct vmoe_dialect *dialect, const char *leaf,
-                 const uint64_t dims[4], const char *format, ...) VMOE_PRINTF(5, 6);
-
-static void want(struct wanted *wanted, const struct vmoe_dialect *dialect, const char *leaf,
-                 const uint64_t dims[4], const char *format, ...)
-{
-    size_t used = (size_t)snprintf(wanted->path, PATH_BYTES, "%s", dialect->root);
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(wanted->path + used, PATH_BYTES - used, format, arguments);
-    va_end(arguments);
-    used = strlen(wanted->path);
-    snprintf(wanted->path + used, PATH_BYTES - used, "%s", leaf);
-    memset(wanted->dims, 0, sizeof wanted->dims);
-    memcpy(wanted->dims, dims, 4 * sizeof *dims);
-}
 
 /* Room for VMOE_LIMIT_RANK numbers of 20 digits, and what is between them. */
 #define SHAPE_BYTES (VMOE_LIMIT_RANK * 22u)
@@ -133,152 +135,125 @@ static void format_shape(char text[SHAPE_BYTES], uint32_t rank, const uint64_t *
                                  (unsigned long long)dims[i]);
 }
 
-static vmoe_status add_piece(const struct vmoe_source *source, const struct wanted *wanted,
-                             uint64_t first, uint32_t columns, struct vmoe_piece *pieces,
-                             uint32_t *count, vmoe_error *error)
-{
-    const struct vmoe_array *array = find_path(source, wanted->path);
-    uint32_t rank = 0;
-    bool same;
+static vmoe_status add_piece(const struct search *search, const uint64_t dims[AXES],
+                             const char *format, ...) VMOE_PRINTF(3, 4);
 
+/* Adds the array root/format, whose shape has to be `dims`, up to the first 0. */
+static vmoe_status add_piece(const struct search *search, const uint64_t dims[AXES],
+                             const char *format, ...)
+{
+    const struct vmoe_array *array;
+    char path[PATH_BYTES];
+    uint32_t rank = 0;
+    va_list arguments;
+
+    va_start(arguments, format);
+    put_path(path, search->dialect, format, arguments);
+    va_end(arguments);
+    array = find_path(search->source, path);
     if (array == NULL)
-        return vmoe_fail(error, VMOE_ERR_FORMAT, wanted->path, "the checkpoint lacks this array");
-    while (rank < VMOE_LIMIT_RANK && wanted->dims[rank] != 0)
+        return vmoe_fail(search->error, VMOE_ERR_FORMAT, path, "the checkpoint lacks this array");
+    while (rank < AXES && dims[rank] != 0)
         rank++;
-    same = array->rank == rank;
-    for (uint32_t i = 0; same && i < rank; i++)
-        same = array->dims[i] == wanted->dims[i];
-    if (!same) {
+    if (array->rank != rank || memcmp(array->dims, dims, rank * sizeof *dims) != 0) {
         char found[SHAPE_BYTES], expected[SHAPE_BYTES];
 
         format_shape(found, array->rank, array->dims);
-        format_shape(expected, rank, wanted->dims);
-        return vmoe_fail(error, VMOE_ERR_FORMAT, wanted->path,
+        format_shape(expected, rank, dims);
+        return vmoe_fail(search->error, VMOE_ERR_FORMAT, path,
                          "the shape is (%s), but (%s) was expected", found, expected);
     }
-    pieces[(*count)++] =
-        (struct vmoe_piece){ (size_t)(array - source->arrays), first, columns };
+    search->pieces[(*search->count)++] = (struct vmoe_piece){
+        (size_t)(array - search->source->arrays), search->first, search->columns
+    };
     return VMOE_OK;
 }
 
 /* Query, key or value of an attention module, which upstream keeps apart and by heads. */
-static vmoe_status add_heads(const struct vmoe_source *source, const struct vmoe_dialect *dialect,
-                             const vmoe_info *info, const char *module, const char *which,
-                             uint32_t part, struct vmoe_piece *pieces, uint32_t *count,
-                             vmoe_error *error)
+static vmoe_status add_heads(const struct search *search, const char *module, const char *which)
 {
-    uint64_t d = info->width, h = info->heads;
-    const uint64_t kernel[4] = { d, h, d / h };
-    const uint64_t bias[4] = { h, d / h };
-    struct wanted wanted;
+    uint64_t d = search->info->width, h = search->info->heads;
+    const uint64_t kernel[AXES] = { d, h, d / h };
+    const uint64_t bias[AXES] = { h, d / h };
 
-    want(&wanted, dialect, part == VMOE_PART_BIAS ? "/bias" : "/kernel",
-         part == VMOE_PART_BIAS ? bias : kernel, "%s/%s", module, which);
-    return add_piece(source, &wanted, 0, info->width, pieces, count, error);
+    return add_piece(search, search->bias ? bias : kernel, "%s/%s/%s", module, which,
+                     search->leaf);
 }
 
-static vmoe_status add_attention_out(const struct vmoe_source *source,
-                                     const struct vmoe_dialect *dialect, const vmoe_info *info,
-                                     const char *module, uint32_t part, struct vmoe_piece *pieces,
-                                     uint32_t *count, vmoe_error *error)
+static vmoe_status add_attention_out(const struct search *search, const char *module)
 {
-    uint64_t d = info->width, h = info->heads;
-    const uint64_t kernel[4] = { h, d / h, d };
-    const uint64_t bias[4] = { d };
-    struct wanted wanted;
+    uint64_t d = search->info->width, h = search->info->heads;
+    const uint64_t kernel[AXES] = { h, d / h, d };
+    const uint64_t bias[AXES] = { d };
 
-    want(&wanted, dialect, part == VMOE_PART_BIAS ? "/bias" : "/kernel",
-         part == VMOE_PART_BIAS ? bias : kernel, "%s/out", module);
-    return add_piece(source, &wanted, 0, info->width, pieces, count, error);
+    return add_piece(search, search->bias ? bias : kernel, "%s/out/%s", module, search->leaf);
 }
 
 /* Dense_0 or Dense_1 of an MLP, or of one expert of a stack of them. */
-static vmoe_status add_dense(const struct vmoe_source *source, const struct vmoe_dialect *dialect,
-                             const vmoe_info *info, const struct vmoe_tensor *tensor,
-                             const char *module, bool second, struct vmoe_piece *pieces,
-                             uint32_t *count, vmoe_error *error)
+static vmoe_status add_dense(const struct search *search, const char *module, int number)
 {
-    uint64_t k = second ? info->mlp : info->width, n = second ? info->width : info->mlp;
-    uint64_t elements = tensor->part == VMOE_PART_BIAS ? n : k * n;
-    uint64_t first = tensor->expert < 0 ? 0 : (uint64_t)tensor->expert * elements;
-    uint64_t dims[4] = { 0 };
+    const struct vmoe_tensor *tensor = search->tensor;
+    uint64_t dims[AXES] = { 0 };
     uint32_t rank = 0;
-    struct wanted wanted;
 
     if (tensor->expert >= 0)
-        dims[rank++] = info->experts;
-    if (tensor->part != VMOE_PART_BIAS)
-        dims[rank++] = k;
-    dims[rank] = n;
-    want(&wanted, dialect, tensor->part == VMOE_PART_BIAS ? "/bias" : "/kernel", dims,
-         "%s/Dense_%d", module, second ? 1 : 0);
-    return add_piece(source, &wanted, first, (uint32_t)n, pieces, count, error);
+        dims[rank++] = search->info->experts;
+    if (!search->bias)
+        dims[rank++] = tensor->rows;
+    dims[rank] = tensor->columns;
+    return add_piece(search, dims, "%s/Dense_%d/%s", module, number, search->leaf);
 }
 
 /* A plain array, or the kernel and bias of a Dense layer, at a fixed path. */
-static vmoe_status add_plain(const struct vmoe_source *source, const struct vmoe_dialect *dialect,
-                             const vmoe_info *info, const struct vmoe_tensor *tensor,
-                             struct vmoe_piece *pieces, uint32_t *count, vmoe_error *error)
+static vmoe_status add_plain(const struct search *search)
 {
+    const vmoe_info *info = search->info;
+    const struct vmoe_tensor *tensor = search->tensor;
     uint64_t p = info->patch_size;
-    const uint64_t row[4] = { tensor->columns };
-    const uint64_t matrix[4] = { tensor->rows, tensor->columns };
-    const uint64_t by_member[4] = { tensor->rows, info->members, vmoe_config_own_experts(info) };
-    const uint64_t single[4] = { 1, 1, tensor->columns };
-    const uint64_t conv[4] = { p, p, 3, tensor->columns };
-    bool bias = tensor->part == VMOE_PART_BIAS;
-    const char *leaf = bias ? "/bias" : "/kernel";
-    const char *encoder = dialect->encoder;
-    struct wanted w;
+    const uint64_t row[AXES] = { tensor->columns };
+    const uint64_t matrix[AXES] = { tensor->rows, tensor->columns };
+    const uint64_t by_member[AXES] = { tensor->rows, info->members,
+                                       vmoe_config_own_experts(info) };
+    const uint64_t single[AXES] = { 1, 1, tensor->columns };
+    const uint64_t conv[AXES] = { p, p, 3, tensor->columns };
+    const bool members_apart = search->dialect->members_apart;
+    const char *encoder = search->dialect->encoder, *norm_1 = search->dialect->norm_1;
 
     switch (tensor->role) {
     case VMOE_ROLE_EMBEDDING:
-        want(&w, dialect, leaf, bias ? row : conv, "embedding");
-        break;
+        return add_piece(search, search->bias ? row : conv, "embedding/%s", search->leaf);
     case VMOE_ROLE_CLS:
-        want(&w, dialect, "", single, "cls");
-        break;
+        return add_piece(search, single, "cls");
     case VMOE_ROLE_NORM_0_SCALE:
-        want(&w, dialect, "/scale", row, "%s/encoderblock_%u/LayerNorm_0", encoder, tensor->block);
-        break;
+        return add_piece(search, row, "%s/encoderblock_%u/LayerNorm_0/scale", encoder,
+                         tensor->block);
     case VMOE_ROLE_NORM_0_BIAS:
-        want(&w, dialect, "/bias", row, "%s/encoderblock_%u/LayerNorm_0", encoder, tensor->block);
-        break;
+        return add_piece(search, row, "%s/encoderblock_%u/LayerNorm_0/bias", encoder,
+                         tensor->block);
     case VMOE_ROLE_NORM_1_SCALE:
-        want(&w, dialect, "/scale", row, "%s/encoderblock_%u/%s", encoder, tensor->block,
-             dialect->norm_1);
-        break;
+        return add_piece(search, row, "%s/encoderblock_%u/%s/scale", encoder, tensor->block,
+                         norm_1);
     case VMOE_ROLE_NORM_1_BIAS:
-        want(&w, dialect, "/bias", row, "%s/encoderblock_%u/%s", encoder, tensor->block,
-             dialect->norm_1);
-        break;
+        return add_piece(search, row, "%s/encoderblock_%u/%s/bias", encoder, tensor->block,
+                         norm_1);
     case VMOE_ROLE_ROUTER:
-        want(&w, dialect, "/kernel", dialect->members_apart ? by_member : matrix,
-             "%s/encoderblock_%u/Moe/Router/dense", encoder, tensor->block);
-        break;
+        return add_piece(search, members_apart ? by_member : matrix,
+                         "%s/encoderblock_%u/Moe/Router/dense/kernel", encoder, tensor->block);
     case VMOE_ROLE_NORM_SCALE:
-        want(&w, dialect, "/scale", row, "%s/encoder_norm", encoder);
-        break;
+        return add_piece(search, row, "%s/encoder_norm/scale", encoder);
     case VMOE_ROLE_NORM_BIAS:
-        want(&w, dialect, "/bias", row, "%s/encoder_norm", encoder);
-        break;
+        return add_piece(search, row, "%s/encoder_norm/bias", encoder);
     case VMOE_ROLE_MAP_PROBE:
-        want(&w, dialect, "", single, "MapHead/probe");
-        break;
+        return add_piece(search, single, "MapHead/probe");
     case VMOE_ROLE_MAP_NORM_SCALE:
-        want(&w, dialect, "/scale", row, "MapHead/LayerNorm");
-        break;
+        return add_piece(search, row, "MapHead/LayerNorm/scale");
     case VMOE_ROLE_MAP_NORM_BIAS:
-        want(&w, dialect, "/bias", row, "MapHead/LayerNorm");
-        break;
+        return add_piece(search, row, "MapHead/LayerNorm/bias");
     case VMOE_ROLE_PRE_LOGITS:
-        want(&w, dialect, leaf, bias ? row : matrix, "pre_logits");
-        break;
+        return add_piece(search, search->bias ? row : matrix, "pre_logits/%s", search->leaf);
     default:
-        want(&w, dialect, leaf, bias ? row : matrix, "head");
-        break;
+        return add_piece(search, search->bias ? row : matrix, "head/%s", search->leaf);
     }
-    return add_piece(source, &w, 0, tensor->columns, pieces, count, error);
 }
 
 vmoe_status vmoe_dialect_pieces(const struct vmoe_source *source,
@@ -289,10 +264,25 @@ vmoe_status vmoe_dialect_pieces(const struct vmoe_source *source,
 {
     static const char *const qkv[] = { "query", "key", "value" };
     static const char *const map_attention = "MapHead/MultiHeadDotProductAttention";
+    const bool bias = tensor->part == VMOE_PART_BIAS;
+    struct search search = {
+        .source = source,
+        .dialect = dialect,
+        .info = info,
+        .tensor = tensor,
+        .bias = bias,
+        .leaf = bias ? "bias" : "kernel",
+        .columns = tensor->columns,
+        .pieces = pieces,
+        .count = count,
+        .error = error,
+    };
     uint32_t first = 0, last = 2;
     char module[PATH_BYTES / 2];
     vmoe_status status = VMOE_OK;
 
+    if (tensor->expert >= 0)
+        search.first = (uint64_t)tensor->expert * tensor->rows * tensor->columns;
     *count = 0;
     switch (tensor->role) {
     case VMOE_ROLE_QKV:
@@ -306,28 +296,25 @@ vmoe_status vmoe_dialect_pieces(const struct vmoe_source *source,
             last = 0;
         if (tensor->role == VMOE_ROLE_MAP_KEY_VALUE)
             first = 1;
+        search.columns = info->width;
         for (uint32_t i = first; status == VMOE_OK && i <= last; i++)
-            status = add_heads(source, dialect, info, module, qkv[i], tensor->part, pieces, count,
-                               error);
+            status = add_heads(&search, module, qkv[i]);
         return status;
     case VMOE_ROLE_ATTENTION_OUT:
         snprintf(module, sizeof module, "%s/encoderblock_%u/%s", dialect->encoder, tensor->block,
                  dialect->attention);
-        return add_attention_out(source, dialect, info, module, tensor->part, pieces, count, error);
+        return add_attention_out(&search, module);
     case VMOE_ROLE_MAP_OUT:
-        return add_attention_out(source, dialect, info, map_attention, tensor->part, pieces, count,
-                                 error);
+        return add_attention_out(&search, map_attention);
     case VMOE_ROLE_FC1:
     case VMOE_ROLE_FC2:
         snprintf(module, sizeof module, "%s/encoderblock_%u/%s", dialect->encoder, tensor->block,
                  tensor->expert < 0 ? dialect->mlp : "Moe/Mlp");
-        return add_dense(source, dialect, info, tensor, module, tensor->role == VMOE_ROLE_FC2,
-                         pieces, count, error);
+        return add_dense(&search, module, tensor->role == VMOE_ROLE_FC2);
     case VMOE_ROLE_MAP_FC1:
     case VMOE_ROLE_MAP_FC2:
-        return add_dense(source, dialect, info, tensor, "MapHead/Mlp",
-                         tensor->role == VMOE_ROLE_MAP_FC2, pieces, count, error);
+        return add_dense(&search, "MapHead/Mlp", tensor->role == VMOE_ROLE_MAP_FC2);
     default:
-        return add_plain(source, dialect, info, tensor, pieces, count, error);
+        return add_plain(&search);
     }
 }
