@@ -116,10 +116,10 @@ struct vmoe_mlp_call {
 void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call);
 
 /*
- * The experts of block `block`, its MoE layer number `layer`: x += sum of gate * expert(y).  Before
- * the first of them each member gets its copy of x.
+ * The experts of a block, which is MoE layer number `number`: x += sum of gate * expert(y).  Before
+ * the first of these layers each member gets its copy of x.
  */
-void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t layer);
+void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number);
 
 /* Last norm, pooling, pre_logits, head. */
 void vmoe_head(struct vmoe_encoder *encoder);

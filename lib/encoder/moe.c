@@ -14,6 +14,7 @@
 struct layer {
     struct vmoe_encoder *encoder;
     const struct vmoe_block *block;
+    size_t number;           /* among the MoE layers */
     size_t members, experts; /* experts: of a member */
     size_t tokens;           /* of a member in the slice */
     bool class_only;         /* only class tokens have a part in the result */
@@ -88,17 +89,17 @@ static void assign_group(void *context, size_t group, uint32_t thread)
  * Where the routes of a member's token begin among those of the call, which have the members of a
  * token side by side.
  */
-static size_t route_of(const struct layer *layer, uint32_t number, size_t member, size_t token)
+static size_t route_of(const struct layer *layer, size_t member, size_t token)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
     const size_t tokens = encoder->info->tokens;
-    const size_t first = (number * encoder->call_images + encoder->first_image) * tokens;
+    const size_t first = (layer->number * encoder->call_images + encoder->first_image) * tokens;
 
     return ((first + token) * layer->members + member) * encoder->dial.picks;
 }
 
 /* The caller's decisions instead of our own: -1 - e is expert e without a slot. */
-static void follow_routes(const struct layer *layer, uint32_t number)
+static void follow_routes(const struct layer *layer)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
     int16_t *choice = encoder->buffers.choice;
@@ -106,7 +107,7 @@ static void follow_routes(const struct layer *layer, uint32_t number)
 
     for (size_t m = 0; m < layer->members; m++)
         for (size_t t = 0; t < layer->tokens; t++) {
-            const int16_t *routes = encoder->forced + route_of(layer, number, m, t);
+            const int16_t *routes = encoder->forced + route_of(layer, m, t);
 
             for (size_t k = 0; k < encoder->dial.picks; k++) {
                 *choice++ = (int16_t)(routes[k] < 0 ? -1 - routes[k] : routes[k]);
@@ -116,7 +117,7 @@ static void follow_routes(const struct layer *layer, uint32_t number)
 }
 
 /* Our decisions to the caller. */
-static void tell_routes(const struct layer *layer, uint32_t number)
+static void tell_routes(const struct layer *layer)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
     const int16_t *choice = encoder->buffers.choice;
@@ -124,7 +125,7 @@ static void tell_routes(const struct layer *layer, uint32_t number)
 
     for (size_t m = 0; m < layer->members; m++)
         for (size_t t = 0; t < layer->tokens; t++) {
-            int16_t *routes = encoder->tally.routes + route_of(layer, number, m, t);
+            int16_t *routes = encoder->tally.routes + route_of(layer, m, t);
 
             for (size_t k = 0; k < encoder->dial.picks; k++, choice++, slot++)
                 routes[k] = (int16_t)(*slot >= 0 ? *choice : -1 - *choice);
@@ -172,7 +173,7 @@ static void list_rows(const struct layer *layer)
         }
 }
 
-static void count_layer(const struct layer *layer, uint32_t number)
+static void count_layer(const struct layer *layer)
 {
     struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
@@ -189,7 +190,7 @@ static void count_layer(const struct layer *layer, uint32_t number)
 
             kept += slot;
             if (slot && tally->load != NULL)
-                tally->load[number * experts + (size_t)buffers->choice[i]]++;
+                tally->load[layer->number * experts + (size_t)buffers->choice[i]]++;
         }
         processed += kept;
         untouched += kept == 0;
@@ -200,7 +201,7 @@ static void count_layer(const struct layer *layer, uint32_t number)
     tally->untouched += untouched;
     tally->computed += buffers->offsets[experts];
     if (tally->layers != NULL) {
-        vmoe_layer_report *report = &tally->layers[number];
+        vmoe_layer_report *report = &tally->layers[layer->number];
 
         report->assigned += assigned;
         report->processed += processed;
@@ -209,25 +210,25 @@ static void count_layer(const struct layer *layer, uint32_t number)
     }
     for (size_t e = 0; e < experts; e++)
         if (buffers->offsets[e + 1] != buffers->offsets[e])
-            tally->used[number * experts + e] = 1;
+            tally->used[layer->number * experts + e] = 1;
 }
 
-static void plan(struct layer *layer, uint32_t number)
+static void plan(struct layer *layer)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
 
     vmoe_team_run(encoder->team, layer->members * vmoe_task_count(layer->tokens), run_gates,
                   layer);
     if (encoder->forced != NULL)
-        follow_routes(layer, number);
+        follow_routes(layer);
     else
         vmoe_team_run(encoder->team,
                       layer->members * (encoder->images / encoder->dial.group_images),
                       assign_group, layer);
     list_rows(layer);
-    count_layer(layer, number);
+    count_layer(layer);
     if (encoder->tally.routes != NULL)
-        tell_routes(layer, number);
+        tell_routes(layer);
 }
 
 void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
@@ -235,12 +236,13 @@ void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
     const vmoe_info *info = encoder->info;
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *weights = &encoder->weights->blocks[block];
-    struct layer layer = { encoder,
-                           weights,
-                           info->members,
-                           vmoe_config_own_experts(info),
-                           encoder->images * encoder->tokens,
-                           vmoe_ends_in_class_tokens(encoder, block) };
+    struct layer layer = { .encoder = encoder,
+                           .block = weights,
+                           .number = number,
+                           .members = info->members,
+                           .experts = vmoe_config_own_experts(info),
+                           .tokens = encoder->images * encoder->tokens,
+                           .class_only = vmoe_ends_in_class_tokens(encoder, block) };
     const struct vmoe_matrix gates = vmoe_float_matrix(buffers->gates, layer.experts);
     const struct vmoe_mlp_call call = { .mlps = weights->mlps,
                                         .offsets = buffers->offsets,
@@ -255,7 +257,7 @@ void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number)
         vmoe_team_run(encoder->team, vmoe_task_count(layer.tokens), copy_rows, &layer);
         encoder->sequences = info->members * encoder->images;
     }
-    plan(&layer, number);
+    plan(&layer);
     vmoe_trace_show(encoder, "norm_1", block, &buffers->y, encoder->sequences * encoder->tokens,
                     info->width);
     vmoe_trace_show(encoder, "gates", block, &gates, encoder->sequences * encoder->tokens,
