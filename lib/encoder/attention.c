@@ -67,7 +67,7 @@ static void run_head(void *context, size_t task, uint32_t thread)
         .ldkv = qkv->stride,
         .out = vmoe_matrix_row(&out, row + first),
         .ldo = out.stride,
-        .scratch = buffers->scratch + thread * buffers->scratch_bytes,
+        .scratch = vmoe_scratch(encoder, thread),
         .scratch_bytes = buffers->scratch_bytes,
     };
 

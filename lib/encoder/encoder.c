@@ -18,10 +18,9 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     const struct norm_run *run = context;
     const struct vmoe_encoder *encoder = run->encoder;
     const struct vmoe_kernels *kernels = encoder->kernels;
-    const struct vmoe_buffers *buffers = &encoder->buffers;
     const size_t d = encoder->info->width, begin = run->first + task * VMOE_TASK_ROWS;
     const size_t end = begin + vmoe_task_rows(run->count, task);
-    float *row = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
+    float *row = vmoe_scratch(encoder, thread);
 
     for (size_t t = begin; t < end; t++) {
         if (run->rows->type == VMOE_PRECISION_F32)

@@ -134,6 +134,12 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 /* The same for the residual stream. */
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
 
+/* Memory that a task may use, buffers.scratch_bytes of it. */
+static inline void *vmoe_scratch(const struct vmoe_encoder *encoder, uint32_t thread)
+{
+    return encoder->buffers.scratch + thread * encoder->buffers.scratch_bytes;
+}
+
 /* Tasks of VMOE_TASK_ROWS rows each, and the rows of one: the last may have fewer. */
 static inline size_t vmoe_task_count(size_t rows)
 {

@@ -49,7 +49,7 @@ static void run_gates(void *context, size_t task, uint32_t thread)
     size_t begin = member * layer->tokens + part * VMOE_TASK_ROWS;
     size_t count = vmoe_task_rows(layer->tokens, part);
     float *gates = buffers->gates + begin * experts;
-    float *rows = (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
+    float *rows = vmoe_scratch(encoder, thread);
 
     for (size_t i = 0; i < count; i++) {
         encoder->kernels->layer_norm(d, vmoe_matrix_row(&encoder->x, begin + i),
@@ -79,7 +79,7 @@ static void assign_group(void *context, size_t group, uint32_t thread)
 
     vmoe_route_assign(tokens, experts, dial->picks, dial->capacity, dial->priority,
                       buffers->gates + first * experts, choice, buffers->slot + first * dial->picks,
-                      buffers->scratch + thread * buffers->scratch_bytes);
+                      vmoe_scratch(encoder, thread));
     /* From here on an expert has its number among those of all members. */
     for (size_t i = 0; member != 0 && i < tokens * dial->picks; i++)
         choice[i] = (int16_t)((size_t)choice[i] + member * experts);

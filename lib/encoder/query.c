@@ -22,13 +22,6 @@ static size_t panel_of(size_t column)
     return column / VMOE_PANEL;
 }
 
-static float *scratch_of(const struct run *run, uint32_t thread)
-{
-    const struct vmoe_buffers *buffers = &run->encoder->buffers;
-
-    return (float *)(void *)(buffers->scratch + thread * buffers->scratch_bytes);
-}
-
 /*
  * K q of one head for all queries.  Columns that other heads have in its panels are multiplied by 0.
  */
@@ -43,7 +36,7 @@ static void make_directions(void *context, size_t head, uint32_t thread)
     const size_t panels = panel_of(end - 1) + 1 - panel_of(column);
     const struct vmoe_linear part =
         vmoe_linear_columns(call->layer, (uint32_t)begin, (uint32_t)(end - begin));
-    float *x = scratch_of(run, thread);
+    float *x = vmoe_scratch(run->encoder, thread);
 
     memset(x, 0, panels * VMOE_PANEL * sizeof *x);
     for (size_t i = 0; i < call->queries; i++) {
@@ -84,7 +77,7 @@ static void mix_tokens(void *context, size_t sequence, uint32_t thread)
     const size_t d = run->encoder->info->width, heads = run->encoder->info->heads;
     const float *scores = buffers->scores + sequence * tokens * heads;
     const float factor = 1.0f / sqrtf((float)run->width);
-    float *weights = scratch_of(run, thread);
+    float *weights = vmoe_scratch(run->encoder, thread);
 
     for (size_t head = 0; head < heads; head++) {
         float *row = weights + head * tokens, inverse;
@@ -148,7 +141,7 @@ static void mix_values(void *context, size_t task, uint32_t thread)
         const size_t head = (first - value) / run->width;
 
         end = vmoe_smaller(last, value + (head + 1) * run->width);
-        mix_head(run, first, end, head, scratch_of(run, thread));
+        mix_head(run, first, end, head, vmoe_scratch(run->encoder, thread));
     }
 }
 
