@@ -17,18 +17,16 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
 {
     const struct norm_run *run = context;
     const struct vmoe_encoder *encoder = run->encoder;
-    const struct vmoe_kernels *kernels = encoder->kernels;
-    const size_t d = encoder->info->width, begin = run->first + task * VMOE_TASK_ROWS;
+    const size_t begin = run->first + task * VMOE_TASK_ROWS;
     const size_t end = begin + vmoe_task_rows(run->count, task);
     float *row = vmoe_scratch(encoder, thread);
 
     for (size_t t = begin; t < end; t++) {
         if (run->rows->type == VMOE_PRECISION_F32)
             row = vmoe_matrix_row(run->rows, t);
-        kernels->layer_norm(d, vmoe_matrix_row(&encoder->x, t), VMOE_LAYER_NORM_EPSILON,
-                            run->norm->scale, run->norm->bias, row);
+        vmoe_norm_row(encoder, run->norm, vmoe_matrix_row(&encoder->x, t), row);
         if (run->rows->type != VMOE_PRECISION_F32)
-            vmoe_matrix_set(kernels, run->rows, t, d, row);
+            vmoe_matrix_set(encoder->kernels, run->rows, t, encoder->info->width, row);
     }
 }
 

@@ -134,6 +134,13 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 /* The same for the residual stream. */
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
 
+static inline void vmoe_norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
+                                 const float *from, float *to)
+{
+    encoder->kernels->layer_norm(encoder->info->width, from, VMOE_LAYER_NORM_EPSILON, norm->scale,
+                                 norm->bias, to);
+}
+
 /* Memory that a task may use, buffers.scratch_bytes of it. */
 static inline void *vmoe_scratch(const struct vmoe_encoder *encoder, uint32_t thread)
 {

@@ -26,13 +26,6 @@ static void run_linear(struct vmoe_encoder *encoder, const struct vmoe_linear *l
     vmoe_linear_run(encoder->kernels, encoder->team, &call);
 }
 
-static void norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
-                     const float *from, float *to)
-{
-    encoder->kernels->layer_norm(encoder->info->width, from, VMOE_LAYER_NORM_EPSILON, norm->scale,
-                                 norm->bias, to);
-}
-
 /* The class token alone is normed: the other tokens have no part in the result. */
 static void pool_token(void *context, size_t sequence, uint32_t thread)
 {
@@ -40,9 +33,9 @@ static void pool_token(void *context, size_t sequence, uint32_t thread)
     size_t d = encoder->info->width;
 
     (void)thread;
-    norm_row(encoder, &encoder->weights->norm,
-             vmoe_matrix_row(&encoder->x, sequence * encoder->tokens),
-             encoder->buffers.pooled + sequence * d);
+    vmoe_norm_row(encoder, &encoder->weights->norm,
+                  vmoe_matrix_row(&encoder->x, sequence * encoder->tokens),
+                  encoder->buffers.pooled + sequence * d);
 }
 
 /* In double, as there may be many tokens, and a part of the columns at a time. */
@@ -72,8 +65,8 @@ static void norm_pooled(void *context, size_t sequence, uint32_t thread)
     size_t d = encoder->info->width;
 
     (void)thread;
-    norm_row(encoder, &encoder->weights->map.norm, encoder->buffers.pooled + sequence * d,
-             encoder->buffers.pooled_2 + sequence * d);
+    vmoe_norm_row(encoder, &encoder->weights->map.norm, encoder->buffers.pooled + sequence * d,
+                  encoder->buffers.pooled_2 + sequence * d);
 }
 
 /* Attention from the learned probe to all tokens, then pooled = a + Mlp(LayerNorm(a)). */

@@ -43,7 +43,6 @@ static void run_gates(void *context, size_t task, uint32_t thread)
     const struct layer *layer = context;
     const struct vmoe_encoder *encoder = layer->encoder;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    const struct vmoe_norm *norm = &layer->block->norm_1;
     size_t d = encoder->info->width, experts = layer->experts, picks = encoder->dial.picks;
     size_t tasks = vmoe_task_count(layer->tokens), member = task / tasks, part = task % tasks;
     size_t begin = member * layer->tokens + part * VMOE_TASK_ROWS;
@@ -52,9 +51,8 @@ static void run_gates(void *context, size_t task, uint32_t thread)
     float *rows = vmoe_scratch(encoder, thread);
 
     for (size_t i = 0; i < count; i++) {
-        encoder->kernels->layer_norm(d, vmoe_matrix_row(&encoder->x, begin + i),
-                                     VMOE_LAYER_NORM_EPSILON, norm->scale, norm->bias,
-                                     rows + i * d);
+        vmoe_norm_row(encoder, &layer->block->norm_1, vmoe_matrix_row(&encoder->x, begin + i),
+                      rows + i * d);
         vmoe_matrix_set(encoder->kernels, &buffers->y, begin + i, d, rows + i * d);
     }
     encoder->kernels->router(count, d, experts, rows, d, layer->block->router + member * experts,
