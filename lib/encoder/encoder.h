@@ -1,7 +1,7 @@
 /*
  * The forward pass: flattened patches in, features and logits out, for one slice of images at a
- * time.  The residual stream, norms, gates, softmax and head are float32; what enters the matrices of
- * a block has the types of buffers.h.
+ * time.  The residual stream, norms, gates, softmax and head are float32; what enters the matrices
+ * of a block has the types of buffers.h.
  */
 #ifndef VMOE_ENCODER_ENCODER_H
 #define VMOE_ENCODER_ENCODER_H
@@ -61,8 +61,8 @@ struct vmoe_encoder {
 };
 
 /*
- * Runs the slice whose flattened patches stand in buffers.image_patches; features and logits are left in
- * their buffers.
+ * Runs the slice whose flattened patches stand in buffers.image_patches; features and logits are
+ * left in their buffers.
  */
 vmoe_status vmoe_encoder_run(struct vmoe_encoder *encoder, vmoe_error *error);
 
@@ -76,6 +76,25 @@ void vmoe_embed(struct vmoe_encoder *encoder);
 
 /* x += Attention(LayerNorm(x)).  Of a last block without experts the class token alone goes on. */
 void vmoe_attention(struct vmoe_encoder *encoder, uint32_t block);
+
+/*
+ * The experts of a block, which is MoE layer number `number`: x += sum of gate * expert(y).  Before
+ * the first of these layers each member gets its copy of x.
+ */
+void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number);
+
+/* Last norm, pooling, pre_logits, head. */
+void vmoe_head(struct vmoe_encoder *encoder);
+
+/* ---- What stages are made of ---- */
+
+/* to = LayerNorm(from), a row each. */
+static inline void vmoe_norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
+                                 const float *from, float *to)
+{
+    encoder->kernels->layer_norm(encoder->info->width, from, VMOE_LAYER_NORM_EPSILON, norm->scale,
+                                 norm->bias, to);
+}
 
 /* rows[r] = LayerNorm(x[r]) for some tokens of the stream, r = first .. first + count - 1. */
 void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
@@ -101,8 +120,8 @@ struct vmoe_query_call {
 void vmoe_query_run(const struct vmoe_encoder *encoder, const struct vmoe_query_call *call);
 
 /*
- * MLPs over rows of `in`: number i has rows offsets[i] .. offsets[i + 1] - 1.  Row r is added to row
- * r of `out`, or, with `indices`, in[indices[r]] is added to out[indices[r]], times factors[r].
+ * MLPs over rows of `in`: number i has rows offsets[i] .. offsets[i + 1] - 1.  Row r is added to
+ * row r of `out`, or, with `indices`, in[indices[r]] is added to out[indices[r]], times factors[r].
  */
 struct vmoe_mlp_call {
     const struct vmoe_mlp *mlps;
@@ -115,15 +134,6 @@ struct vmoe_mlp_call {
 };
 void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call);
 
-/*
- * The experts of a block, which is MoE layer number `number`: x += sum of gate * expert(y).  Before
- * the first of these layers each member gets its copy of x.
- */
-void vmoe_moe(struct vmoe_encoder *encoder, uint32_t block, uint32_t number);
-
-/* Last norm, pooling, pre_logits, head. */
-void vmoe_head(struct vmoe_encoder *encoder);
-
 /* True if, after the attention of this block, only class tokens have a part in the result. */
 bool vmoe_ends_in_class_tokens(const struct vmoe_encoder *encoder, uint32_t block);
 
@@ -133,13 +143,6 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 
 /* The same for the residual stream. */
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
-
-static inline void vmoe_norm_row(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm,
-                                 const float *from, float *to)
-{
-    encoder->kernels->layer_norm(encoder->info->width, from, VMOE_LAYER_NORM_EPSILON, norm->scale,
-                                 norm->bias, to);
-}
 
 /* Memory that a task may use, buffers.scratch_bytes of it. */
 static inline void *vmoe_scratch(const struct vmoe_encoder *encoder, uint32_t thread)
