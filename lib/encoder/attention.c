@@ -94,28 +94,6 @@ struct chunk {
     struct vmoe_matrix y; /* from `row` on */
 };
 
-/* Stores rows in their type, or adds them to float32. */
-static void project(const struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
-                    const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out,
-                    bool add)
-{
-    const struct vmoe_linear_part part = { layer, 0, rows };
-    const struct vmoe_linear_call call = {
-        .parts = &part,
-        .count = 1,
-        .a = *in,
-        .out = out->data,
-        .ldo = out->stride,
-        .store = add                                 ? VMOE_ADD_F32
-                 : out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16
-                                                    : VMOE_STORE_F32,
-        .scratch = encoder->buffers.scratch,
-        .scratch_bytes = encoder->buffers.scratch_bytes,
-    };
-
-    vmoe_linear_run(encoder->kernels, encoder->team, &call);
-}
-
 static void show_qkv(const struct vmoe_encoder *encoder, uint32_t index, size_t rows)
 {
     static const char *const names[] = { "query", "key", "value" };
@@ -139,12 +117,12 @@ static void run_chunk(struct vmoe_encoder *encoder, uint32_t index, const struct
 
     vmoe_norm(encoder, &block->norm_0, chunk->row, chunk->rows, &buffers->y);
     vmoe_trace_show(encoder, "norm_0", index, &chunk->y, chunk->rows, d);
-    project(encoder, &block->qkv, &chunk->y, chunk->rows, &buffers->qkv, false);
+    vmoe_apply(encoder, &block->qkv, &chunk->y, chunk->rows, VMOE_IDENTITY, &buffers->qkv, false);
     show_qkv(encoder, index, chunk->rows);
     run_heads(encoder, chunk->sequences, mixed);
     if (mixed != &chunk->y)
         vmoe_narrow(encoder, mixed, &chunk->y, chunk->rows, d);
-    project(encoder, &block->out, &chunk->y, chunk->rows, &x, true);
+    vmoe_apply(encoder, &block->out, &chunk->y, chunk->rows, VMOE_IDENTITY, &x, true);
 }
 
 /* The same for class tokens alone: of the others nothing but their norms is needed. */
@@ -158,17 +136,23 @@ static void run_class_tokens(struct vmoe_encoder *encoder, uint32_t index)
     const struct vmoe_matrix query = vmoe_float_matrix(buffers->query, d);
     const struct vmoe_matrix mixed = vmoe_float_matrix(buffers->pooled, d);
     const struct vmoe_linear query_layer = vmoe_linear_columns(&block->qkv, 0, d);
-    const struct vmoe_query_call call = { sequences, &block->qkv, d,     2 * d, query,
-                                          sequences, normed.data, mixed };
+    const struct vmoe_query_call call = { .sequences = sequences,
+                                          .layer = &block->qkv,
+                                          .key = d,
+                                          .value = 2 * d,
+                                          .query = query,
+                                          .queries = sequences,
+                                          .tokens = normed.data,
+                                          .out = mixed };
     struct vmoe_matrix class_normed = normed;
 
     vmoe_norm(encoder, &block->norm_0, 0, sequences * tokens, &normed);
     class_normed.stride *= tokens;
     encoder->x.stride *= tokens;
     encoder->tokens = 1;
-    project(encoder, &query_layer, &class_normed, sequences, &query, false);
+    vmoe_apply(encoder, &query_layer, &class_normed, sequences, VMOE_IDENTITY, &query, false);
     vmoe_query_run(encoder, &call);
-    project(encoder, &block->out, &mixed, sequences, &encoder->x, true);
+    vmoe_apply(encoder, &block->out, &mixed, sequences, VMOE_IDENTITY, &encoder->x, true);
 }
 
 void vmoe_attention(struct vmoe_encoder *encoder, uint32_t index)

@@ -3,7 +3,7 @@
 
 #include "runtime/cpu.h"
 
-/* ---- Rows: layer norm and type -------------------------------------------------------------- */
+/* ---- Rows: layer norm, type, linear layer --------------------------------------------------- */
 
 struct norm_run {
     const struct vmoe_encoder *encoder;
@@ -61,6 +61,28 @@ void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *f
     struct narrow_run run = { encoder->kernels, from, to, count, n };
 
     vmoe_team_run(encoder->team, vmoe_task_count(count), narrow_rows, &run);
+}
+
+void vmoe_apply(const struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
+                const struct vmoe_matrix *in, size_t rows, uint32_t activation,
+                const struct vmoe_matrix *out, bool add)
+{
+    const struct vmoe_linear_part part = { layer, 0, rows };
+    const struct vmoe_linear_call call = {
+        .parts = &part,
+        .count = 1,
+        .a = *in,
+        .out = out->data,
+        .ldo = out->stride,
+        .activation = activation,
+        .store = add                                 ? VMOE_ADD_F32
+                 : out->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16
+                                                    : VMOE_STORE_F32,
+        .scratch = encoder->buffers.scratch,
+        .scratch_bytes = encoder->buffers.scratch_bytes,
+    };
+
+    vmoe_linear_run(encoder->kernels, encoder->team, &call);
 }
 
 /* ---- Trace ---------------------------------------------------------------------------------- */

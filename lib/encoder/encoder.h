@@ -105,6 +105,14 @@ void vmoe_narrow(const struct vmoe_encoder *encoder, const struct vmoe_matrix *f
                  const struct vmoe_matrix *to, size_t count, size_t n);
 
 /*
+ * out[r] = activation(in[r] W + bias) for r = 0 .. rows - 1, in the type of `out`, float32 or
+ * bfloat16; with `add` this is added to a float32 `out`.
+ */
+void vmoe_apply(const struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
+                const struct vmoe_matrix *in, size_t rows, uint32_t activation,
+                const struct vmoe_matrix *out, bool add);
+
+/*
  * Attention of one query in each sequence to its tokens, which are not projected yet; heads are
  * mixed, but not projected back.
  */

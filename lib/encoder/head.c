@@ -9,23 +9,6 @@
 
 #define MEAN_COLUMNS 64u
 
-/* out (rows, n) = activation(in W + bias). */
-static void run_linear(struct vmoe_encoder *encoder, const struct vmoe_linear *layer,
-                       const struct vmoe_matrix *in, size_t rows, const struct vmoe_matrix *out,
-                       uint32_t activation, uint32_t store)
-{
-    const struct vmoe_linear_part part = { layer, 0, rows };
-    const struct vmoe_linear_call call = { .parts = &part,
-                                           .count = 1,
-                                           .a = *in,
-                                           .out = out->data,
-                                           .ldo = out->stride,
-                                           .activation = activation,
-                                           .store = store };
-
-    vmoe_linear_run(encoder->kernels, encoder->team, &call);
-}
-
 /* The class token alone is normed: the other tokens have no part in the result. */
 static void pool_token(void *context, size_t sequence, uint32_t thread)
 {
@@ -81,16 +64,22 @@ static void pool_map(struct vmoe_encoder *encoder)
     const struct vmoe_matrix pooled = vmoe_float_matrix(buffers->pooled, d);
     const struct vmoe_matrix pooled_2 = vmoe_float_matrix(buffers->pooled_2, d);
     const struct vmoe_matrix *hidden = &buffers->map_hidden;
-    const struct vmoe_query_call call = { sequences, &map->key_value, 0, info->width, query, 1,
-                                          buffers->normed, pooled_2 };
+    const struct vmoe_query_call call = { .sequences = sequences,
+                                          .layer = &map->key_value,
+                                          .key = 0,
+                                          .value = info->width,
+                                          .query = query,
+                                          .queries = 1,
+                                          .tokens = buffers->normed,
+                                          .out = pooled_2 };
 
-    run_linear(encoder, &map->query, &probe, 1, &query, VMOE_IDENTITY, VMOE_STORE_F32);
+    vmoe_apply(encoder, &map->query, &probe, 1, VMOE_IDENTITY, &query, false);
     vmoe_query_run(encoder, &call);
-    run_linear(encoder, &map->out, &pooled_2, sequences, &pooled, VMOE_IDENTITY, VMOE_STORE_F32);
+    vmoe_apply(encoder, &map->out, &pooled_2, sequences, VMOE_IDENTITY, &pooled, false);
     vmoe_team_run(encoder->team, sequences, norm_pooled, encoder);
-    run_linear(encoder, &map->mlp.fc1, &pooled_2, sequences, hidden,
-               info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF, VMOE_STORE_F32);
-    run_linear(encoder, &map->mlp.fc2, hidden, sequences, &pooled, VMOE_IDENTITY, VMOE_ADD_F32);
+    vmoe_apply(encoder, &map->mlp.fc1, &pooled_2, sequences,
+               info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF, hidden, false);
+    vmoe_apply(encoder, &map->mlp.fc2, hidden, sequences, VMOE_IDENTITY, &pooled, true);
 }
 
 static void pool(struct vmoe_encoder *encoder)
@@ -124,10 +113,10 @@ void vmoe_head(struct vmoe_encoder *encoder)
     pool(encoder);
     vmoe_trace_show(encoder, "pooled", 0, &pooled, sequences, info->width);
     if (info->pre_logits != 0)
-        run_linear(encoder, &encoder->weights->pre_logits, &pooled, sequences, &features,
-                   VMOE_TANH_OF, VMOE_STORE_F32);
+        vmoe_apply(encoder, &encoder->weights->pre_logits, &pooled, sequences, VMOE_TANH_OF,
+                   &features, false);
     else
         memcpy(buffers->features, buffers->pooled, sequences * width * sizeof(float));
-    run_linear(encoder, &encoder->weights->head, &features, sequences, &logits, VMOE_IDENTITY,
-               VMOE_STORE_F32);
+    vmoe_apply(encoder, &encoder->weights->head, &features, sequences, VMOE_IDENTITY, &logits,
+               false);
 }
