@@ -65,18 +65,17 @@ static bool ends_in_one_query(const vmoe_info *info)
            (vmoe_config_reads_class_tokens(info) && !info->moe[info->layers - 1]);
 }
 
-/* What a thread needs for that: the weights of all heads, a query with padding, or some values. */
+/*
+ * What a thread needs for that: the weights of all heads, a query with padding, or some values.
+ * Products of float32 rows need nothing beside.
+ */
 static uint64_t query_scratch_bytes(const vmoe_info *info)
 {
-    const uint32_t end = vmoe_tensor_end_precision(info);
-    const uint64_t d = info->width;
-    const uint64_t values =
-        vmoe_larger(vmoe_product_scratch_bytes(VMOE_PRECISION_F32, info->precision, d),
-                    vmoe_product_scratch_bytes(VMOE_PRECISION_F32, end, d));
     const uint64_t weights = (uint64_t)info->heads * info->tokens;
+    const uint64_t query = info->width / info->heads + 2 * VMOE_PANEL;
+    const uint64_t values = VMOE_TASK_ROWS * VMOE_PANEL;
 
-    return vmoe_larger(vmoe_larger(weights, d / info->heads + 2 * VMOE_PANEL) * sizeof(float),
-                       VMOE_TASK_ROWS * VMOE_PANEL * sizeof(float) + values);
+    return vmoe_larger(weights, vmoe_larger(query, values)) * sizeof(float);
 }
 
 /* What is only needed before or after the blocks shares the memory of q, k and v. */

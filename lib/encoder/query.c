@@ -1,9 +1,9 @@
 /*
  * Attention of one query in each sequence: that of the class token in a last block, or the probe of
- * the map head.  Its keys and values are never made, which would be a product of all tokens with two
- * matrices.  For a head with query q and the columns K and V of its matrices, the score of a token y
- * is q . (K' y) = (K q) . y, and the values mixed by weights p are V' (sum of p y).  Biases of keys
- * add the same to all scores of a head, which a softmax does not see.
+ * the map head.  Its keys and values are never made, which would be a product of all tokens with
+ * two matrices.  For a head with query q and the columns K and V of its matrices, the score of a
+ * token y is q . (K' y) = (K q) . y, and the values mixed by weights p are V' (sum of p y).  Biases
+ * of keys add the same to all scores of a head, which a softmax does not see.
  */
 #include <math.h>
 #include <string.h>
@@ -22,9 +22,7 @@ static size_t panel_of(size_t column)
     return column / VMOE_PANEL;
 }
 
-/*
- * K q of one head for all queries.  Columns that other heads have in its panels are multiplied by 0.
- */
+/* K q of one head for all queries.  What other heads have in its panels is multiplied by 0. */
 static void make_directions(void *context, size_t head, uint32_t thread)
 {
     const struct run *run = context;
@@ -93,7 +91,7 @@ static void mix_tokens(void *context, size_t sequence, uint32_t thread)
 }
 
 /* Columns first .. end - 1 of a panel, which belong to one head, for all sequences. */
-static void mix_head(const struct run *run, size_t first, size_t end, size_t head, float *scratch)
+static void mix_head(const struct run *run, size_t first, size_t end, size_t head, float *values)
 {
     const struct vmoe_query_call *call = run->call;
     const struct vmoe_buffers *buffers = &run->encoder->buffers;
@@ -101,7 +99,6 @@ static void mix_head(const struct run *run, size_t first, size_t end, size_t hea
     const size_t begin = panel_of(first) * VMOE_PANEL;
     const struct vmoe_linear part =
         vmoe_linear_columns(call->layer, (uint32_t)begin, (uint32_t)(end - begin));
-    float *values = scratch, *rest = scratch + VMOE_TASK_ROWS * VMOE_PANEL;
 
     for (size_t i = 0; i < call->sequences; i += VMOE_TASK_ROWS) {
         const size_t count = vmoe_smaller(call->sequences - i, VMOE_TASK_ROWS);
@@ -118,7 +115,6 @@ static void mix_head(const struct run *run, size_t first, size_t end, size_t hea
             .bias = part.bias,
             .out = values,
             .ldo = VMOE_PANEL * sizeof *values,
-            .scratch = rest,
         };
 
         run->encoder->kernels->product[VMOE_PRECISION_F32][part.precision](&product);

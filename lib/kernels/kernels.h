@@ -151,7 +151,7 @@ struct vmoe_kernels {
     struct vmoe_quant (*bf16_to_int8)(size_t n, const uint16_t *x, uint8_t *y);
 };
 
-/* Scratch of a product: a panel that has to be widened to the type of the rows. */
+/* Scratch of a product: a panel that has to be widened to the type of the rows; 0 for float32. */
 uint64_t vmoe_product_scratch_bytes(uint32_t rows, uint32_t panels, uint64_t k);
 
 /* Bytes from row to row of scores, float32 and padded to whole panels. */
