@@ -78,8 +78,26 @@ static uint64_t query_scratch_bytes(const vmoe_info *info)
     return vmoe_larger(weights, vmoe_larger(query, values)) * sizeof(float);
 }
 
-/* What is only needed before or after the blocks shares the memory of q, k and v. */
-static void take_wide(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
+/* Bytes that any task of a thread may need. */
+static uint64_t scratch_bytes(const vmoe_info *info, const struct vmoe_dial *dial,
+                              const struct vmoe_types *types)
+{
+    const uint64_t d = info->width;
+    const uint64_t attend = vmoe_attend_bytes(types->attention, info->tokens, d / info->heads);
+    const uint64_t product =
+        vmoe_product_scratch_bytes(types->block, info->precision, vmoe_larger(d, info->mlp));
+    uint64_t bytes = vmoe_larger(VMOE_TASK_ROWS * d * sizeof(float), vmoe_larger(attend, product));
+
+    if (ends_in_one_query(info))
+        bytes = vmoe_larger(bytes, query_scratch_bytes(info));
+    if (info->experts != 0)
+        bytes = vmoe_larger(bytes, vmoe_route_scratch_bytes(dial->group_tokens / info->members,
+                                                            vmoe_config_own_experts(info)));
+    return vmoe_divide_up(bytes, VMOE_ALIGNMENT) * VMOE_ALIGNMENT;
+}
+
+/* Patches, then q, k and v, then what one query or the head needs of all tokens: one memory. */
+static void take_shared(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
                       struct vmoe_arena *arena, struct vmoe_buffers *buffers)
 {
     const uint64_t sequences = images * info->members, tokens = sequences * info->tokens;
@@ -131,15 +149,8 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     const uint64_t d = info->width, chunk = vmoe_chunk_sequences(info, sequences);
     const uint64_t picks = info->experts != 0 ? dial->picks : 1;
     const uint64_t mlp_rows = vmoe_smaller(tokens * picks, VMOE_MLP_ROWS);
-    uint64_t scratch =
-        vmoe_larger(vmoe_attend_bytes(types->attention, info->tokens, d / info->heads),
-                    VMOE_TASK_ROWS * d * sizeof(float));
 
-    if (ends_in_one_query(info))
-        scratch = vmoe_larger(scratch, query_scratch_bytes(info));
-    scratch = vmoe_larger(scratch, vmoe_product_scratch_bytes(types->block, info->precision,
-                                                              vmoe_larger(d, info->mlp)));
-    take_wide(info, types, images, arena, buffers);
+    take_shared(info, types, images, arena, buffers);
     buffers->x = take_rows(arena, VMOE_PRECISION_F32, tokens, d);
     buffers->y = take_rows(arena, types->block, tokens, d);
     buffers->mixed = (struct vmoe_matrix){ 0 };
@@ -162,11 +173,8 @@ void vmoe_buffers_layout(const vmoe_info *info, const struct vmoe_dial *dial,
     buffers->patch_rows =
         vmoe_arena_take(arena, images * vmoe_config_patches(info), sizeof(int32_t));
     buffers->parts = vmoe_arena_take(arena, vmoe_larger(info->experts, 1), sizeof *buffers->parts);
-    if (info->experts != 0) {
+    if (info->experts != 0)
         take_routing(info, dial, tokens, arena, buffers);
-        scratch = vmoe_larger(scratch, vmoe_route_scratch_bytes(dial->group_tokens / info->members,
-                                                                vmoe_config_own_experts(info)));
-    }
-    buffers->scratch_bytes = vmoe_divide_up(scratch, VMOE_ALIGNMENT) * VMOE_ALIGNMENT;
+    buffers->scratch_bytes = scratch_bytes(info, dial, types);
     buffers->scratch = vmoe_arena_take(arena, threads, buffers->scratch_bytes);
 }
