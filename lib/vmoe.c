@@ -9,7 +9,6 @@
 #include "image/preprocess.h"
 #include "model/presets.h"
 #include "run.h"
-#include "runtime/checked.h"
 #include "runtime/cpu.h"
 #include "runtime/limits.h"
 
@@ -366,34 +365,6 @@ vmoe_status vmoe_logits_f32(const vmoe_model *model, const float *tensor, size_t
 
 /* ---- Cost and presets ----------------------------------------------------------------------- */
 
-/* macs = images * each + (groups * pairs) * of_pair, or false if that is beyond 64 bits. */
-static bool add_up(uint64_t images, uint64_t each, uint64_t groups, uint64_t pairs,
-                   uint64_t of_pair, uint64_t *macs)
-{
-    uint64_t in_pairs;
-
-    return vmoe_mul_u64(images, each, macs) && vmoe_mul_u64(groups, pairs, &in_pairs) &&
-           vmoe_mul_u64(in_pairs, of_pair, &in_pairs) && vmoe_add_u64(*macs, in_pairs, macs);
-}
-
-static bool count_macs(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
-                       vmoe_cost *cost)
-{
-    const uint64_t shared = vmoe_cost_shared_macs(info), pair = vmoe_cost_pair_macs(info);
-    const uint64_t groups = dial->groups;
-    vmoe_info dense = *info;
-
-    dense.experts = dense.moe_layers = 0;
-    dense.members = 1;
-    memset(dense.moe, 0, sizeof dense.moe);
-    return add_up(images, shared, groups, vmoe_cost_most_pairs(info, dial), pair, &cost->macs) &&
-           add_up(images, shared, groups, vmoe_cost_padded_pairs(info, dial), pair,
-                  &cost->macs_padded) &&
-           add_up(images, vmoe_cost_shared_macs(&dense), 0, 0, 0, &cost->macs_dense) &&
-           add_up(images, vmoe_cost_saved_macs(info), groups, vmoe_cost_saved_pairs(info, dial),
-                  pair, &cost->macs_saved);
-}
-
 vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, size_t images,
                           vmoe_cost *cost, vmoe_error *error)
 {
@@ -428,7 +399,7 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     if (status != VMOE_OK)
         return status;
     made.capacity = dial.capacity;
-    if (!count_macs(&geometry, &dial, images, &made))
+    if (!vmoe_cost_count(&geometry, &dial, images, &made))
         return vmoe_fail(error, VMOE_ERR_LIMIT, "images",
                          "the multiply-adds of %zu images exceed 64 bits", images);
     made.weight_bytes = geometry.weight_bytes;

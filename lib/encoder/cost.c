@@ -1,7 +1,10 @@
 /* Formulas for multiply-adds; a matrix product of m x k by k x n counts m * k * n. */
 #include "encoder/cost.h"
 
+#include <string.h>
+
 #include "kernels/pack.h"
+#include "runtime/checked.h"
 #include "runtime/sizes.h"
 
 uint64_t vmoe_cost_pair_macs(const vmoe_info *info)
@@ -65,18 +68,16 @@ uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
            4 * columns * arrays;
 }
 
-/* In one MoE layer. */
+/* ---- Pairs of a token and an expert, of one group ------------------------------------------- */
+
+/* The most that one MoE layer can process. */
 static uint64_t most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
     return vmoe_smaller(dial->group_tokens * dial->picks, info->experts * dial->capacity);
 }
 
-uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
-{
-    return info->moe_layers * most_pairs(info, dial);
-}
-
-uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+/* Of these, the ones that are never computed, because they are of tokens that the head ignores. */
+static uint64_t saved_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
 {
     uint64_t all = most_pairs(info, dial);
 
@@ -85,7 +86,32 @@ uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *di
     return all - vmoe_smaller((uint64_t)info->members * dial->group_images * dial->picks, all);
 }
 
-uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial)
+/* ---- A call --------------------------------------------------------------------------------- */
+
+/* macs = images * each + (groups * pairs) * of_pair, or false if that is beyond 64 bits. */
+static bool add_up(uint64_t images, uint64_t each, uint64_t groups, uint64_t pairs,
+                   uint64_t of_pair, uint64_t *macs)
 {
-    return info->moe_layers * info->experts * dial->capacity;
+    uint64_t in_pairs;
+
+    return vmoe_mul_u64(images, each, macs) && vmoe_mul_u64(groups, pairs, &in_pairs) &&
+           vmoe_mul_u64(in_pairs, of_pair, &in_pairs) && vmoe_add_u64(*macs, in_pairs, macs);
+}
+
+bool vmoe_cost_count(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
+                     vmoe_cost *cost)
+{
+    const uint64_t shared = vmoe_cost_shared_macs(info), pair = vmoe_cost_pair_macs(info);
+    const uint64_t groups = dial->groups, layers = info->moe_layers;
+    const uint64_t slots = info->experts * dial->capacity; /* upstream computes them all */
+    vmoe_info dense = *info;
+
+    dense.experts = dense.moe_layers = 0;
+    dense.members = 1;
+    memset(dense.moe, 0, sizeof dense.moe);
+    return add_up(images, shared, groups, layers * most_pairs(info, dial), pair, &cost->macs) &&
+           add_up(images, shared, groups, layers * slots, pair, &cost->macs_padded) &&
+           add_up(images, vmoe_cost_shared_macs(&dense), 0, 0, 0, &cost->macs_dense) &&
+           add_up(images, vmoe_cost_saved_macs(info), groups, saved_pairs(info, dial), pair,
+                  &cost->macs_saved);
 }

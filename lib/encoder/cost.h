@@ -1,4 +1,4 @@
-/* Multiply-adds of a forward pass, from geometry alone. */
+/* Multiply-adds of a forward pass, from geometry and dial alone. */
 #ifndef VMOE_ENCODER_COST_H
 #define VMOE_ENCODER_COST_H
 
@@ -19,13 +19,8 @@ uint64_t vmoe_cost_pair_macs(const vmoe_info *info);
 /* Bytes of one expert's weights. */
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info);
 
-/* The most pairs that a group can have processed in all MoE layers together. */
-uint64_t vmoe_cost_most_pairs(const vmoe_info *info, const struct vmoe_dial *dial);
-
-/* Of these, the ones that are never computed, because they are of tokens that the head ignores. */
-uint64_t vmoe_cost_saved_pairs(const vmoe_info *info, const struct vmoe_dial *dial);
-
-/* The slots that upstream computes for it in all MoE layers, used or not. */
-uint64_t vmoe_cost_padded_pairs(const vmoe_info *info, const struct vmoe_dial *dial);
+/* The multiply-adds of a call, all that a vmoe_cost has; false if one is beyond 64 bits. */
+bool vmoe_cost_count(const vmoe_info *info, const struct vmoe_dial *dial, uint64_t images,
+                     vmoe_cost *cost);
 
 #endif
