@@ -9,9 +9,7 @@
 
 #include "classes.h"
 #include "encoder/cost.h"
-#include "encoder/encoder.h"
 #include "image/preprocess.h"
-#include "runtime/checked.h"
 #include "runtime/cpu.h"
 #include "runtime/limits.h"
 

@@ -10,7 +10,6 @@
 #include "checkpoint/deflate.h"
 #include "checkpoint/format.h"
 #include "model/config.h"
-#include "runtime/checked.h"
 #include "runtime/file.h"
 #include "runtime/limits.h"
 #include "runtime/team.h"

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "checkpoint/chunk.h"
-#include "runtime/checked.h"
 #include "runtime/file.h"
 #include "runtime/limits.h"
 

@@ -3,7 +3,6 @@
  * one sequence, or some of its queries where there are too few heads for all threads.
  */
 #include <math.h>
-#include <string.h>
 
 #include "encoder/encoder.h"
 

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "encoder/encoder.h"
-#include "runtime/sizes.h"
 
 #define MEAN_COLUMNS 64u
 

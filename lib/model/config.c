@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "model/tensors.h"
-#include "runtime/checked.h"
 #include "runtime/limits.h"
 
 /* The place of a field in errors: the prefix, a dot, and the name of the field. */
