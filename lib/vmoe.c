@@ -31,8 +31,8 @@ static vmoe_status check_size(uint32_t size, const char *name, vmoe_error *error
 }
 
 /*
- * Copies a struct that the caller filled.  Missing fields become zero, which means their default;
- * fields that are newer than the library must be zero.
+ * Copies a struct that the caller filled.  Fields that are missing, all of them if `from` is NULL,
+ * become zero, which means their default; fields that are newer than the library must be zero.
  */
 static vmoe_status take_struct(void *to, size_t known, const void *from, const char *name,
                                vmoe_error *error)
@@ -42,6 +42,8 @@ static vmoe_status take_struct(void *to, size_t known, const void *from, const c
     vmoe_status status;
 
     memset(to, 0, known);
+    if (from == NULL)
+        return VMOE_OK;
     memcpy(&size, from, sizeof size);
     status = check_size(size, name, error);
     if (status != VMOE_OK)
@@ -62,17 +64,6 @@ static void give_struct(void *to, const void *from, size_t known)
     memcpy(&size, to, sizeof size);
     memcpy((uint8_t *)to + sizeof size, (const uint8_t *)from + sizeof size,
            (size < known ? size : known) - sizeof size);
-}
-
-static vmoe_status take_options(vmoe_options *to, const vmoe_options *from, vmoe_error *error)
-{
-    static const vmoe_options defaults = VMOE_OPTIONS_INIT;
-
-    if (from == NULL) {
-        *to = defaults;
-        return VMOE_OK;
-    }
-    return take_struct(to, sizeof *to, from, "options", error);
 }
 
 static vmoe_status missing(vmoe_error *error, const char *name)
@@ -158,14 +149,12 @@ uint32_t vmoe_isa_default(void)
 static vmoe_status load(const char *where, const void *data, size_t bytes,
                         const vmoe_load_options *options, vmoe_model **model, vmoe_error *error)
 {
-    vmoe_load_options known = VMOE_LOAD_OPTIONS_INIT;
+    vmoe_load_options known;
     vmoe_allocator allocator = vmoe_memory_default;
     struct vmoe_read_options read = { 0 };
     struct vmoe_model *made;
-    vmoe_status status = VMOE_OK;
+    vmoe_status status = take_struct(&known, sizeof known, options, "options", error);
 
-    if (options != NULL)
-        status = take_struct(&known, sizeof known, options, "options", error);
     if (status != VMOE_OK)
         return status;
     if (known.flags & ~(uint32_t)(VMOE_LOAD_MMAP | VMOE_LOAD_HEADER_ONLY))
@@ -285,7 +274,7 @@ vmoe_status vmoe_run(const vmoe_model *model, const vmoe_input *input, const vmo
         return missing(error, model == NULL ? "model" : input == NULL ? "input" : "output");
     status = take_struct(&known_input, sizeof known_input, input, "input", error);
     if (status == VMOE_OK)
-        status = take_options(&known_options, options, error);
+        status = take_struct(&known_options, sizeof known_options, options, "options", error);
     if (status == VMOE_OK)
         status = take_struct(&known_output, sizeof known_output, output, "output", error);
     if (status == VMOE_OK && known_output.report != NULL)
@@ -382,7 +371,7 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
     if (status == VMOE_OK)
         status = take_struct(&geometry, sizeof geometry, info, "info", error);
     if (status == VMOE_OK)
-        status = take_options(&known, options, error);
+        status = take_struct(&known, sizeof known, options, "options", error);
     if (status != VMOE_OK)
         return status;
     if (geometry.reserved != 0)
@@ -482,14 +471,13 @@ vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_
 vmoe_status vmoe_import(const char *source, const char *destination,
                         const vmoe_import_options *options, vmoe_error *error)
 {
-    vmoe_import_options known = VMOE_IMPORT_OPTIONS_INIT;
-    vmoe_status status = VMOE_OK;
+    vmoe_import_options known;
+    vmoe_status status;
 
     vmoe_error_clear(error);
     if (source == NULL || destination == NULL)
         return missing(error, source == NULL ? "source" : "destination");
-    if (options != NULL)
-        status = take_struct(&known, sizeof known, options, "options", error);
+    status = take_struct(&known, sizeof known, options, "options", error);
     if (status != VMOE_OK)
         return status;
     if (known.label_count != 0 && known.labels == NULL)
