@@ -323,10 +323,14 @@ vmoe_status vmoe_classify_rgb8(const vmoe_model *model, const uint8_t *pixels, u
                                uint32_t height, size_t stride, const vmoe_options *options,
                                vmoe_class *top, size_t count, vmoe_error *error)
 {
-    vmoe_picture picture = { VMOE_PICTURE_RGB8, width, height, pixels, 0, stride };
-
     /* The caller vouches for the extent of its pixels; wrapping sizes are caught by the limits. */
-    picture.bytes = SIZE_MAX;
+    const vmoe_picture picture = { .kind = VMOE_PICTURE_RGB8,
+                                   .width = width,
+                                   .height = height,
+                                   .data = pixels,
+                                   .bytes = SIZE_MAX,
+                                   .stride = stride };
+
     return classify(model, &picture, options, top, count, error);
 }
 
@@ -420,11 +424,23 @@ vmoe_status vmoe_preset(const char *name, vmoe_info *info, vmoe_error *error)
 
 /* ---- Pictures ------------------------------------------------------------------------------- */
 
+/* The values of an image, (side, side, 3), in the type that the kind of preprocessing has. */
+static void give_image(const vmoe_preprocessing *preprocessing, const float *image, uint64_t values,
+                       void *out)
+{
+    uint8_t *bytes = out;
+
+    if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
+        memcpy(out, image, values * sizeof *image);
+    else
+        for (uint64_t i = 0; i < values; i++)
+            bytes[i] = (uint8_t)image[i];
+}
+
 vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_picture *picture,
                             void *out, size_t bytes, vmoe_error *error)
 {
-    uint64_t values, expected;
-    uint64_t host_float;
+    uint64_t side, values, expected, host_float;
     void *scratch;
     float *image;
     vmoe_status status;
@@ -438,8 +454,8 @@ vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_
                                              error);
     if (status != VMOE_OK)
         return status;
-    values =
-        3 * (uint64_t)vmoe_preprocess_side(preprocessing) * vmoe_preprocess_side(preprocessing);
+    side = vmoe_preprocess_side(preprocessing);
+    values = 3 * side * side;
     expected = preprocessing->kind == VMOE_PREPROCESS_RESIZE ? values : values * sizeof(float);
     if (bytes != expected)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "bytes",
@@ -447,20 +463,16 @@ vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_
                          (unsigned long long)expected);
     scratch = vmoe_memory_take(&vmoe_memory_default, vmoe_preprocess_scratch_bytes(preprocessing));
     image = vmoe_memory_take(&vmoe_memory_default, values * sizeof(float));
-    status = VMOE_ERR_MEMORY;
     if (scratch == NULL || image == NULL) {
-        vmoe_fail(error, status, "picture", "no memory for a picture of %llu values",
-                  (unsigned long long)values);
+        status = vmoe_fail(error, VMOE_ERR_MEMORY, "picture",
+                           "no memory for a picture of %llu values", (unsigned long long)values);
     } else {
         host_float = vmoe_cpu_enter_float();
         status = vmoe_preprocess_picture(preprocessing, picture, "picture", scratch, image, error);
         vmoe_cpu_leave_float(host_float);
     }
-    if (status == VMOE_OK && preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
-        memcpy(out, image, expected);
-    for (uint64_t i = 0;
-         status == VMOE_OK && preprocessing->kind == VMOE_PREPROCESS_RESIZE && i < values; i++)
-        ((uint8_t *)out)[i] = (uint8_t)image[i];
+    if (status == VMOE_OK)
+        give_image(preprocessing, image, values, out);
     vmoe_memory_release(&vmoe_memory_default, image);
     vmoe_memory_release(&vmoe_memory_default, scratch);
     return status;
