@@ -150,6 +150,23 @@ static vmoe_status check_output(const struct run *run, vmoe_error *error)
     return status;
 }
 
+/* The expert of a route: a pair with expert e that was dropped is -1 - e. */
+static int expert_of(int16_t route)
+{
+    return route < 0 ? -1 - route : route;
+}
+
+/* True if route k of a token is one of experts first .. end - 1 that none before it is. */
+static bool is_route(const int16_t *routes, size_t k, int first, int end)
+{
+    const int expert = expert_of(routes[k]);
+    bool good = expert >= first && expert < end;
+
+    for (size_t j = 0; j < k; j++)
+        good = good && expert_of(routes[j]) != expert;
+    return good;
+}
+
 /* Routes from outside index memory, so each of them is looked at. */
 static vmoe_status check_routes(const struct run *run, vmoe_error *error)
 {
@@ -167,23 +184,14 @@ static vmoe_status check_routes(const struct run *run, vmoe_error *error)
     for (uint64_t t = 0; t < tokens; t++) {
         const int first = (int)(t % info->members) * own;
 
-        for (uint64_t k = 0; k < picks; k++) {
-            int expert = routes[t * picks + k];
-            bool fresh = true;
-
-            expert = expert < 0 ? -1 - expert : expert;
-            for (uint64_t j = 0; j < k; j++) {
-                int other = routes[t * picks + j];
-
-                fresh = fresh && (other < 0 ? -1 - other : other) != expert;
-            }
-            if (expert < first || expert >= first + own || !fresh)
+        for (uint64_t k = 0; k < picks; k++)
+            if (!is_route(routes + t * picks, k, first, first + own))
                 return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.routes",
                                  "element %llu names expert %d, which does not exist%s or was "
                                  "named before for the same token",
-                                 (unsigned long long)(t * picks + k), expert,
+                                 (unsigned long long)(t * picks + k),
+                                 expert_of(routes[t * picks + k]),
                                  info->members > 1 ? ", is another member's" : "");
-        }
     }
     return VMOE_OK;
 }
