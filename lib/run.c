@@ -361,7 +361,7 @@ static vmoe_status load_slice(struct run *run, vmoe_error *error)
     run->first_failed = UINT64_MAX;
     for (uint32_t i = 0; i < run->threads; i++)
         run->failures[i].image = UINT64_MAX;
-    vmoe_team_run(run->workspace->team, run->encoder.images, load_image, run);
+    vmoe_team_run(run->encoder.team, run->encoder.images, load_image, run);
     run->encoder.seconds[VMOE_STAGE_IMAGE] += vmoe_cpu_seconds() - begin;
     if (run->first_failed == UINT64_MAX)
         return VMOE_OK;
@@ -425,7 +425,7 @@ static void store_image(void *context, size_t task, uint32_t thread)
 
 /* ---- Report --------------------------------------------------------------------------------- */
 
-/* Which block a layer is does not depend on there being an image. */
+/* A call without images tells the blocks of the layers, too. */
 static void begin_layers(const vmoe_info *info, vmoe_layer_report *layers)
 {
     memset(layers, 0, info->moe_layers * sizeof *layers);
@@ -450,18 +450,28 @@ static void begin_report(struct run *run)
         memset(report->load, 0, report->load_length * sizeof *report->load);
 }
 
+/* Bytes of the weights that had a part in the result: experts without a token had none. */
+static uint64_t used_bytes(const struct run *run)
+{
+    const vmoe_info *info = run->info;
+    uint64_t idle = 0;
+
+    if (run->input->images == 0)
+        return 0;
+    for (size_t i = 0; i < (size_t)info->moe_layers * info->experts; i++)
+        idle += !run->encoder.tally.used[i];
+    return info->weight_bytes - idle * vmoe_cost_expert_bytes(info);
+}
+
 static void end_report(struct run *run, double begin)
 {
     const vmoe_info *info = run->info;
     const struct vmoe_encoder *encoder = &run->encoder;
     const struct vmoe_tally *tally = &encoder->tally;
     vmoe_report *report = run->report;
-    uint64_t idle = 0;
 
     if (report == NULL)
         return;
-    for (size_t i = 0; i < (size_t)info->moe_layers * info->experts; i++)
-        idle += tally->used == NULL || !tally->used[i];
     report->isa = run->isa;
     report->precision = encoder->types.block;
     report->threads = run->workspace != NULL ? vmoe_team_threads(encoder->team) : run->threads;
@@ -477,8 +487,7 @@ static void end_report(struct run *run, double begin)
                    tally->processed * vmoe_cost_pair_macs(info);
     report->macs_saved = run->input->images * vmoe_cost_saved_macs(info) +
                          (tally->processed - tally->computed) * vmoe_cost_pair_macs(info);
-    report->weight_bytes =
-        run->input->images == 0 ? 0 : info->weight_bytes - idle * vmoe_cost_expert_bytes(info);
+    report->weight_bytes = used_bytes(run);
     memcpy(report->seconds, encoder->seconds, sizeof report->seconds);
     report->total_seconds = vmoe_cpu_seconds() - begin;
 }
@@ -505,7 +514,7 @@ static vmoe_status run_slices(struct run *run, vmoe_error *error)
         vmoe_status status;
 
         encoder->first_image = first;
-        encoder->images = images - first < run->slice ? images - first : run->slice;
+        encoder->images = vmoe_smaller(images - first, run->slice);
         status = load_slice(run, error);
         if (status == VMOE_OK)
             status = vmoe_encoder_check_cancel(encoder, error);

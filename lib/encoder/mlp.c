@@ -40,8 +40,8 @@ static size_t list_parts(const struct wave *wave, bool second)
     size_t count = 0;
 
     for (size_t i = 0; i < call->count; i++) {
-        const size_t first = call->offsets[i] > wave->begin ? call->offsets[i] : wave->begin;
-        const size_t last = call->offsets[i + 1] < end ? call->offsets[i + 1] : end;
+        const size_t first = vmoe_larger(call->offsets[i], wave->begin);
+        const size_t last = vmoe_smaller(call->offsets[i + 1], end);
 
         if (first < last)
             parts[count++] = (struct vmoe_linear_part){
@@ -92,8 +92,8 @@ static void run_wave(struct wave *wave)
 }
 
 /*
- * Where a wave ends: with the last MLP that fits, so that weights are fetched once.  The rows of one
- * that does not fit are cut into nearly equal parts, so that the last is not a poor use of them.
+ * Where a wave ends: with the last MLP that fits, so that weights are fetched once.  The rows of
+ * one that does not fit are cut into nearly equal parts, so that the last is not a poor use of them.
  */
 static size_t end_of_wave(const struct vmoe_mlp_call *call, size_t begin)
 {
