@@ -63,38 +63,40 @@ static vmoe_status irregular(const char *path, vmoe_error *error)
     return vmoe_fail(error, VMOE_ERR_IO, path, "this is not a regular file");
 }
 
+/* Tells the size of a file that is regular and within the limit. */
+static vmoe_status measure(int descriptor, const char *path, uint64_t *size, vmoe_error *error)
+{
+    struct stat info;
+
+    if (fstat(descriptor, &info) != 0)
+        return io_error(error, path, "examine the file");
+    if (!S_ISREG(info.st_mode))
+        return irregular(path, error);
+    if ((uint64_t)info.st_size > VMOE_LIMIT_FILE_BYTES)
+        return vmoe_fail(error, VMOE_ERR_LIMIT, path, "the file has %llu bytes, the limit is %llu",
+                         (unsigned long long)info.st_size,
+                         (unsigned long long)VMOE_LIMIT_FILE_BYTES);
+    *size = (uint64_t)info.st_size;
+    return VMOE_OK;
+}
+
 vmoe_status vmoe_file_open(const char *path, struct vmoe_file *file, vmoe_error *error)
 {
     struct stat info;
-    int descriptor;
+    vmoe_status status;
 
     file->descriptor = -1;
     file->size = 0;
     /* Whoever waits at a FIFO, and some devices, would notice already that they are opened. */
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return irregular(path, error);
-    descriptor = open_to_read(path);
-    if (descriptor < 0)
+    file->descriptor = open_to_read(path);
+    if (file->descriptor < 0)
         return io_error(error, path, "open the file");
-    if (fstat(descriptor, &info) != 0) {
-        vmoe_status status = io_error(error, path, "examine the file");
-
-        close(descriptor);
-        return status;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        close(descriptor);
-        return irregular(path, error);
-    }
-    if ((uint64_t)info.st_size > VMOE_LIMIT_FILE_BYTES) {
-        close(descriptor);
-        return vmoe_fail(error, VMOE_ERR_LIMIT, path, "the file has %llu bytes, the limit is %llu",
-                         (unsigned long long)info.st_size,
-                         (unsigned long long)VMOE_LIMIT_FILE_BYTES);
-    }
-    file->descriptor = descriptor;
-    file->size = (uint64_t)info.st_size;
-    return VMOE_OK;
+    status = measure(file->descriptor, path, &file->size, error);
+    if (status != VMOE_OK)
+        vmoe_file_close(file);
+    return status;
 }
 
 void vmoe_file_close(struct vmoe_file *file)
