@@ -77,7 +77,10 @@ static double log_of_one_and(double x)
     return 2.0 * s * POLYNOMIAL(series, s * s);
 }
 
-/* log(exp(a) + exp(b)): addition, for numbers of which only the logarithms are known. */
+/*
+ * log(exp(a) + exp(b)): addition, for numbers of which only the logarithms are known.  Nine copies,
+ * one for each call, would take another kilobyte.
+ */
 __attribute__((noinline)) static double add_logs(double a, double b)
 {
     const double larger = a > b ? a : b;

@@ -1,6 +1,7 @@
 /*
- * Every exported function: it brings the caller's structs to this library's size, checks what does
- * not depend on the work, and calls down.
+ * Every exported function but vmoe_status_name and vmoe_preset_name, which stand with their tables:
+ * it brings the caller's structs to this library's size, checks what does not depend on the work,
+ * and calls down.
  */
 #include <string.h>
 

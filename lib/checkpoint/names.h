@@ -1,6 +1,6 @@
 /*
- * The one place that knows how upstream names its parameters, and where each of our tensors finds
- * its numbers among them.
+ * How upstream names its parameters, and where each of our tensors finds its numbers among them.
+ * Nothing else knows such names but geometry.c, which looks at what is there.
  */
 #ifndef VMOE_CHECKPOINT_NAMES_H
 #define VMOE_CHECKPOINT_NAMES_H

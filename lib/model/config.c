@@ -138,8 +138,8 @@ bool vmoe_config_is_zero(double x)
     return bits << 1 == 0;
 }
 
-/* The bits of infinity; those of a NaN are larger, but for the sign. */
-#define NAN_ABOVE UINT64_C(0x7ff0000000000000)
+/* Those of a NaN are larger, but for the sign. */
+#define INFINITY_BITS UINT64_C(0x7ff0000000000000)
 
 static vmoe_status check_capacity_ratio(double ratio, const char *where, const char *field,
                                         vmoe_status status, vmoe_error *error)
@@ -154,7 +154,7 @@ static vmoe_status check_capacity_ratio(double ratio, const char *where, const c
     if (bits > 0 && bits <= most_bits)
         return VMOE_OK;
     /* Printing a signalling NaN would trap as well. */
-    if (bits << 1 > NAN_ABOVE << 1)
+    if (bits << 1 > INFINITY_BITS << 1)
         ratio = (double)NAN;
     return vmoe_fail(error, status, place(buffer, where, field),
                      "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,

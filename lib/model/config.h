@@ -35,8 +35,8 @@ uint32_t vmoe_config_patches(const vmoe_info *info);
 uint32_t vmoe_config_first_patch(const vmoe_info *info);
 
 /*
- * True if the head reads the class token of each image and nothing else, so that the last block need
- * not compute the other tokens to their end.
+ * True if the head reads the class token of each image and nothing else, so that the last block
+ * need not compute the other tokens to their end.
  */
 bool vmoe_config_reads_class_tokens(const vmoe_info *info);
 
@@ -52,7 +52,10 @@ uint32_t vmoe_config_own_experts(const vmoe_info *info);
 /* The first block with experts, at which members part; the number of blocks in a dense model. */
 uint32_t vmoe_config_first_moe(const vmoe_info *info);
 
-/* A comparison would call denormal numbers 0 while the library computes, which means the default. */
+/*
+ * True if x is 0 or -0, which mean the default.  Denormal numbers do not, but would be equal to 0
+ * while the library computes.
+ */
 bool vmoe_config_is_zero(double x);
 
 /* The dial of one call, with every default filled in. */

@@ -368,8 +368,9 @@ static int flush(int descriptor)
 }
 
 /*
- * Makes the rename itself durable.  A folder in which files may be written but not listed cannot be
- * opened, and is left to the OS.
+ * Makes the rename itself durable.  The name of the temporary file, which is gone, is cut down to
+ * that of its folder.  A folder in which files may be written but not listed cannot be opened, and
+ * is left to the OS.
  */
 static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error *error)
 {
