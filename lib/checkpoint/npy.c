@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "checkpoint/bytes.h"
-#include "runtime/checked.h"
 
 /* The text that is left.  The first error sticks. */
 struct text {
@@ -184,12 +183,8 @@ static void read_shape(struct text *text, struct vmoe_array *array)
             fail(text, "a comma");
         size = read_dimension(text);
         comma = accept(text, ',');
-        if (array->rank == VMOE_LIMIT_RANK || size > VMOE_LIMIT_DIMENSION ||
-            !vmoe_mul_u64(array->elements, size, &array->elements) ||
-            array->elements > VMOE_LIMIT_ELEMENTS)
+        if (!vmoe_array_add_axis(array, size))
             too_large(text);
-        else
-            array->dims[array->rank++] = size;
     }
     /* "(3)" is a number in Python, not a shape. */
     if (array->rank == 1 && !comma)

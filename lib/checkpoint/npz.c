@@ -11,7 +11,6 @@
 #include "checkpoint/source.h"
 #include "checkpoint/unzip.h"
 #include "checkpoint/zip.h"
-#include "runtime/checked.h"
 
 #define SUFFIX ".npy"
 #define BUFFER_BYTES VMOE_UNZIP_SCRATCH_BYTES
@@ -161,13 +160,10 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     const struct member *member = &npz->members[number];
     const enum vmoe_number type = member->npy.type;
     struct vmoe_unzip *unzip;
-    uint64_t end;
-    vmoe_status status;
+    vmoe_status status = vmoe_array_check_range(array, first, count, error);
 
-    if (!vmoe_add_u64(first, count, &end) || end > array->elements)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
-                         (unsigned long long)array->elements);
-    status = check_kind(npz, number, count == array->elements, error);
+    if (status == VMOE_OK)
+        status = check_kind(npz, number, count == array->elements, error);
     if (status == VMOE_OK)
         status = use_member(npz, number, &unzip, error);
     if (status != VMOE_OK || count == 0)

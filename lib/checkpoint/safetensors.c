@@ -18,7 +18,6 @@
 #include "checkpoint/list.h"
 #include "checkpoint/number.h"
 #include "checkpoint/source.h"
-#include "runtime/checked.h"
 #include "runtime/file.h"
 
 #define LENGTH_BYTES 8u
@@ -75,12 +74,11 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     const struct tensor *tensor = tensor_at(self, self->order[number]);
     const uint32_t bytes = vmoe_number_bytes(tensor->type);
     const bool direct = tensor->type == VMOE_NUMBER_F32;
-    uint64_t end, offset;
-    vmoe_status status = VMOE_OK;
+    uint64_t offset;
+    vmoe_status status = vmoe_array_check_range(&tensor->array, first, count, error);
 
-    if (!vmoe_add_u64(first, count, &end) || end > tensor->array.elements)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, tensor->array.name,
-                         "it has only %llu elements", (unsigned long long)tensor->array.elements);
+    if (status != VMOE_OK)
+        return status;
     /* Other tensors than the model's may be of any type, so it matters only when one is read. */
     if (tensor->type == VMOE_NUMBER_NONE)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, tensor->array.name,
@@ -113,12 +111,8 @@ static void read_shape(struct vmoe_json *json, struct vmoe_array *array)
     while (vmoe_json_more(json, ']', &items)) {
         const uint64_t size = vmoe_json_number(json, VMOE_LIMIT_DIMENSION);
 
-        if (array->rank == VMOE_LIMIT_RANK ||
-            !vmoe_mul_u64(array->elements, size, &array->elements) ||
-            array->elements > VMOE_LIMIT_ELEMENTS)
+        if (!vmoe_array_add_axis(array, size))
             vmoe_json_fail(json, VMOE_ERR_LIMIT, "a shape has too many axes or elements");
-        else
-            array->dims[array->rank++] = size;
     }
 }
 

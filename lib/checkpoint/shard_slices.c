@@ -9,7 +9,6 @@
 
 #include "checkpoint/boxes.h"
 #include "checkpoint/heapsort.h"
-#include "runtime/checked.h"
 
 /* Steps that the proof of tiling may take: plenty for grids, few enough to end soon. */
 #define TILING_WORK(slices) ((UINT64_C(1) << 24) + 64 * (slices))
@@ -31,15 +30,11 @@ static void read_shape(struct vmoe_msgpack *reader, struct vmoe_array *array,
     for (uint64_t axis = 0; axis < rank && reader->status == VMOE_OK; axis++) {
         uint64_t size = vmoe_msgpack_unsigned(reader);
 
-        array->dims[axis] = size;
-        if (size > VMOE_LIMIT_DIMENSION ||
-            !vmoe_mul_u64(array->elements, size, &array->elements) ||
-            array->elements > VMOE_LIMIT_ELEMENTS)
+        if (!vmoe_array_add_axis(array, size))
             vmoe_msgpack_fail(reader, VMOE_ERR_LIMIT,
                               "an array is too large: axis %llu has %llu elements",
                               (unsigned long long)axis, (unsigned long long)size);
     }
-    array->rank = (uint32_t)rank;
     vmoe_msgpack_leave(reader);
     vmoe_msgpack_text(reader, type, sizeof type);
     leaf->type = vmoe_number_by_name(type);

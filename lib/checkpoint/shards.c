@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "checkpoint/boxes.h"
-#include "runtime/checked.h"
 
 /* The suffix ".data-00000-of-00000" and a zero. */
 #define SUFFIX_BYTES 21u
@@ -195,11 +194,10 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     const struct vmoe_shards_slice *slices =
         (const struct vmoe_shards_slice *)shards->slices.items + leaf->first_slice;
     const struct request request = { shards, number, first, count, out, error };
-    uint64_t end;
+    vmoe_status status = vmoe_array_check_range(array, first, count, error);
 
-    if (!vmoe_add_u64(first, count, &end) || end > array->elements)
-        return vmoe_fail(error, VMOE_ERR_ARGUMENT, array->name, "it has only %llu elements",
-                         (unsigned long long)array->elements);
+    if (status != VMOE_OK)
+        return status;
     if (leaf->type == VMOE_NUMBER_NONE)
         return vmoe_fail(error, VMOE_ERR_FORMAT, array->name, "its elements are no numbers");
     return read_slices(&request, slices, leaf->slices);

@@ -21,6 +21,13 @@ struct vmoe_array {
     uint64_t elements; /* none if a dimension is 0 */
 };
 
+/* Adds an axis to an array, which without any has 1 element; false if a limit is in the way. */
+bool vmoe_array_add_axis(struct vmoe_array *array, uint64_t size);
+
+/* Demands that elements first .. first + count - 1 are there. */
+vmoe_status vmoe_array_check_range(const struct vmoe_array *array, uint64_t first, uint64_t count,
+                                   vmoe_error *error);
+
 struct vmoe_source {
     size_t count;
     const struct vmoe_array *arrays; /* in ascending order of their names' bytes, no name twice */
