@@ -12,6 +12,7 @@
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/pack.h"
+#include "runtime/sizes.h"
 #include "runtime/text.h"
 
 static void put_u32(uint8_t *to, uint32_t value)
@@ -202,14 +203,13 @@ void vmoe_format_get_chunk(const uint8_t *bytes, struct vmoe_chunk *chunk)
 
 uint32_t vmoe_format_chunks(const struct vmoe_tensor *tensor)
 {
-    return (uint32_t)((tensor->bytes + VMOE_FORMAT_CHUNK_BYTES - 1) / VMOE_FORMAT_CHUNK_BYTES);
+    return (uint32_t)vmoe_divide_up(tensor->bytes, VMOE_FORMAT_CHUNK_BYTES);
 }
 
 uint32_t vmoe_format_chunk_bytes(const struct vmoe_tensor *tensor, uint32_t i)
 {
-    uint64_t rest = tensor->bytes - (uint64_t)i * VMOE_FORMAT_CHUNK_BYTES;
-
-    return rest < VMOE_FORMAT_CHUNK_BYTES ? (uint32_t)rest : VMOE_FORMAT_CHUNK_BYTES;
+    return (uint32_t)vmoe_smaller(tensor->bytes - (uint64_t)i * VMOE_FORMAT_CHUNK_BYTES,
+                                  VMOE_FORMAT_CHUNK_BYTES);
 }
 
 uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor)
@@ -219,15 +219,12 @@ uint32_t vmoe_format_number_bytes(const struct vmoe_tensor *tensor)
 
 uint64_t vmoe_format_data_offset(uint64_t header_bytes)
 {
-    return (header_bytes + VMOE_FORMAT_DATA_ALIGNMENT - 1) / VMOE_FORMAT_DATA_ALIGNMENT *
-           VMOE_FORMAT_DATA_ALIGNMENT;
+    return vmoe_divide_up(header_bytes, VMOE_FORMAT_DATA_ALIGNMENT) * VMOE_FORMAT_DATA_ALIGNMENT;
 }
 
 uint64_t vmoe_format_tensor_offset(uint64_t end)
 {
-    uint64_t rest = end % VMOE_FORMAT_TENSOR_ALIGNMENT;
-
-    return rest == 0 ? end : end + (VMOE_FORMAT_TENSOR_ALIGNMENT - rest);
+    return vmoe_divide_up(end, VMOE_FORMAT_TENSOR_ALIGNMENT) * VMOE_FORMAT_TENSOR_ALIGNMENT;
 }
 
 static bool line_is_zero(const uint8_t line[LINE_BYTES])
@@ -248,7 +245,7 @@ bool vmoe_format_padding_is_zero(const struct vmoe_tensor *tensor, uint64_t firs
 {
     uint32_t block = vmoe_pack_block(tensor->precision), group = block / LINES;
     uint32_t width = vmoe_format_number_bytes(tensor);
-    uint64_t blocks = (tensor->rows + block - 1) / block;
+    uint64_t blocks = vmoe_divide_up(tensor->rows, block);
 
     if (tensor->part != VMOE_PART_MATRIX ||
         (tensor->rows % block == 0 && tensor->columns % VMOE_PANEL == 0))

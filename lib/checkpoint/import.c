@@ -15,6 +15,7 @@
 #include "kernels/pack.h"
 #include "model/config.h"
 #include "runtime/cpu.h"
+#include "runtime/sizes.h"
 
 struct import {
     struct vmoe_source *source;
@@ -215,17 +216,15 @@ static vmoe_status make_buffers(struct import *import, vmoe_error *error)
     const struct vmoe_array *position =
         vmoe_dialect_position(import->source, &import->model.dialect);
     uint64_t values = 0, packed = 0, columns = 0;
-    uint64_t piece = (uint64_t)import->model.info.width * import->model.info.width;
+    const uint64_t width = import->model.info.width;
+    const uint64_t piece = vmoe_larger(width * width, position->elements);
 
-    if (piece < position->elements)
-        piece = position->elements;
     for (uint32_t i = 0; i < vmoe_writer_count(import->writer); i++) {
         const struct vmoe_tensor *t = vmoe_writer_tensor(import->writer, i);
-        uint64_t n = (uint64_t)t->rows * t->columns;
 
-        values = n > values ? n : values;
-        packed = t->part == VMOE_PART_MATRIX && t->bytes > packed ? t->bytes : packed;
-        columns = t->columns > columns ? t->columns : columns;
+        values = vmoe_larger(values, (uint64_t)t->rows * t->columns);
+        packed = vmoe_larger(packed, t->part == VMOE_PART_MATRIX ? t->bytes : 0);
+        columns = vmoe_larger(columns, t->columns);
     }
     import->values = vmoe_memory_take(import->allocator, values * sizeof(float));
     import->piece = vmoe_memory_take(import->allocator, piece * sizeof(float));

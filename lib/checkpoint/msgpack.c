@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/limits.h"
+#include "runtime/sizes.h"
 
 void vmoe_msgpack_init(struct vmoe_msgpack *reader, const struct vmoe_file *file, const char *path,
                        uint64_t offset, vmoe_error *error)
@@ -53,10 +54,9 @@ static const uint8_t *take(struct vmoe_msgpack *reader, size_t bytes)
     }
     if (reader->offset < reader->window_offset ||
         reader->offset + bytes > reader->window_offset + reader->window_bytes) {
-        uint64_t left = reader->file->size - reader->offset;
-
         reader->window_offset = reader->offset;
-        reader->window_bytes = left < VMOE_MSGPACK_WINDOW ? (size_t)left : VMOE_MSGPACK_WINDOW;
+        reader->window_bytes =
+            vmoe_smaller(reader->file->size - reader->offset, VMOE_MSGPACK_WINDOW);
         reader->status = vmoe_file_read(reader->file, reader->path, reader->offset, reader->window,
                                         reader->window_bytes, reader->error);
         if (reader->status != VMOE_OK) {

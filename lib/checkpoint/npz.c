@@ -11,6 +11,7 @@
 #include "checkpoint/source.h"
 #include "checkpoint/unzip.h"
 #include "checkpoint/zip.h"
+#include "runtime/sizes.h"
 
 #define SUFFIX ".npy"
 #define BUFFER_BYTES VMOE_UNZIP_SCRATCH_BYTES
@@ -108,7 +109,7 @@ static vmoe_status read_numbers(struct npz *npz, enum vmoe_number type, struct v
     while (count > 0 && status == VMOE_OK) {
         const bool direct = type == VMOE_NUMBER_F32;
         const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
-        const size_t part = (size_t)(count < most ? count : most);
+        const size_t part = vmoe_smaller(count, most);
         void *raw = direct ? (void *)out : npz->buffer;
 
         status = vmoe_unzip_read(unzip, raw, part * bytes, error);
@@ -142,8 +143,7 @@ static vmoe_status read_fortran(struct npz *npz, size_t number, struct vmoe_unzi
     vmoe_status status = VMOE_OK;
 
     for (uint64_t index = 0; index < array->elements && status == VMOE_OK;) {
-        const uint64_t left = array->elements - index;
-        const size_t part = left < BUFFER_BYTES / bytes ? (size_t)left : BUFFER_BYTES / bytes;
+        const size_t part = vmoe_smaller(array->elements - index, BUFFER_BYTES / bytes);
 
         status = vmoe_unzip_read(unzip, npz->buffer, part * bytes, error);
         for (size_t i = 0; i < part && status == VMOE_OK; i++, index++)

@@ -12,6 +12,7 @@
 #include "model/config.h"
 #include "runtime/file.h"
 #include "runtime/limits.h"
+#include "runtime/sizes.h"
 #include "runtime/team.h"
 
 struct reader {
@@ -57,7 +58,7 @@ static vmoe_status read_header(struct reader *reader, vmoe_error *error)
     uint8_t first[VMOE_FORMAT_PREAMBLE_BYTES] = { 0 };
     uint8_t hash[VMOE_FORMAT_HASH_BYTES];
     struct vmoe_preamble *preamble = &reader->preamble;
-    size_t there = reader->size < sizeof first ? (size_t)reader->size : sizeof first;
+    size_t there = vmoe_smaller(reader->size, sizeof first);
     vmoe_status status = read_bytes(reader, 0, first, there, error);
 
     if (status == VMOE_OK && there < VMOE_FORMAT_MAGIC_BYTES)

@@ -19,6 +19,7 @@
 #include "checkpoint/number.h"
 #include "checkpoint/source.h"
 #include "runtime/file.h"
+#include "runtime/sizes.h"
 
 #define LENGTH_BYTES 8u
 #define BUFFER_BYTES ((size_t)64 << 10)
@@ -86,7 +87,7 @@ static vmoe_status read_array(struct vmoe_source *source, size_t number, uint64_
     offset = self->data + tensor->begin + first * bytes;
     while (count > 0 && status == VMOE_OK) {
         const uint64_t most = direct ? (SIZE_MAX >> 1) / bytes : BUFFER_BYTES / bytes;
-        const size_t part = (size_t)(count < most ? count : most);
+        const size_t part = vmoe_smaller(count, most);
         void *raw = direct ? (void *)out : self->buffer;
 
         status = vmoe_file_read(&self->file, self->path, offset, raw, part * bytes, error);

@@ -9,6 +9,7 @@
 
 #include "checkpoint/boxes.h"
 #include "checkpoint/heapsort.h"
+#include "runtime/sizes.h"
 
 /* Steps that the proof of tiling may take: plenty for grids, few enough to end soon. */
 #define TILING_WORK(slices) ((UINT64_C(1) << 24) + 64 * (slices))
@@ -177,17 +178,14 @@ static int compare_slices(const void *context, uint32_t a, uint32_t b)
 static uint64_t reach_of_trees(struct vmoe_shards_slice *slices, uint32_t count)
 {
     const uint32_t middle = count / 2;
-    uint64_t reach, other;
+    uint64_t before, behind;
 
     if (count == 0)
         return 0;
-    reach = slices[middle].reach;
-    other = reach_of_trees(slices, middle);
-    reach = other > reach ? other : reach;
-    other = reach_of_trees(slices + middle + 1, count - middle - 1);
-    reach = other > reach ? other : reach;
-    slices[middle].reach = reach;
-    return reach;
+    before = reach_of_trees(slices, middle);
+    behind = reach_of_trees(slices + middle + 1, count - middle - 1);
+    slices[middle].reach = vmoe_larger(slices[middle].reach, vmoe_larger(before, behind));
+    return slices[middle].reach;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "checkpoint/boxes.h"
+#include "runtime/sizes.h"
 
 /* The suffix ".data-00000-of-00000" and a zero. */
 #define SUFFIX_BYTES 21u
@@ -120,7 +121,7 @@ static vmoe_status read_slice(struct vmoe_shards *shards, size_t number,
 
     while (index < stop) {
         uint64_t run, position = vmoe_box_locate(box, array, index, &run);
-        uint64_t part = stop - index < run ? stop - index : run;
+        uint64_t part = vmoe_smaller(stop - index, run);
         vmoe_status status;
 
         if (type == VMOE_NUMBER_F32 && part >= DIRECT_ELEMENTS) {
@@ -133,13 +134,13 @@ static vmoe_status read_slice(struct vmoe_shards *shards, size_t number,
             index += part;
             continue;
         }
-        part = stop - index < BUFFER_BYTES / bytes ? stop - index : BUFFER_BYTES / bytes;
+        part = vmoe_smaller(stop - index, BUFFER_BYTES / bytes);
         status = read_raw(shards, slice, bytes, index, part, shards->buffer, error);
         if (status != VMOE_OK)
             return status;
         for (uint64_t done = 0; done < part; done += run) {
             position = vmoe_box_locate(box, array, index + done, &run);
-            run = part - done < run ? part - done : run;
+            run = vmoe_smaller(part - done, run);
             vmoe_number_to_f32(type, shards->buffer + done * bytes, (size_t)run,
                                out + (position - first));
         }

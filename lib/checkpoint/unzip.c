@@ -4,6 +4,7 @@
 #include <limits.h>
 
 #include "checkpoint/deflate.h"
+#include "runtime/sizes.h"
 
 void vmoe_unzip_init(struct vmoe_unzip *unzip, const struct vmoe_file *file, const char *path,
                      uint8_t *scratch, const vmoe_allocator *allocator)
@@ -45,8 +46,7 @@ vmoe_status vmoe_unzip_open(struct vmoe_unzip *unzip, const struct vmoe_zip_entr
 /* Hands the next compressed bytes to zlib if it has none.  At the end of the data it gets none. */
 static vmoe_status refill(struct vmoe_unzip *unzip, vmoe_error *error)
 {
-    uint64_t left = unzip->entry->stored - unzip->fetched;
-    size_t bytes = left < VMOE_UNZIP_INPUT_BYTES ? (size_t)left : VMOE_UNZIP_INPUT_BYTES;
+    size_t bytes = vmoe_smaller(unzip->entry->stored - unzip->fetched, VMOE_UNZIP_INPUT_BYTES);
     vmoe_status status;
 
     if (unzip->inflater.avail_in > 0 || bytes == 0)
@@ -92,7 +92,7 @@ static vmoe_status inflate_all(struct vmoe_unzip *unzip, uint8_t *to, size_t byt
     vmoe_status status = VMOE_OK;
 
     while (bytes > 0 && status == VMOE_OK) {
-        uInt part = bytes < INT_MAX ? (uInt)bytes : INT_MAX;
+        uInt part = (uInt)vmoe_smaller(bytes, INT_MAX);
 
         status = inflate_into(unzip, to, part, false, error);
         to += part;
@@ -167,8 +167,7 @@ vmoe_status vmoe_unzip_seek(struct vmoe_unzip *unzip, uint64_t position, vmoe_er
         unzip->sequential = false;
     }
     while (unzip->position < position && status == VMOE_OK) {
-        uint64_t left = position - unzip->position;
-        size_t part = left < VMOE_UNZIP_SCRATCH_BYTES ? (size_t)left : VMOE_UNZIP_SCRATCH_BYTES;
+        size_t part = vmoe_smaller(position - unzip->position, VMOE_UNZIP_SCRATCH_BYTES);
 
         status = vmoe_unzip_read(unzip, unzip->scratch, part, error);
     }

@@ -14,6 +14,7 @@
 
 #include "runtime/checked.h"
 #include "runtime/limits.h"
+#include "runtime/sizes.h"
 
 /* One read or write moves at most this much, which every kernel accepts. */
 #define TRANSFER_MAX ((size_t)1 << 30)
@@ -117,7 +118,7 @@ vmoe_status vmoe_file_read(const struct vmoe_file *file, const char *path, uint6
                          "the file ends at byte %llu, but %zu bytes at %llu were expected",
                          (unsigned long long)file->size, bytes, (unsigned long long)offset);
     while (bytes > 0) {
-        size_t part = bytes < TRANSFER_MAX ? bytes : TRANSFER_MAX;
+        size_t part = vmoe_smaller(bytes, TRANSFER_MAX);
         ssize_t got = pread(file->descriptor, to, part, (off_t)offset);
 
         if (got < 0 && errno == EINTR)
@@ -341,7 +342,7 @@ vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t off
     const uint8_t *from = bytes;
 
     while (count > 0) {
-        size_t part = count < TRANSFER_MAX ? count : TRANSFER_MAX;
+        size_t part = vmoe_smaller(count, TRANSFER_MAX);
         ssize_t put = write_at(writer->descriptor, from, part, offset);
 
         if (put < 0 && errno == EINTR)
