@@ -19,6 +19,7 @@
 
 #include "runtime/cpu.h"
 #include "runtime/limits.h"
+#include "runtime/sizes.h"
 
 /* Rounds of waiting before a worker sleeps: about 0.1 ms, longer than the gaps between runs. */
 #define SPIN_ROUNDS 2000u
@@ -254,7 +255,7 @@ void vmoe_team_destroy(struct vmoe_team *team)
  * What an instruction raises stays open: blocked, it would end the process without the handler of
  * a host that reports crashes, or that makes the system calls which a sandbox traps.
  */
-static int start_worker(struct worker *worker)
+static bool start_worker(struct worker *worker)
 {
     static const int raised[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
     pthread_attr_t attributes;
@@ -263,10 +264,10 @@ static int start_worker(struct worker *worker)
     int failed;
 
     if (pthread_cond_init(&worker->wake, NULL) != 0)
-        return -1;
+        return false;
     if (pthread_attr_init(&attributes) != 0) {
         pthread_cond_destroy(&worker->wake);
-        return -1;
+        return false;
     }
     sigfillset(&blocked);
     for (size_t i = 0; i < sizeof raised / sizeof raised[0]; i++)
@@ -278,14 +279,14 @@ static int start_worker(struct worker *worker)
      */
     failed = pthread_attr_getstacksize(&attributes, &stack);
     if (failed == 0)
-        failed = pthread_attr_setstacksize(&attributes, stack > STACK_BYTES ? stack : STACK_BYTES);
+        failed = pthread_attr_setstacksize(&attributes, vmoe_larger(stack, STACK_BYTES));
     if (failed == 0)
         failed = pthread_create(&worker->thread, &attributes, worker_main, worker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     if (failed != 0)
         pthread_cond_destroy(&worker->wake);
-    return failed == 0 ? 0 : -1;
+    return failed == 0;
 }
 
 vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_error *error)
@@ -303,7 +304,7 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
         worker->team = team;
         worker->index = team->started + 1;
         worker->place = 0;
-        if (start_worker(worker) != 0)
+        if (!start_worker(worker))
             return vmoe_fail(error, VMOE_ERR_THREAD, "options.threads",
                              "thread %u of %u could not be started", team->started + 2, threads);
         team->started++;
@@ -324,7 +325,7 @@ uint32_t vmoe_team_threads(const struct vmoe_team *team)
 void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context)
 {
     const uint32_t threads = atomic_load(&team->threads);
-    uint32_t workers = team->wanted;
+    uint32_t workers;
     unsigned rounds = 0;
 
     if (threads == 1 || tasks <= 1) {
@@ -332,8 +333,7 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
             task(context, i, 0);
         return;
     }
-    if (tasks - 1 < workers)
-        workers = (uint32_t)(tasks - 1);
+    workers = (uint32_t)vmoe_smaller(tasks - 1, team->wanted);
     team->task = task;
     team->context = context;
     for (uint32_t i = 0; i < threads; i++) {
