@@ -30,7 +30,7 @@ static void norm_rows(void *context, size_t task, uint32_t thread)
     }
 }
 
-void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
+void vmoe_norm(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
                size_t count, const struct vmoe_matrix *rows)
 {
     struct norm_run run = { encoder, norm, rows, first, count };
@@ -111,7 +111,7 @@ bool vmoe_ends_in_class_tokens(const struct vmoe_encoder *encoder, uint32_t bloc
 }
 
 /* x += Mlp(LayerNorm(x)). */
-static void run_mlp(struct vmoe_encoder *encoder, uint32_t index)
+static void run_mlp(const struct vmoe_encoder *encoder, uint32_t index)
 {
     const struct vmoe_block *block = &encoder->weights->blocks[index];
     const struct vmoe_matrix *y = &encoder->buffers.y;

@@ -97,7 +97,7 @@ static inline void vmoe_norm_row(const struct vmoe_encoder *encoder, const struc
 }
 
 /* rows[r] = LayerNorm(x[r]) for some tokens of the stream, r = first .. first + count - 1. */
-void vmoe_norm(struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
+void vmoe_norm(const struct vmoe_encoder *encoder, const struct vmoe_norm *norm, size_t first,
                size_t count, const struct vmoe_matrix *rows);
 
 /* to[r] = from[r] in the type of `to`, for r = 0 .. count - 1, in rows of n values. */
@@ -140,7 +140,7 @@ struct vmoe_mlp_call {
     const int32_t *indices;
     const float *factors;
 };
-void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call);
+void vmoe_mlp_run(const struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call);
 
 /* True if, after the attention of this block, only class tokens have a part in the result. */
 bool vmoe_ends_in_class_tokens(const struct vmoe_encoder *encoder, uint32_t block);

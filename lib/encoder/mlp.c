@@ -110,7 +110,7 @@ static size_t end_of_wave(const struct vmoe_mlp_call *call, size_t begin)
     return call->offsets[i + 1];
 }
 
-void vmoe_mlp_run(struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call)
+void vmoe_mlp_run(const struct vmoe_encoder *encoder, const struct vmoe_mlp_call *call)
 {
     struct wave wave = { .encoder = encoder, .call = call };
     const size_t rows = call->offsets[call->count];
