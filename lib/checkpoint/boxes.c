@@ -194,7 +194,9 @@ vmoe_status vmoe_boxes_tile(const struct vmoe_array *array, const uint32_t *boun
                             const uint32_t *list, size_t count, const vmoe_allocator *allocator,
                             uint64_t *work, vmoe_error *error)
 {
-    struct sweep sweep = { array, bounds, NULL, count, *work, { 0 }, error };
+    struct sweep sweep = {
+        .array = array, .bounds = bounds, .count = count, .work = *work, .error = error
+    };
     uint64_t bytes;
     uint32_t *memory;
     vmoe_status status;

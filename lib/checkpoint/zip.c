@@ -354,7 +354,7 @@ static vmoe_status check_layout(const struct archive *archive, uint32_t *order)
 vmoe_status vmoe_zip_read(struct vmoe_zip *zip, const struct vmoe_file *file, const char *path,
                           const vmoe_allocator *allocator, vmoe_error *error)
 {
-    struct archive archive = { zip, file, path, 0, 0, 0, error };
+    struct archive archive = { .zip = zip, .file = file, .path = path, .error = error };
     uint32_t *order;
     uint64_t at;
     vmoe_status status;

@@ -12,7 +12,7 @@ uint32_t vmoe_preprocess_side(const vmoe_preprocessing *preprocessing)
 
 uint64_t vmoe_preprocess_scratch_bytes(const vmoe_preprocessing *preprocessing)
 {
-    struct vmoe_arena arena = { NULL, 0, 0, false };
+    struct vmoe_arena arena = { 0 };
 
     (void)vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES);
     if (preprocessing->kind == VMOE_PREPROCESS_SMALL_CROP)
@@ -26,7 +26,8 @@ vmoe_status vmoe_preprocess_picture(const vmoe_preprocessing *preprocessing,
                                     const vmoe_picture *picture, const char *where, void *scratch,
                                     float *out, vmoe_error *error)
 {
-    struct vmoe_arena arena = { scratch, vmoe_preprocess_scratch_bytes(preprocessing), 0, false };
+    struct vmoe_arena arena = { .base = scratch,
+                                .size = vmoe_preprocess_scratch_bytes(preprocessing) };
     struct vmoe_rows *rows;
     vmoe_status status = vmoe_rows_open(
         picture, where, vmoe_arena_take(&arena, 1, VMOE_ROWS_BYTES), &rows, error);
