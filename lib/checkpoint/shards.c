@@ -106,49 +106,6 @@ static vmoe_status read_raw(struct vmoe_shards *shards, const struct vmoe_shards
     return status;
 }
 
-/* Copies what elements first .. first+count-1 of the array have in common with one slice. */
-static vmoe_status read_slice(struct vmoe_shards *shards, size_t number,
-                              const struct vmoe_shards_slice *slice, uint64_t first, uint64_t count,
-                              float *out, vmoe_error *error)
-{
-    const struct vmoe_array *array = &shards->arrays[number];
-    const enum vmoe_number type = shards->leaves[number].type;
-    const uint32_t bytes = vmoe_number_bytes(type);
-    const uint32_t *box = (const uint32_t *)shards->bounds.items + slice->bounds;
-    /* Flat order is the same in slice and array, so the common elements are a range in both. */
-    uint64_t index = vmoe_box_before(box, array, first);
-    const uint64_t stop = vmoe_box_before(box, array, first + count);
-
-    while (index < stop) {
-        uint64_t run, position = vmoe_box_locate(box, array, index, &run);
-        uint64_t part = vmoe_smaller(stop - index, run);
-        vmoe_status status;
-
-        if (type == VMOE_NUMBER_F32 && part >= DIRECT_ELEMENTS) {
-            float *to = out + (position - first);
-
-            status = read_raw(shards, slice, bytes, index, part, to, error);
-            if (status != VMOE_OK)
-                return status;
-            vmoe_number_to_f32(type, to, (size_t)part, to);
-            index += part;
-            continue;
-        }
-        part = vmoe_smaller(stop - index, BUFFER_BYTES / bytes);
-        status = read_raw(shards, slice, bytes, index, part, shards->buffer, error);
-        if (status != VMOE_OK)
-            return status;
-        for (uint64_t done = 0; done < part; done += run) {
-            position = vmoe_box_locate(box, array, index + done, &run);
-            run = vmoe_smaller(part - done, run);
-            vmoe_number_to_f32(type, shards->buffer + done * bytes, (size_t)run,
-                               out + (position - first));
-        }
-        index += part;
-    }
-    return VMOE_OK;
-}
-
 /* A part of an array that is to be read. */
 struct request {
     struct vmoe_shards *shards;
@@ -157,6 +114,48 @@ struct request {
     float *out;
     vmoe_error *error;
 };
+
+/* Copies what the request and one slice have in common. */
+static vmoe_status read_slice(const struct request *request, const struct vmoe_shards_slice *slice)
+{
+    struct vmoe_shards *shards = request->shards;
+    const struct vmoe_array *array = &shards->arrays[request->number];
+    const enum vmoe_number type = shards->leaves[request->number].type;
+    const uint32_t bytes = vmoe_number_bytes(type);
+    const uint32_t *box = (const uint32_t *)shards->bounds.items + slice->bounds;
+    /* Flat order is the same in slice and array, so the common elements are a range in both. */
+    uint64_t index = vmoe_box_before(box, array, request->first);
+    const uint64_t stop = vmoe_box_before(box, array, request->first + request->count);
+
+    while (index < stop) {
+        uint64_t run, position = vmoe_box_locate(box, array, index, &run);
+        uint64_t part = vmoe_smaller(stop - index, run);
+        vmoe_status status;
+
+        if (type == VMOE_NUMBER_F32 && part >= DIRECT_ELEMENTS) {
+            float *to = request->out + (position - request->first);
+
+            status = read_raw(shards, slice, bytes, index, part, to, request->error);
+            if (status != VMOE_OK)
+                return status;
+            vmoe_number_to_f32(type, to, (size_t)part, to);
+            index += part;
+            continue;
+        }
+        part = vmoe_smaller(stop - index, BUFFER_BYTES / bytes);
+        status = read_raw(shards, slice, bytes, index, part, shards->buffer, request->error);
+        if (status != VMOE_OK)
+            return status;
+        for (uint64_t done = 0; done < part; done += run) {
+            position = vmoe_box_locate(box, array, index + done, &run);
+            run = vmoe_smaller(part - done, run);
+            vmoe_number_to_f32(type, shards->buffer + done * bytes, (size_t)run,
+                               request->out + (position - request->first));
+        }
+        index += part;
+    }
+    return VMOE_OK;
+}
 
 /*
  * Copies what the slices of a tree have of the request, in order.  Trees that end before it or begin
@@ -181,8 +180,7 @@ static vmoe_status read_slices(const struct request *request,
         vmoe_box_locate(bounds + root->bounds, &shards->arrays[request->number], 0, &run) >=
             request->first + request->count)
         return status;
-    status = read_slice(request->shards, request->number, root, request->first, request->count,
-                        request->out, request->error);
+    status = read_slice(request, root);
     return status == VMOE_OK ? read_slices(request, root + 1, count - middle - 1) : status;
 }
 
