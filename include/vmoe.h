@@ -536,10 +536,10 @@ struct vmoe_report {
  * products for the most pairs that can be processed: min(S * K, E * capacity) of each group;
  * `macs_padded` is upstream's cost, which computes empty slots too; `macs_dense` is that of the
  * ViT with the same geometry and no experts.  A model with a class token needs nothing of the other
- * tokens behind the last attention, and attention of one query, that of a last block without experts
- * or of the map head, needs no keys and values: `macs_saved` is what is left out of `macs` for that.
- * In an ensemble S counts the tokens of all members, `macs` counts once what is computed once, and
- * `macs_dense` is that of a single ViT.
+ * tokens behind the last attention, and attention of one query, that of a last block without
+ * experts or of the map head, needs no keys and values: `macs_saved` is what is left out of `macs`
+ * for that.  In an ensemble S counts the tokens of all members, `macs` counts once what is computed
+ * once, and `macs_dense` is that of a single ViT.
  */
 typedef struct vmoe_cost {
     uint32_t size;
@@ -555,8 +555,8 @@ typedef struct vmoe_cost {
 
 /*
  * The cost of a call with `images` images: a pure function of the geometry and the options, but for
- * the workspace, which depends on the machine and its CPUs, too.  `info` comes from vmoe_get_info or
- * vmoe_preset; `options` may be NULL.
+ * the workspace, which depends on the machine and its CPUs, too.  `info` comes from vmoe_get_info
+ * or vmoe_preset; `options` may be NULL.
  */
 VMOE_API vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options,
                                    size_t images, vmoe_cost *cost, vmoe_error *error);

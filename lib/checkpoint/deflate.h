@@ -8,8 +8,8 @@
 #include "runtime/memory.h"
 
 /*
- * Deflate codes at most 258 bytes in 2 bits, so what promises more is refused before memory is taken
- * for it.
+ * Deflate codes at most 258 bytes in 2 bits, so what promises more is refused before memory is
+ * taken for it.
  */
 #define VMOE_DEFLATE_RATIO 1032u
 

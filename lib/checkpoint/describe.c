@@ -61,7 +61,9 @@ static vmoe_status find_preset(const vmoe_import_options *options,
     return VMOE_OK;
 }
 
-/* Classes and image size change when a model is fine-tuned; the rest is the preset's or another's. */
+/*
+ * Classes and image size change when a model is fine-tuned; the rest is the preset's or another's.
+ */
 static vmoe_status check_preset(const struct vmoe_preset_row *preset, const vmoe_info *info,
                                 vmoe_error *error)
 {

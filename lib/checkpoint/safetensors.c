@@ -1,14 +1,15 @@
 /*
- * The source that a .safetensors file is: the length of a header in 8 bytes, the header in JSON, and
- * the numbers of all tensors back to back, for instance
+ * The source that a .safetensors file is: the length of a header in 8 bytes, the header in JSON,
+ * and the numbers of all tensors back to back, for instance
  *
  *     {"__metadata__": {"format": "np"},
  *      "Encoder/encoder_norm/bias": {"dtype": "F32", "shape": [64], "data_offsets": [0, 256]}}
  *
- * Offsets count from the end of the header.  Every byte behind it must belong to exactly one tensor.
- * The format's own reader also takes names that come twice, names with other than ASCII, and keys
- * of a tensor that it does not know, which may change what its numbers mean.  It refuses what does
- * not matter here: unknown types of tensors that nobody reads, and malformed texts of the metadata.
+ * Offsets count from the end of the header.  Every byte behind it must belong to exactly one
+ * tensor.  The format's own reader also takes names that come twice, names with other than ASCII,
+ * and keys of a tensor that it does not know, which may change what its numbers mean.  It refuses
+ * what does not matter here: unknown types of tensors that nobody reads, and malformed texts of the
+ * metadata.
  */
 #include <string.h>
 

@@ -158,9 +158,9 @@ static vmoe_status read_slice(const struct request *request, const struct vmoe_s
 }
 
 /*
- * Copies what the slices of a tree have of the request, in order.  Trees that end before it or begin
- * behind it are passed over: with a walk along all slices, reading a stack of experts one by one
- * would take a time that grows with the square of their number.
+ * Copies what the slices of a tree have of the request, in order.  Trees that end before it or
+ * begin behind it are passed over: with a walk along all slices, reading a stack of experts one by
+ * one would take a time that grows with the square of their number.
  */
 static vmoe_status read_slices(const struct request *request,
                                const struct vmoe_shards_slice *slices, uint32_t count)

@@ -63,7 +63,10 @@ struct vmoe_shards {
     uint8_t *buffer;
 };
 
-/* Fills everything up to `bounds` from the file at `path`; the slices of every array are known to tile it. */
+/*
+ * Fills everything up to `bounds` from the file at `path`; the slices of every array are known to
+ * tile it.
+ */
 vmoe_status vmoe_shards_read_index(struct vmoe_shards *shards, vmoe_error *error);
 
 /* The inside of an index info: what it says of an array, whose slices are added to `slices`. */

@@ -93,7 +93,8 @@ static void run_wave(struct wave *wave)
 
 /*
  * Where a wave ends: with the last MLP that fits, so that weights are fetched once.  The rows of
- * one that does not fit are cut into nearly equal parts, so that the last is not a poor use of them.
+ * one that does not fit are cut into nearly equal parts, so that the last is not a poor use of
+ * them.
  */
 static size_t end_of_wave(const struct vmoe_mlp_call *call, size_t begin)
 {

@@ -1,7 +1,7 @@
 /*
  * Attention of one head in float32, put together from the table's own products and softmax.  The
- * file of a table includes this text after it has defined ATTEND_ROWS, the queries that see all keys
- * at once, so that the softmax is exact, gemm_f32 for so many rows, and product_f32.
+ * file of a table includes this text after it has defined ATTEND_ROWS, the queries that see all
+ * keys at once, so that the softmax is exact, gemm_f32 for so many rows, and product_f32.
  */
 #ifndef VMOE_KERNELS_ATTEND_H
 #define VMOE_KERNELS_ATTEND_H

@@ -1,6 +1,6 @@
 /*
- * The element-wise operations and reductions of the table, over rows of any length.  The square root
- * is all that is asked of libm, so all tables agree to the bit.
+ * The element-wise operations and reductions of the table, over rows of any length.  The square
+ * root is all that is asked of libm, so all tables agree to the bit.
  */
 #ifndef VMOE_KERNELS_ELEMENTWISE_H
 #define VMOE_KERNELS_ELEMENTWISE_H

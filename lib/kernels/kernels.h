@@ -22,10 +22,10 @@
  * a float32 scale, stored apart: W[k][n] = scale[n] * int8[k][n].
  *
  * ROWS.  What a product multiplies with weights are rows of float32, bfloat16 or int8 numbers.  An
- * int8 row is unsigned and has a scale and a zero of its own: x = scale * (q - zero).  The buffers of
- * bfloat16 and int8 rows are padded: a row is finite up to a multiple of VMOE_ROW_BYTES, and there
- * are readable rows up to a multiple of VMOE_ROW_COUNT, so that a kernel may load whole tiles.  Of
- * float32 rows exactly k values are read.
+ * int8 row is unsigned and has a scale and a zero of its own: x = scale * (q - zero).  The buffers
+ * of bfloat16 and int8 rows are padded: a row is finite up to a multiple of VMOE_ROW_BYTES, and
+ * there are readable rows up to a multiple of VMOE_ROW_COUNT, so that a kernel may load whole
+ * tiles.  Of float32 rows exactly k values are read.
  *
  * CONTRACTS.  Kernels neither allocate nor start threads nor touch globals.  Within one table a
  * result depends only on the values that go into it, never on its position: an element of a matrix
@@ -96,10 +96,10 @@ struct vmoe_product {
 };
 
 /*
- * Attention of one head: out = softmax(q k' * factor) v over all tokens.  q, k, v and out are of one
- * type, F32 or BF16, with strides in bytes.  Narrow q, k and v are padded like rows, counted from the
- * head's own first column: what follows may be another head, but has to be there, and of q it has to
- * be finite.  `out` receives exactly `width` columns.
+ * Attention of one head: out = softmax(q k' * factor) v over all tokens.  q, k, v and out are of
+ * one type, F32 or BF16, with strides in bytes.  Narrow q, k and v are padded like rows, counted
+ * from the head's own first column: what follows may be another head, but has to be there, and of q
+ * it has to be finite.  `out` receives exactly `width` columns.
  */
 struct vmoe_attend {
     size_t queries, tokens, width;

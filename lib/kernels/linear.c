@@ -15,7 +15,7 @@
 #define BLOCK_STEP 16u                   /* blocks end after a multiple of so many rows */
 #define TASK_WORK ((size_t)1 << 18)      /* multiplications that are worth a task */
 #define LONG_WORK ((size_t)1 << 24)      /* those of a task that need not be longer */
-#define FEW_TASKS 4u                     /* of a thread: enough for threads that are unequally fast */
+#define FEW_TASKS 4u                     /* of a thread: enough for unequally fast threads */
 #define MANY_TASKS 16u                   /* of a thread: nobody waits long for the last one */
 #define SECTION_BYTES ((size_t)6 << 10)  /* of a row, at most, where sections can be added */
 #define SECTION_STEP 64u                 /* panels of every type can be cut there */
@@ -101,7 +101,8 @@ struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t
 {
     struct vmoe_linear columns = *layer;
 
-    columns.panels = (const uint8_t *)layer->panels + vmoe_pack_bytes(layer->precision, layer->k, first);
+    columns.panels =
+        (const uint8_t *)layer->panels + vmoe_pack_bytes(layer->precision, layer->k, first);
     columns.scale = layer->scale != NULL ? layer->scale + first : NULL;
     columns.sum = layer->sum != NULL ? layer->sum + first : NULL;
     columns.bias = layer->bias + first;
@@ -193,8 +194,8 @@ static void run_range(void *context, size_t range, uint32_t thread)
 }
 
 /*
- * One block with one range of panels.  The next task is mostly the next one of this thread too; only
- * its weights are fetched by that guess.
+ * One block with one range of panels.  The next task is mostly the next one of this thread too;
+ * only its weights are fetched by that guess.
  */
 static void run_task(void *context, size_t task, uint32_t thread)
 {
@@ -264,9 +265,9 @@ static void cut(struct job *job, uint32_t threads)
 }
 
 /*
- * Sums that are added to `out` may be made in sections of the inner dimension.  Those of long float32
- * rows are: sections of many more rows fit the cache together.  Their number follows from the layer
- * alone, as the result does.
+ * Sums that are added to `out` may be made in sections of the inner dimension.  Those of long
+ * float32 rows are: sections of many more rows fit the cache together.  Their number follows from
+ * the layer alone, as the result does.
  */
 static size_t sections_of(const struct vmoe_linear_call *call, const struct vmoe_linear *layer)
 {

@@ -1,6 +1,7 @@
 /*
  * Linear layers over many rows: the cut into tasks for a team of threads.  One call multiplies one
- * matrix, or several of the same shape, each with its own range of the rows: the experts of a layer.
+ * matrix, or several of the same shape, each with its own range of the rows: the experts of a
+ * layer.
  */
 #ifndef VMOE_KERNELS_LINEAR_H
 #define VMOE_KERNELS_LINEAR_H

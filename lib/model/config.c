@@ -327,7 +327,8 @@ static vmoe_status resolve_group(const vmoe_info *info, const vmoe_options *opti
 static vmoe_status resolve_capacity(const vmoe_info *info, const vmoe_options *options,
                                     struct vmoe_dial *dial, vmoe_error *error)
 {
-    const double ratio = vmoe_config_is_zero(options->capacity) ? info->capacity : options->capacity;
+    const double ratio =
+        vmoe_config_is_zero(options->capacity) ? info->capacity : options->capacity;
     const uint32_t rule =
         options->capacity_rule != 0 ? options->capacity_rule : info->capacity_rule;
     const uint32_t multiple =

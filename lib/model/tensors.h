@@ -74,8 +74,8 @@ uint32_t vmoe_tensor_end_precision(const vmoe_info *info);
 uint64_t vmoe_tensor_count(const vmoe_info *info);
 
 /*
- * What they add up to, which the limits keep far from wrapping.  Scales and sums of int8 numbers are
- * no parameters.
+ * What they add up to, which the limits keep far from wrapping.  Scales and sums of int8 numbers
+ * are no parameters.
  */
 struct vmoe_tensor_totals {
     uint64_t count, parameters, bytes;

@@ -1,6 +1,6 @@
 /*
- * Gates: the softmax of the router's logits.  Which experts a token gets may hang on the last bit of
- * a gate, so every instruction set runs this one file, and exp is our own.
+ * Gates: the softmax of the router's logits.  Which experts a token gets may hang on the last bit
+ * of a gate, so every instruction set runs this one file, and exp is our own.
  */
 #include "routing/routing.h"
 

@@ -1,4 +1,6 @@
-/* CPU features and clocks.  Nothing is cached: there is no state, and a query asks each leaf once. */
+/*
+ * CPU features and clocks.  Nothing is cached: there is no state, and a query asks each leaf once.
+ */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sys/syscall.h>

@@ -8,8 +8,8 @@
 
 /*
  * True if both the CPU and the operating system support the ISA (CPUID and XGETBV on x86, what the
- * kernel says on ARM).  Linux lets a process use tiles only after it asked for them, so the question
- * for AMX asks; the process then keeps the permission.
+ * kernel says on ARM).  Linux lets a process use tiles only after it asked for them, so the
+ * question for AMX asks; the process then keeps the permission.
  */
 bool vmoe_cpu_has(uint32_t isa);
 

@@ -1,9 +1,9 @@
 /*
  * The pool: a stack of idle workspaces behind a lock.
  *
- * A process may fork while another thread holds the lock, and in the child nobody would ever release
- * it.  So the lock is the id of the process that holds it, and a child takes it over: the stack is
- * whole at every moment, because it changes with a single store.
+ * A process may fork while another thread holds the lock, and in the child nobody would ever
+ * release it.  So the lock is the id of the process that holds it, and a child takes it over: the
+ * stack is whole at every moment, because it changes with a single store.
  */
 #define _GNU_SOURCE
 #include "runtime/pool.h"
@@ -78,8 +78,8 @@ static bool suits_better(uint64_t a, uint64_t b, uint64_t bytes)
 }
 
 /*
- * Takes an idle workspace off the stack: the smallest that is large enough, which leaves larger ones
- * to larger calls, or else the largest.
+ * Takes an idle workspace off the stack: the smallest that is large enough, which leaves larger
+ * ones to larger calls, or else the largest.
  */
 static struct vmoe_workspace *pop(struct vmoe_pool *pool, uint64_t bytes)
 {

@@ -34,8 +34,8 @@ vmoe_status vmoe_team_resize(struct vmoe_team *team, uint32_t threads, vmoe_erro
 uint32_t vmoe_team_threads(const struct vmoe_team *team);
 
 /*
- * Executes tasks 0..tasks-1 and returns when all are done.  A thread mostly gets neighbouring tasks,
- * one after the other.
+ * Executes tasks 0..tasks-1 and returns when all are done.  A thread mostly gets neighbouring
+ * tasks, one after the other.
  */
 void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context);
 

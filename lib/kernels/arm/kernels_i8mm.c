@@ -8,9 +8,9 @@
  * Two neighbouring lines of a panel, their 4-byte groups interleaved, have columns in this form.
  * Rows are taken by pairs, the last of which may be half padding.
  *
- * int8 sums are exact.  Of bfloat16 the instruction rounds the sum of two products, and then the sum
- * with what was there, each to odd: an error below one unit in the last place of float32, in one
- * order for all rows.
+ * int8 sums are exact.  Of bfloat16 the instruction rounds the sum of two products, and then the
+ * sum with what was there, each to odd: an error below one unit in the last place of float32, in
+ * one order for all rows.
  */
 #if defined(__aarch64__)
 
@@ -49,8 +49,8 @@ void vmoe_i8mm_to_bf16(size_t n, const float *x, uint16_t *y)
 /* ---- Matrix products ------------------------------------------------------------------------ */
 
 /*
- * sum += rows * columns; the sums of int8 are integers in the same 4 bytes.  Given the intrinsics, a
- * compiler copies sums from register to register and keeps some in memory.
+ * sum += rows * columns; the sums of int8 are integers in the same 4 bytes.  Given the intrinsics,
+ * a compiler copies sums from register to register and keeps some in memory.
  */
 ALWAYS vec multiply(bool integers, vec sum, uint8x16_t rows, uint8x16_t columns)
 {

@@ -1,8 +1,8 @@
 /*
  * The NEON tables.  gemm keeps up to 8 rows of 8 sums in 16 registers and 4 values of each row in 8
- * more; what remains is for weights.  An instruction multiplies a vector of weights with one of the 4
- * values, so 64 of them go with 16 loads.  The tables with more instructions add products of narrow
- * rows to this one.
+ * more; what remains is for weights.  An instruction multiplies a vector of weights with one of the
+ * 4 values, so 64 of them go with 16 loads.  The tables with more instructions add products of
+ * narrow rows to this one.
  */
 #if defined(__aarch64__)
 

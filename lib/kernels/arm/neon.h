@@ -1,4 +1,6 @@
-/* What the files with more than the baseline's instructions give to the tables of kernels_neon.c. */
+/*
+ * What the files with more than the baseline's instructions give to the tables of kernels_neon.c.
+ */
 #ifndef VMOE_KERNELS_ARM_NEON_H
 #define VMOE_KERNELS_ARM_NEON_H
 

@@ -1,7 +1,8 @@
 /*
  * The tile unit.  The compiler knows neither what tile instructions read and write nor that the
- * tiles are state of the thread, so each is an asm statement that orders memory.  Registers: 0..3 are
- * sums, a square of two by two tiles; 4 and 5 are 16 rows each; 6 and 7 are the two halves of a panel.
+ * tiles are state of the thread, so each is an asm statement that orders memory.  Registers: 0..3
+ * are sums, a square of two by two tiles; 4 and 5 are 16 rows each; 6 and 7 are the two halves of a
+ * panel.
  */
 #ifndef VMOE_KERNELS_X86_AMX_H
 #define VMOE_KERNELS_X86_AMX_H

@@ -1,8 +1,8 @@
 /*
  * Attention of one head in bfloat16.  32 queries at a time see all keys at once, so the softmax is
  * exact; its powers of two go into the same memory as the scores, rounded to bfloat16, and are
- * divided by their sum only in the end.  Between the rows of one block's softmax, panels of the next
- * block's scores and of the block before's mixture are multiplied, so that a tile unit and the
+ * divided by their sum only in the end.  Between the rows of one block's softmax, panels of the
+ * next block's scores and of the block before's mixture are multiplied, so that a tile unit and the
  * vector unit have work side by side.
  *
  * The file of a table includes this text and defines multiply.
@@ -153,8 +153,8 @@ static void soften(const struct head *head, struct block *block, size_t first)
 
 #pragma GCC unroll 4
         for (size_t r = 0; r < GROUP_ROWS; r++)
-            most[r] = _mm512_mask_max_ps(most[r], mask,
-                                         _mm512_load_ps((const float *)(void *)row[r] + t), most[r]);
+            most[r] = _mm512_mask_max_ps(
+                most[r], mask, _mm512_load_ps((const float *)(void *)row[r] + t), most[r]);
     }
 #pragma GCC unroll 4
     for (size_t r = 0; r < GROUP_ROWS; r++)

@@ -39,8 +39,8 @@ static inline __m512 widen_bf16(__m256i x)
 }
 
 /*
- * As signed numbers, the bits of bfloat16 have the largest value on top; as unsigned ones, the least
- * value if there is a negative one.
+ * As signed numbers, the bits of bfloat16 have the largest value on top; as unsigned ones, the
+ * least value if there is a negative one.
  */
 static struct vmoe_quant quant_of_bf16(size_t n, const uint16_t *x)
 {

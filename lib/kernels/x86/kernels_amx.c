@@ -162,8 +162,8 @@ ALWAYS void multiply_block(const struct vmoe_product *p, size_t row, const uint8
 /*
  * Of rows and panel, the one that is met again sooner stays in the first-level cache: the panel if
  * there are more blocks than one, the rows otherwise.  Of a panel it is as much as leaves room for
- * the rest; that and the rows pass by.  A panel much larger than this is cut over k into chunks, each
- * for a group of blocks whose sums wait in memory; they are added in the same order.
+ * the rest; that and the rows pass by.  A panel much larger than this is cut over k into chunks,
+ * each for a group of blocks whose sums wait in memory; they are added in the same order.
  */
 ALWAYS void run_tiles(const struct vmoe_product *p, uint32_t activation, bool integers)
 {

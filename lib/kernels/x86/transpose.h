@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * out[i][j] = in[j][i] for i, j < 16.  Of the 64 bytes of a row of `in`, what is beyond `bytes`, and
- * rows from `rows` on, count as 0 and are not read.  Strides are in bytes; `out` is aligned.
+ * out[i][j] = in[j][i] for i, j < 16.  Of the 64 bytes of a row of `in`, what is beyond `bytes`,
+ * and rows from `rows` on, count as 0 and are not read.  Strides are in bytes; `out` is aligned.
  */
 static inline void transpose_16(size_t rows, size_t bytes, const void *in, size_t stride, void *out,
                                 size_t out_stride)
