@@ -5,6 +5,7 @@
 #include "model/config.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,11 +13,28 @@
 #include "model/tensors.h"
 #include "runtime/limits.h"
 
-/* The place of a field in errors: the prefix, a dot, and the name of the field. */
-static const char *place(char buffer[96], const char *where, const char *field)
+/* Whose fields are checked, and what a wrong value is called. */
+struct check {
+    const char *where;
+    vmoe_status wrong;
+    vmoe_error *error;
+};
+
+static vmoe_status refuse(const struct check *check, vmoe_status status, const char *field,
+                          const char *format, ...) VMOE_PRINTF(4, 5);
+
+/* The place of a field in errors is the prefix, a dot, and the name of the field. */
+static vmoe_status refuse(const struct check *check, vmoe_status status, const char *field,
+                          const char *format, ...)
 {
-    snprintf(buffer, 96, "%s.%s", where, field);
-    return buffer;
+    char place[sizeof check->error->where], text[sizeof check->error->text];
+    va_list arguments;
+
+    snprintf(place, sizeof place, "%s.%s", check->where, field);
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return vmoe_fail(check->error, status, place, "%s", text);
 }
 
 struct bound {
@@ -26,20 +44,16 @@ struct bound {
 };
 
 /* Too small a value is wrong in itself; a size that is too large is beyond a limit. */
-static vmoe_status check_bounds(const struct bound *bounds, size_t count, const char *where,
-                                vmoe_status status, vmoe_error *error)
+static vmoe_status check_bounds(const struct check *check, const struct bound *bounds, size_t count)
 {
-    char buffer[96];
-
     for (size_t i = 0; i < count; i++) {
         const struct bound *b = &bounds[i];
 
         if (b->value < b->least || b->value > b->most)
-            return vmoe_fail(error, b->value < b->least || b->choice ? status : VMOE_ERR_LIMIT,
-                             place(buffer, where, b->field),
-                             "the value is %llu, but %llu to %llu is possible",
-                             (unsigned long long)b->value, (unsigned long long)b->least,
-                             (unsigned long long)b->most);
+            return refuse(check, b->value < b->least || b->choice ? check->wrong : VMOE_ERR_LIMIT,
+                          b->field, "the value is %llu, but %llu to %llu is possible",
+                          (unsigned long long)b->value, (unsigned long long)b->least,
+                          (unsigned long long)b->most);
     }
     return VMOE_OK;
 }
@@ -85,8 +99,7 @@ uint32_t vmoe_config_first_moe(const vmoe_info *info)
     return block;
 }
 
-static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe_status status,
-                                  vmoe_error *error)
+static vmoe_status check_geometry(const struct check *check, const vmoe_info *info)
 {
     const struct bound bounds[] = {
         { "patch_size", info->patch_size, 1, VMOE_LIMIT_IMAGE_SIZE, false },
@@ -105,28 +118,26 @@ static vmoe_status check_geometry(const vmoe_info *info, const char *where, vmoe
         { "members", info->members, 1, VMOE_LIMIT_MEMBERS, false },
         { "compact", info->compact, 0, 1, true },
     };
-    vmoe_status outcome =
-        check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
-    char buffer[96];
+    vmoe_status outcome = check_bounds(check, bounds, sizeof bounds / sizeof bounds[0]);
 
     if (outcome != VMOE_OK)
         return outcome;
     if (info->image_size % info->patch_size != 0)
-        return vmoe_fail(error, status, place(buffer, where, "patch_size"),
-                         "patches of %u pixels do not divide an image of %u", info->patch_size,
-                         info->image_size);
+        return refuse(check, check->wrong, "patch_size",
+                      "patches of %u pixels do not divide an image of %u", info->patch_size,
+                      info->image_size);
     if (info->width % info->heads != 0)
-        return vmoe_fail(error, status, place(buffer, where, "heads"),
-                         "%u heads do not divide a width of %u", info->heads, info->width);
+        return refuse(check, check->wrong, "heads",
+                      "%u heads do not divide a width of %u", info->heads, info->width);
     if (vmoe_config_patches(info) + vmoe_config_first_patch(info) > VMOE_LIMIT_TOKENS)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "patch_size"),
-                         "an image has %u patches, the limit is %u tokens",
-                         vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
+        return refuse(check, VMOE_ERR_LIMIT, "patch_size",
+                      "an image has %u patches, the limit is %u tokens",
+                      vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
     if ((vmoe_config_patches(info) + vmoe_config_first_patch(info)) * info->members >
         VMOE_LIMIT_TOKENS)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "members"),
-                         "%u members have %u patches of an image each, the limit is %u tokens",
-                         info->members, vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
+        return refuse(check, VMOE_ERR_LIMIT, "members",
+                      "%u members have %u patches of an image each, the limit is %u tokens",
+                      info->members, vmoe_config_patches(info), VMOE_LIMIT_TOKENS);
     return VMOE_OK;
 }
 
@@ -141,12 +152,10 @@ bool vmoe_config_is_zero(double x)
 /* Those of a NaN are larger, but for the sign. */
 #define INFINITY_BITS UINT64_C(0x7ff0000000000000)
 
-static vmoe_status check_capacity_ratio(double ratio, const char *where, const char *field,
-                                        vmoe_status status, vmoe_error *error)
+static vmoe_status check_capacity_ratio(const struct check *check, double ratio)
 {
     const double most = VMOE_LIMIT_CAPACITY;
     uint64_t bits, most_bits;
-    char buffer[96];
 
     /* Positive numbers are ordered as their bits, and comparing bits never traps, as NaN can. */
     memcpy(&bits, &ratio, sizeof bits);
@@ -156,13 +165,12 @@ static vmoe_status check_capacity_ratio(double ratio, const char *where, const c
     /* Printing a signalling NaN would trap as well. */
     if (bits << 1 > INFINITY_BITS << 1)
         ratio = (double)NAN;
-    return vmoe_fail(error, status, place(buffer, where, field),
-                     "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,
-                     most);
+    return refuse(check, check->wrong, "capacity",
+                  "the capacity ratio is %g, but it must be above 0 and at most %g", ratio,
+                  most);
 }
 
-static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_status status,
-                                 vmoe_error *error)
+static vmoe_status check_experts(const struct check *check, const vmoe_info *info)
 {
     const struct bound bounds[] = {
         { "experts_per_token", info->experts_per_token, 1, VMOE_LIMIT_PICKS, false },
@@ -171,39 +179,38 @@ static vmoe_status check_experts(const vmoe_info *info, const char *where, vmoe_
         { "group_images", info->group_images, 1, VMOE_LIMIT_GROUP_TOKENS, false },
     };
     uint32_t marked = 0;
-    char buffer[96];
     vmoe_status outcome;
 
     for (uint32_t i = 0; i < VMOE_MAX_LAYERS; i++) {
         if (info->moe[i] > 1 || (info->moe[i] == 1 && i >= info->layers))
-            return vmoe_fail(error, status, place(buffer, where, "moe"),
-                             "block %u is marked %u in a model of %u blocks", i, info->moe[i],
-                             info->layers);
+            return refuse(check, check->wrong, "moe",
+                          "block %u is marked %u in a model of %u blocks", i, info->moe[i],
+                          info->layers);
         marked += info->moe[i];
     }
     if ((marked == 0) != (info->experts == 0))
-        return vmoe_fail(error, status, place(buffer, where, "experts"),
-                         "there are %u experts but %u blocks that have them", info->experts,
-                         marked);
+        return refuse(check, check->wrong, "experts",
+                      "there are %u experts but %u blocks that have them", info->experts,
+                      marked);
     if (info->experts % info->members != 0 || (info->experts == 0 && info->members != 1))
-        return vmoe_fail(error, status, place(buffer, where, "members"),
-                         "%u experts cannot be shared out among %u members", info->experts,
-                         info->members);
+        return refuse(check, check->wrong, "members",
+                      "%u experts cannot be shared out among %u members", info->experts,
+                      info->members);
     if (info->experts == 0) {
         if (info->experts_per_token != 0 || !vmoe_config_is_zero(info->capacity) ||
             info->capacity_rule != 0 || info->capacity_multiple != 0 || info->group_images != 0)
-            return vmoe_fail(error, status, place(buffer, where, "experts"),
-                             "a model without experts has defaults for routing");
+            return refuse(check, check->wrong, "experts",
+                          "a model without experts has defaults for routing");
         return VMOE_OK;
     }
-    outcome = check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
+    outcome = check_bounds(check, bounds, sizeof bounds / sizeof bounds[0]);
     if (outcome != VMOE_OK)
         return outcome;
     if (info->experts_per_token > vmoe_config_own_experts(info))
-        return vmoe_fail(error, status, place(buffer, where, "experts_per_token"),
-                         "a token cannot go to %u of %u experts", info->experts_per_token,
-                         vmoe_config_own_experts(info));
-    return check_capacity_ratio(info->capacity, where, "capacity", status, error);
+        return refuse(check, check->wrong, "experts_per_token",
+                      "a token cannot go to %u of %u experts", info->experts_per_token,
+                      vmoe_config_own_experts(info));
+    return check_capacity_ratio(check, info->capacity);
 }
 
 vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocessing,
@@ -215,47 +222,45 @@ vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocess
         { "preprocessing.kind", p->kind, VMOE_PREPROCESS_RESIZE, VMOE_PREPROCESS_SMALL_CROP, true },
         { "preprocessing.side", p->side, 1, VMOE_LIMIT_IMAGE_SIZE, false },
     };
-    char buffer[96];
-    vmoe_status outcome =
-        check_bounds(bounds, sizeof bounds / sizeof bounds[0], where, status, error);
+    const struct check check = { where, status, error };
+    vmoe_status outcome = check_bounds(&check, bounds, sizeof bounds / sizeof bounds[0]);
 
     if (outcome != VMOE_OK)
         return outcome;
     if (p->kind == VMOE_PREPROCESS_RESIZE ? p->crop != 0 : p->crop == 0 || p->crop > p->side)
-        return vmoe_fail(error, status, place(buffer, where, "preprocessing.crop"),
-                         "a crop of %u does not go with a side of %u", p->crop, p->side);
+        return refuse(&check, status, "preprocessing.crop",
+                      "a crop of %u does not go with a side of %u", p->crop, p->side);
     return VMOE_OK;
 }
 
-static vmoe_status check_preprocessing(const vmoe_info *info, const char *where, vmoe_status status,
-                                       vmoe_error *error)
+static vmoe_status check_preprocessing(const struct check *check, const vmoe_info *info)
 {
     const vmoe_preprocessing *p = &info->preprocessing;
     uint32_t side = p->kind == VMOE_PREPROCESS_SMALL_CROP ? p->crop : p->side;
-    char buffer[96];
-    vmoe_status outcome = vmoe_config_check_preprocessing(p, where, status, error);
+    vmoe_status outcome =
+        vmoe_config_check_preprocessing(p, check->where, check->wrong, check->error);
 
     if (outcome == VMOE_OK && side != info->image_size)
-        return vmoe_fail(error, status, place(buffer, where, "preprocessing"),
-                         "it makes images of %u pixels, but the model's input has %u", side,
-                         info->image_size);
+        return refuse(check, check->wrong, "preprocessing",
+                      "it makes images of %u pixels, but the model's input has %u", side,
+                      info->image_size);
     return outcome;
 }
 
 vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status status,
                                  vmoe_error *error)
 {
+    const struct check check = { where, status, error };
     struct vmoe_tensor_totals totals = { .count = UINT64_MAX };
-    char buffer[96];
     vmoe_status outcome;
 
     if (info->members == 0)
         info->members = 1;
-    outcome = check_geometry(info, where, status, error);
+    outcome = check_geometry(&check, info);
     if (outcome == VMOE_OK)
-        outcome = check_experts(info, where, status, error);
+        outcome = check_experts(&check, info);
     if (outcome == VMOE_OK)
-        outcome = check_preprocessing(info, where, status, error);
+        outcome = check_preprocessing(&check, info);
     if (outcome != VMOE_OK)
         return outcome;
     info->tokens = vmoe_config_patches(info) + vmoe_config_first_patch(info);
@@ -267,9 +272,9 @@ vmoe_status vmoe_config_complete(vmoe_info *info, const char *where, vmoe_status
     if ((uint64_t)info->moe_layers * info->experts <= VMOE_LIMIT_TENSORS)
         totals = vmoe_tensor_add_up(info);
     if (totals.count > VMOE_LIMIT_TENSORS)
-        return vmoe_fail(error, VMOE_ERR_LIMIT, place(buffer, where, "experts"),
-                         "%u layers of %u experts have more tensors than the limit of %u",
-                         info->moe_layers, info->experts, VMOE_LIMIT_TENSORS);
+        return refuse(&check, VMOE_ERR_LIMIT, "experts",
+                      "%u layers of %u experts have more tensors than the limit of %u",
+                      info->moe_layers, info->experts, VMOE_LIMIT_TENSORS);
     info->parameters = totals.parameters;
     info->weight_bytes = totals.bytes;
     return VMOE_OK;
@@ -346,6 +351,7 @@ static vmoe_status resolve_capacity(const vmoe_info *info, const vmoe_options *o
 vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options, uint64_t images,
                               struct vmoe_dial *dial, vmoe_error *error)
 {
+    const struct check check = { "options", VMOE_ERR_ARGUMENT, error };
     vmoe_status status;
 
     memset(dial, 0, sizeof *dial);
@@ -363,8 +369,7 @@ vmoe_status vmoe_dial_resolve(const vmoe_info *info, const vmoe_options *options
                          "multiples of %u are beyond the limit of %u", options->capacity_multiple,
                          VMOE_LIMIT_CAPACITY_MULTIPLE);
     if (!vmoe_config_is_zero(options->capacity)) {
-        status = check_capacity_ratio(options->capacity, "options", "capacity", VMOE_ERR_ARGUMENT,
-                                      error);
+        status = check_capacity_ratio(&check, options->capacity);
         if (status != VMOE_OK)
             return status;
     }
