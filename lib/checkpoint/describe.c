@@ -70,22 +70,22 @@ static vmoe_status check_preset(const struct vmoe_preset_row *preset, const vmoe
     vmoe_info geometry;
 
     vmoe_preset_geometry(preset, &geometry);
-    if (info->patch_size == geometry.patch_size && info->width == geometry.width &&
-        info->heads == geometry.heads && info->mlp == geometry.mlp &&
-        info->layers == geometry.layers && info->experts == geometry.experts &&
-        memcmp(info->moe, geometry.moe, sizeof info->moe) == 0) {
-        if (info->members == 0 || info->members == geometry.members)
-            return VMOE_OK;
+    if (info->patch_size != geometry.patch_size || info->width != geometry.width ||
+        info->heads != geometry.heads || info->mlp != geometry.mlp ||
+        info->layers != geometry.layers || info->experts != geometry.experts ||
+        memcmp(info->moe, geometry.moe, sizeof info->moe) != 0)
+        return vmoe_fail(
+            error, VMOE_ERR_ARGUMENT, "options.preset",
+            "\"%s\" is another model: it has %u layers of width %u, patches of %u pixels and %u "
+            "experts, the checkpoint %u layers of width %u, patches of %u and %u",
+            preset->name, geometry.layers, geometry.width, geometry.patch_size, geometry.experts,
+            info->layers, info->width, info->patch_size, info->experts);
+    if (info->members != 0 && info->members != geometry.members)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
                          "\"%s\" is another model: its experts have %u members, those of the "
                          "checkpoint %u",
                          preset->name, geometry.members, info->members);
-    }
-    return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.preset",
-                     "\"%s\" is another model: it has %u layers of width %u, patches of %u pixels "
-                     "and %u experts, the checkpoint %u layers of width %u, patches of %u and %u",
-                     preset->name, geometry.layers, geometry.width, geometry.patch_size,
-                     geometry.experts, info->layers, info->width, info->patch_size, info->experts);
+    return VMOE_OK;
 }
 
 vmoe_status vmoe_describe(const struct vmoe_source *source, const char *where,
