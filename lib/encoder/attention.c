@@ -129,8 +129,8 @@ static void run_class_tokens(struct vmoe_encoder *encoder, uint32_t index)
 {
     const struct vmoe_buffers *buffers = &encoder->buffers;
     const struct vmoe_block *block = &encoder->weights->blocks[index];
-    const size_t tokens = encoder->info->tokens, sequences = encoder->sequences;
-    const uint32_t d = encoder->info->width;
+    const size_t d = encoder->info->width, tokens = encoder->info->tokens;
+    const size_t sequences = encoder->sequences;
     const struct vmoe_matrix normed = vmoe_float_matrix(buffers->normed, d);
     const struct vmoe_matrix query = vmoe_float_matrix(buffers->query, d);
     const struct vmoe_matrix mixed = vmoe_float_matrix(buffers->pooled, d);

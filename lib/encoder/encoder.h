@@ -119,7 +119,7 @@ void vmoe_apply(const struct vmoe_encoder *encoder, const struct vmoe_linear *la
 struct vmoe_query_call {
     size_t sequences;
     const struct vmoe_linear *layer; /* keys and values, from columns `key` and `value` on */
-    uint32_t key, value;
+    size_t key, value;
     struct vmoe_matrix query; /* (queries, D), float32 */
     size_t queries;           /* one for each sequence, or 1: all have the same */
     const float *tokens;      /* (sequences * T, D) */

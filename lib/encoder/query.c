@@ -32,8 +32,7 @@ static void make_directions(void *context, size_t head, uint32_t thread)
     const size_t column = call->key + head * run->width;
     const size_t begin = panel_of(column) * VMOE_PANEL, end = column + run->width;
     const size_t panels = panel_of(end - 1) + 1 - panel_of(column);
-    const struct vmoe_linear part =
-        vmoe_linear_columns(call->layer, (uint32_t)begin, (uint32_t)(end - begin));
+    const struct vmoe_linear part = vmoe_linear_columns(call->layer, begin, end - begin);
     float *x = vmoe_scratch(run->encoder, thread);
 
     memset(x, 0, panels * VMOE_PANEL * sizeof *x);
@@ -97,8 +96,7 @@ static void mix_head(const struct run *run, size_t first, size_t end, size_t hea
     const struct vmoe_buffers *buffers = &run->encoder->buffers;
     const size_t d = run->encoder->info->width, heads = run->encoder->info->heads;
     const size_t begin = panel_of(first) * VMOE_PANEL;
-    const struct vmoe_linear part =
-        vmoe_linear_columns(call->layer, (uint32_t)begin, (uint32_t)(end - begin));
+    const struct vmoe_linear part = vmoe_linear_columns(call->layer, begin, end - begin);
 
     for (size_t i = 0; i < call->sequences; i += VMOE_TASK_ROWS) {
         const size_t count = vmoe_smaller(call->sequences - i, VMOE_TASK_ROWS);

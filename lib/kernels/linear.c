@@ -97,7 +97,7 @@ uint32_t vmoe_matrix_type(const struct vmoe_kernels *kernels, uint32_t least, ui
     return type;
 }
 
-struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t first, uint32_t n)
+struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, size_t first, size_t n)
 {
     struct vmoe_linear columns = *layer;
 
@@ -106,7 +106,7 @@ struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t
     columns.scale = layer->scale != NULL ? layer->scale + first : NULL;
     columns.sum = layer->sum != NULL ? layer->sum + first : NULL;
     columns.bias = layer->bias + first;
-    columns.n = n;
+    columns.n = (uint32_t)n;
     return columns;
 }
 

@@ -58,7 +58,7 @@ void vmoe_matrix_convert(const struct vmoe_kernels *kernels, const struct vmoe_m
 uint32_t vmoe_matrix_type(const struct vmoe_kernels *kernels, uint32_t least, uint32_t panels);
 
 /* The layer with columns first .. first + n - 1 alone; `first` is a multiple of VMOE_PANEL. */
-struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, uint32_t first, uint32_t n);
+struct vmoe_linear vmoe_linear_columns(const struct vmoe_linear *layer, size_t first, size_t n);
 
 /* Rows first .. first + rows - 1 of `a` and of `out` belong to `layer`. */
 struct vmoe_linear_part {
