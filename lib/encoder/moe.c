@@ -130,8 +130,8 @@ static void tell_routes(const struct layer *layer)
         }
 }
 
-/* True for the pairs that are computed: they have a slot, and the result depends on them. */
-static bool counts(const struct layer *layer, size_t pair)
+/* A pair is computed if it has a slot, and the result depends on it. */
+static bool is_computed(const struct layer *layer, size_t pair)
 {
     const struct vmoe_encoder *encoder = layer->encoder;
 
@@ -151,7 +151,7 @@ static void list_rows(const struct layer *layer)
     /* offsets[e + 1] counts, then becomes the place of the next token of expert e, then its end. */
     memset(offsets, 0, (experts + 1) * sizeof *offsets);
     for (size_t i = 0; i < layer->members * pairs; i++)
-        if (counts(layer, i))
+        if (is_computed(layer, i))
             offsets[buffers->choice[i] + 1]++;
     for (size_t e = 0; e < experts; e++) {
         uint64_t count = offsets[e + 1];
@@ -164,7 +164,7 @@ static void list_rows(const struct layer *layer)
             const size_t expert = (size_t)buffers->choice[i], token = i / picks;
             const size_t gate = token * layer->experts + expert - m * layer->experts;
 
-            if (!counts(layer, i))
+            if (!is_computed(layer, i))
                 continue;
             buffers->rows[offsets[expert + 1]] = (int32_t)token;
             buffers->factors[offsets[expert + 1]++] = buffers->gates[gate];
