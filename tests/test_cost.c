@@ -264,6 +264,24 @@ static void a_dense_model_costs_the_same_whatever_the_dial(void **state)
     assert_int_equal(cost.macs, cost.macs_padded);
 }
 
+/* With heads of one number, one query needs more than keys and values of two tokens would. */
+static void what_one_query_needs_is_not_taken_for_saved(void **state)
+{
+    vmoe_info info = geometry(S32, 32, 10, 0, 0, 0);
+    const uint64_t d = 256, f = info.mlp, t = 2;
+    vmoe_cost cost;
+
+    (void)state;
+    info.layers = 1;
+    info.width = info.heads = 256;
+    cost = cost_of(&info, 0.0, 0, 1);
+    /* Embedding; query, directions, values and projection; scores and mixtures; MLP; head. */
+    assert_int_equal(cost.macs - cost.macs_saved,
+                     3 * 32 * 32 * d + 4 * d * d + 2 * t * d * d + 2 * d * f + d * 10);
+    info.classifier = VMOE_CLASSIFIER_MAP;
+    assert_int_equal(cost_of(&info, 0.0, 0, 1).macs_saved, 0);
+}
+
 /* The largest geometry that the limits allow, times the largest call, is beyond 64 bits. */
 static void costs_that_cannot_be_counted_are_refused(void **state)
 {
@@ -571,6 +589,7 @@ int main(void)
         cmocka_unit_test(capacities_are_those_of_upstream),
         cmocka_unit_test(costs_grow_with_images_and_ratio),
         cmocka_unit_test(a_dense_model_costs_the_same_whatever_the_dial),
+        cmocka_unit_test(what_one_query_needs_is_not_taken_for_saved),
         cmocka_unit_test(costs_that_cannot_be_counted_are_refused),
         cmocka_unit_test(wrong_geometries_are_refused),
         cmocka_unit_test(a_geometry_may_be_as_large_as_the_limits),

@@ -38,24 +38,19 @@ static uint64_t query_macs(const vmoe_info *info)
     return 2 * d * d + 2 * (uint64_t)info->tokens * d * info->heads;
 }
 
-/* Only with heads of one or two numbers it may be nothing. */
-static uint64_t difference(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 uint64_t vmoe_cost_saved_macs(const vmoe_info *info)
 {
     const uint64_t t = info->tokens, d = info->width;
-    const uint64_t key_value = t * 2 * d * d, mixing = 2 * t * d;
+    const uint64_t key_value = t * 2 * d * d, mixing = 2 * t * d, spared = key_value + mixing;
 
+    /* Of one token, or by heads of one number, keys and values may be less work than the query. */
     if (info->classifier == VMOE_CLASSIFIER_MAP)
-        return info->members * difference(key_value + mixing, query_macs(info));
+        return info->members * (spared - vmoe_smaller(spared, query_macs(info)));
     if (!vmoe_config_reads_class_tokens(info) || info->moe[info->layers - 1])
         return 0;
     /* Queries, projections back and the MLP of the other tokens, and what one query spares. */
-    return info->members * ((t - 1) * (2 * d * d + vmoe_cost_pair_macs(info)) +
-                            difference(key_value + t * mixing, query_macs(info)));
+    return info->members * ((t - 1) * (2 * d * d + vmoe_cost_pair_macs(info)) + key_value +
+                            t * mixing - query_macs(info));
 }
 
 uint64_t vmoe_cost_expert_bytes(const vmoe_info *info)
