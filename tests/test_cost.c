@@ -222,6 +222,26 @@ static void capacities_are_those_of_upstream(void **state)
     }
 }
 
+/* (150 * 1.1) / 3 is 55, but of a member alone (50 * 1.1) / 1 is a little more, and 56 slots. */
+static void the_capacity_of_an_ensemble_is_that_of_all_its_members(void **state)
+{
+    vmoe_info info = geometry(S32, 224, 1000, 0, 3, 2);
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_cost cost = VMOE_COST_INIT;
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    options.capacity = 1.1;
+    options.capacity_multiple = 1;
+    info.members = 3;
+    info.experts_per_token = 1;
+    assert_ok(vmoe_get_cost(&info, &options, 1, &cost, &error), error);
+    assert_int_equal(cost.capacity, 55);
+    info.members = info.experts = 1;
+    assert_ok(vmoe_get_cost(&info, &options, 1, &cost, &error), error);
+    assert_int_equal(cost.capacity, 56);
+}
+
 /* ---- Relations ------------------------------------------------------------------------------ */
 
 static void costs_grow_with_images_and_ratio(void **state)
@@ -587,6 +607,7 @@ int main(void)
         cmocka_unit_test(relative_costs_are_those_of_the_paper),
         cmocka_unit_test(parameters_are_those_of_the_paper),
         cmocka_unit_test(capacities_are_those_of_upstream),
+        cmocka_unit_test(the_capacity_of_an_ensemble_is_that_of_all_its_members),
         cmocka_unit_test(costs_grow_with_images_and_ratio),
         cmocka_unit_test(a_dense_model_costs_the_same_whatever_the_dial),
         cmocka_unit_test(what_one_query_needs_is_not_taken_for_saved),
