@@ -137,7 +137,7 @@ static vmoe_status run(const vmoe_model *model, const vmoe_input *input,
     return status;
 }
 
-/* The same call in one thread, which must give the same. */
+/* The same call in one thread, and one that had no other along its own routes: the same again. */
 static void run_again(const vmoe_model *model, const vmoe_info *info, const vmoe_input *input,
                       const vmoe_options *options, const struct results *first, uint32_t k)
 {
@@ -145,6 +145,10 @@ static void run_again(const vmoe_model *model, const vmoe_info *info, const vmoe
     struct results results;
 
     single.threads = 1;
+    if (options->threads == 1) {
+        single.routes = first->report.routes;
+        single.routes_length = first->report.routes_length;
+    }
     open_results(&results, info, input->images, k);
     if (run(model, input, &single, &results) == VMOE_OK)
         check_same(first, &results);

@@ -9,7 +9,8 @@ vmoe_options call_options(struct feed *feed);
 
 /*
  * Runs the model on an input out of the feed, for all outputs, if that is little work.  The results
- * of a call that succeeds agree with each other, and in one thread are the same bits.
+ * of a call that succeeds agree with each other, and in one thread or along the routes that it told
+ * are the same bits.
  */
 vmoe_status call_run(const vmoe_model *model, struct feed *feed);
 

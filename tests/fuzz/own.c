@@ -258,17 +258,17 @@ const uint8_t *own_make(const vmoe_info *info, const vmoe_allocator *allocator, 
 /* A number of the config, which is also a bound of something else. */
 static void change_config(struct dice *dice, uint8_t *data)
 {
-    const uint32_t field = dice_below(dice, 28);
+    const uint32_t field = dice_below(dice, 29);
     uint8_t *at = data + CONFIG;
 
-    if (field < 22)
+    if (field < 23)
         put_le(at + 4 * field, 4, dice_below(dice, 3) ? dice_below(dice, 9) : dice_number(dice));
-    else if (field == 22)
-        put_le(at + 96, 8, dice_number(dice)); /* the capacity */
     else if (field == 23)
-        put_le(at + 96 + 4, 4, 0x3ff00000u + (dice_below(dice, 8) << 20)); /* 1, 2, 4, ... */
+        put_le(at + 96, 8, dice_number(dice)); /* the capacity */
     else if (field == 24)
-        at[88 + dice_below(dice, 40)] ^= (uint8_t)(1u << dice_below(dice, 8));
+        put_le(at + 96 + 4, 4, 0x3ff00000u + (dice_below(dice, 8) << 20)); /* 1, 2, 4, ... */
+    else if (field == 25)
+        at[92 + dice_below(dice, 36)] ^= (uint8_t)(1u << dice_below(dice, 8));
     else
         at[128 + dice_below(dice, 2)] ^= (uint8_t)(1u << dice_below(dice, 8)); /* moe */
 }
@@ -412,6 +412,8 @@ static size_t change_model(struct dice *dice, uint8_t *data, size_t size, size_t
     info.compact = dice_below(dice, 2);
     info.experts -= info.experts % info.members;
     memset(info.moe, 0, sizeof info.moe);
+    for (uint32_t i = 0; info.experts > 0 && i < info.layers; i++)
+        info.moe[i] = (uint8_t)dice_below(dice, 2);
     if (info.experts > 0)
         info.moe[dice_below(dice, info.layers)] = 1;
     else

@@ -23,7 +23,7 @@ static struct {
     struct vmoe_model *models[MODELS];
 } session;
 
-/* With and without experts, raw and compact. */
+/* With and without experts, an ensemble, raw and compact. */
 static void make_files(void)
 {
     for (uint32_t i = 0; i < FILES; i++) {
@@ -41,7 +41,8 @@ static void make_files(void)
         info.precision = 1 + i % 3;
         info.compact = i % 2;
         if (i >= 1) {
-            info.experts = 3;
+            info.experts = 3 + i / 3;
+            info.members = 1 + i / 3;
             info.moe[1] = 1;
         }
         file = own_make(&info, &vmoe_memory_default, &files[i].size);
