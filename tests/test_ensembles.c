@@ -409,6 +409,7 @@ static void routes_can_be_replayed_within_a_member(void **state)
     answer.routes[answer.picks] = 2 * OWN;
     assert_refused(answer_run(model, images, IMAGES, &options, &again, &error), error,
                    VMOE_ERR_ARGUMENT, "options.routes");
+    assert_non_null(strstr(error.text, "expert 6, which does not exist, is another member's"));
     answer.routes[answer.picks] = -1 - (int16_t)(OWN - 1);
     assert_refused(answer_run(model, images, IMAGES, &options, &again, &error), error,
                    VMOE_ERR_ARGUMENT, "options.routes");
@@ -417,10 +418,10 @@ static void routes_can_be_replayed_within_a_member(void **state)
     free(images);
 }
 
-/* With 20 tokens of two members an image, a call of 450 images has three slices of 150. */
+/* With 20 tokens of two members an image, a call of 451 images has slices of 151, 151 and 149. */
 static void slices_give_the_bits_of_single_images(void **state)
 {
-    const size_t count = 450;
+    const size_t count = 451;
     vmoe_info geometry = tiny_info(VMOE_CLASSIFIER_TOKEN);
     vmoe_options options = dials[2];
     float *images = make_images(&geometry, count);
