@@ -205,24 +205,27 @@ static inline void multiply_panels(uint32_t precision, unsigned group, size_t k,
 #define ROUTER_TOKENS 8u
 
 /*
- * Logits of 8 tokens for as many experts as a vector has.  Each sum runs over the width from its
- * beginning, multiply and add apart.
+ * Logits of up to 8 tokens for as many experts as a vector has.  Each sum runs over the width from
+ * its beginning, multiply and add apart.  The first token takes the place of those that lack.
  */
 #define ROUTER_BLOCK(lanes)                                                                        \
-    static void router_block_##lanes(size_t width, const float *x, size_t ldx,                     \
+    static void router_block_##lanes(size_t tokens, size_t width, const float *x, size_t ldx,      \
                                      const float *weights, size_t ldw, float *out, size_t ldo)     \
     {                                                                                              \
         typedef float row __attribute__((vector_size(4 * lanes)));                                 \
         row sums[ROUTER_TOKENS] = { { 0.0f } };                                                    \
+        const float *rows[ROUTER_TOKENS];                                                          \
                                                                                                    \
+        for (size_t t = 0; t < ROUTER_TOKENS; t++)                                                 \
+            rows[t] = t < tokens ? x + t * ldx : x;                                                \
         for (size_t i = 0; i < width; i++) {                                                       \
             row w;                                                                                 \
                                                                                                    \
             memcpy(&w, weights + i * ldw, sizeof w);                                               \
             _Pragma("GCC unroll 8") for (size_t t = 0; t < ROUTER_TOKENS; t++) sums[t] +=          \
-                x[t * ldx + i] * w;                                                                \
+                rows[t][i] * w;                                                                    \
         }                                                                                          \
-        for (size_t t = 0; t < ROUTER_TOKENS; t++)                                                 \
+        for (size_t t = 0; t < tokens; t++)                                                        \
             memcpy(out + t * ldo, &sums[t], sizeof sums[t]);                                       \
     }
 
@@ -253,11 +256,12 @@ static size_t block_begin(size_t i, size_t count, size_t block)
 static void router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
                    const float *weights, size_t ldw, float *logits)
 {
-    void (*block)(size_t, const float *, size_t, const float *, size_t, float *, size_t) =
+    void (*block)(size_t, size_t, const float *, size_t, const float *, size_t, float *, size_t) =
         router_block_4;
+    const size_t rows = tokens < ROUTER_TOKENS ? tokens : ROUTER_TOKENS;
     size_t lanes = 4;
 
-    if (tokens < ROUTER_TOKENS || experts < lanes) {
+    if (experts < lanes) {
         for (size_t t = 0; t < tokens; t++)
             for (size_t e = 0; e < experts; e++)
                 logits[t * experts + e] = router_one(width, x + t * ldx, weights + e, ldw);
@@ -276,12 +280,13 @@ static void router(size_t tokens, size_t width, size_t experts, const float *x, 
     }
 #endif
     for (size_t i = 0; i < tokens; i += ROUTER_TOKENS) {
-        const size_t t = block_begin(i, tokens, ROUTER_TOKENS);
+        const size_t t = block_begin(i, tokens, rows);
 
         for (size_t j = 0; j < experts; j += lanes) {
             const size_t e = block_begin(j, experts, lanes);
 
-            block(width, x + t * ldx, ldx, weights + e, ldw, logits + t * experts + e, experts);
+            block(rows, width, x + t * ldx, ldx, weights + e, ldw, logits + t * experts + e,
+                  experts);
         }
     }
 }
