@@ -329,7 +329,8 @@ static void lopsided_geometries_give_the_same_bits(void **state)
     static const struct {
         uint32_t width, heads, mlp;
     } sizes[] = { { 512, 1, 20 }, { 640, 5, 40 },  { 1024, 4, 8 },  { 96, 4, 20 },
-                  { 96, 32, 1 },  { 320, 4, 33 },  { 1280, 16, 8 }, { 60, 4, 7 } };
+                  { 96, 32, 1 },  { 320, 4, 33 },  { 1280, 16, 8 }, { 60, 4, 7 },
+                  { 256, 256, 8 } };
 
     (void)state;
     random_seed(22);
