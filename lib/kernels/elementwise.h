@@ -205,36 +205,36 @@ static inline void multiply_panels(uint32_t precision, unsigned group, size_t k,
 #define ROUTER_TOKENS 8u
 
 /*
- * Logits of up to 8 tokens for as many experts as a vector has.  Each sum runs over the width from
- * its beginning, multiply and add apart.  The first token takes the place of those that lack.
+ * Logits of some tokens for as many experts as a vector has.  Each sum runs over the width from its
+ * beginning, multiply and add apart.
  */
-#define ROUTER_BLOCK(lanes)                                                                        \
-    static void router_block_##lanes(size_t tokens, size_t width, const float *x, size_t ldx,      \
-                                     const float *weights, size_t ldw, float *out, size_t ldo)     \
+#define ROUTER_BLOCK(name, lanes, tokens)                                                          \
+    static void name(size_t width, const float *x, size_t ldx, const float *weights, size_t ldw,   \
+                     float *out, size_t ldo)                                                       \
     {                                                                                              \
         typedef float row __attribute__((vector_size(4 * lanes)));                                 \
-        row sums[ROUTER_TOKENS] = { { 0.0f } };                                                    \
-        const float *rows[ROUTER_TOKENS];                                                          \
+        row sums[tokens] = { { 0.0f } };                                                           \
                                                                                                    \
-        for (size_t t = 0; t < ROUTER_TOKENS; t++)                                                 \
-            rows[t] = t < tokens ? x + t * ldx : x;                                                \
         for (size_t i = 0; i < width; i++) {                                                       \
             row w;                                                                                 \
                                                                                                    \
             memcpy(&w, weights + i * ldw, sizeof w);                                               \
-            _Pragma("GCC unroll 8") for (size_t t = 0; t < ROUTER_TOKENS; t++) sums[t] +=          \
-                rows[t][i] * w;                                                                    \
+            _Pragma("GCC unroll 8") for (size_t t = 0; t < tokens; t++) sums[t] +=                 \
+                x[t * ldx + i] * w;                                                                \
         }                                                                                          \
         for (size_t t = 0; t < tokens; t++)                                                        \
             memcpy(out + t * ldo, &sums[t], sizeof sums[t]);                                       \
     }
 
-ROUTER_BLOCK(4)
+ROUTER_BLOCK(router_8x4, 4, ROUTER_TOKENS)
+ROUTER_BLOCK(router_1x4, 4, 1)
 #if WIDTH > 4
-ROUTER_BLOCK(8)
+ROUTER_BLOCK(router_8x8, 8, ROUTER_TOKENS)
+ROUTER_BLOCK(router_1x8, 8, 1)
 #endif
 #if WIDTH > 8
-ROUTER_BLOCK(16)
+ROUTER_BLOCK(router_8x16, 16, ROUTER_TOKENS)
+ROUTER_BLOCK(router_1x16, 16, 1)
 #endif
 
 /* One logit: the same operations in the same order. */
@@ -256,9 +256,9 @@ static size_t block_begin(size_t i, size_t count, size_t block)
 static void router(size_t tokens, size_t width, size_t experts, const float *x, size_t ldx,
                    const float *weights, size_t ldw, float *logits)
 {
-    void (*block)(size_t, size_t, const float *, size_t, const float *, size_t, float *, size_t) =
-        router_block_4;
-    const size_t rows = tokens < ROUTER_TOKENS ? tokens : ROUTER_TOKENS;
+    const bool few = tokens < ROUTER_TOKENS;
+    void (*block)(size_t, const float *, size_t, const float *, size_t, float *, size_t) =
+        few ? router_1x4 : router_8x4;
     size_t lanes = 4;
 
     if (experts < lanes) {
@@ -269,24 +269,23 @@ static void router(size_t tokens, size_t width, size_t experts, const float *x, 
     }
 #if WIDTH > 4
     if (experts >= 8) {
-        block = router_block_8;
+        block = few ? router_1x8 : router_8x8;
         lanes = 8;
     }
 #endif
 #if WIDTH > 8
     if (experts >= 16) {
-        block = router_block_16;
+        block = few ? router_1x16 : router_8x16;
         lanes = 16;
     }
 #endif
-    for (size_t i = 0; i < tokens; i += ROUTER_TOKENS) {
-        const size_t t = block_begin(i, tokens, rows);
+    for (size_t i = 0; i < tokens; i += few ? 1 : ROUTER_TOKENS) {
+        const size_t t = few ? i : block_begin(i, tokens, ROUTER_TOKENS);
 
         for (size_t j = 0; j < experts; j += lanes) {
             const size_t e = block_begin(j, experts, lanes);
 
-            block(rows, width, x + t * ldx, ldx, weights + e, ldw, logits + t * experts + e,
-                  experts);
+            block(width, x + t * ldx, ldx, weights + e, ldw, logits + t * experts + e, experts);
         }
     }
 }

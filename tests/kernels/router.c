@@ -127,17 +127,20 @@ static void work(void *context, size_t i)
 
 static void bench(const struct entry *entry, const struct vmoe_kernels *kernels)
 {
-    static const size_t experts[] = { 8, 32 };
+    static const size_t shapes[][3] = {
+        { 197, 768, 8 }, { 197, 768, 32 }, { 5, 768, 8 }, { 12, 197, 768 }, { 6, 197, 384 }
+    };
 
-    for (size_t e = 0; e < 2; e++) {
-        const struct routing r = draw_routing(197, 768, experts[e], 1);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const size_t *n = shapes[i];
+        const struct routing r = draw_routing(n[0], n[1], n[2], 1);
         const struct timed timed = { kernels, &r, lay_x(&r, AT_END), lay_weights(&r, AT_END),
                                      r.expected };
         char shape[40];
 
         check_on(kernels, &r);
-        snprintf(shape, sizeof shape, "197 x 768 x %zu", experts[e]);
-        bench_print(kernels, entry, shape, 2.0 * 197 * 768 * (double)experts[e], "FLOP", work,
+        snprintf(shape, sizeof shape, "%zu x %zu x %zu", n[0], n[1], n[2]);
+        bench_print(kernels, entry, shape, 2.0 * (double)(n[0] * n[1] * n[2]), "FLOP", work,
                     (void *)(uintptr_t)&timed);
     }
 }
