@@ -98,7 +98,7 @@ static uint64_t scratch_bytes(const vmoe_info *info, const struct vmoe_dial *dia
 
 /* Patches, then q, k and v, then what one query or the head needs of all tokens: one memory. */
 static void take_shared(const vmoe_info *info, const struct vmoe_types *types, uint64_t images,
-                      struct vmoe_arena *arena, struct vmoe_buffers *buffers)
+                        struct vmoe_arena *arena, struct vmoe_buffers *buffers)
 {
     const uint64_t sequences = images * info->members, tokens = sequences * info->tokens;
     const uint64_t patches = images * vmoe_config_patches(info);
