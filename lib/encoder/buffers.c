@@ -117,9 +117,10 @@ static void take_shared(const vmoe_info *info, const struct vmoe_types *types, u
     buffers->normed = vmoe_arena_take(&end, tokens * info->width, sizeof(float));
     if (ends_in_one_query(info)) {
         const uint64_t heads = info->heads;
+        const uint64_t queries = info->classifier == VMOE_CLASSIFIER_MAP ? 1 : sequences;
 
-        buffers->query = vmoe_arena_take(&end, sequences * info->width, sizeof(float));
-        buffers->directions = vmoe_arena_take(&end, sequences * info->width * heads, sizeof(float));
+        buffers->query = vmoe_arena_take(&end, queries * info->width, sizeof(float));
+        buffers->directions = vmoe_arena_take(&end, queries * info->width * heads, sizeof(float));
         buffers->scores = vmoe_arena_take(&end, tokens * heads, sizeof(float));
         buffers->mixtures = vmoe_arena_take(&end, sequences * heads * info->width, sizeof(float));
     }

@@ -45,8 +45,8 @@ struct vmoe_buffers {
     struct vmoe_matrix patches;
     struct vmoe_matrix qkv;         /* (chunk, T, 3 D) */
     float *normed;                  /* (N, T, D) tokens that meet one query or a mean */
-    float *query;                   /* (N, D) one query for a sequence */
-    float *directions;              /* (N, D, heads) what its scores are products with */
+    float *query;                   /* (N, D) of a sequence, or (D) the same for all */
+    float *directions;              /* (N, D, heads) or (D, heads), whose products are scores */
     float *scores;                  /* (N, T, heads) */
     float *mixtures;                /* (N, heads, D) tokens, mixed by their scores */
     struct vmoe_matrix x;           /* (N, T, D) the residual stream, float32 */
