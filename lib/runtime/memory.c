@@ -44,12 +44,12 @@ const vmoe_allocator vmoe_memory_default = { default_alloc, default_release, NUL
 
 void *vmoe_memory_take(const vmoe_allocator *allocator, uint64_t bytes)
 {
-    size_t size;
     void *memory;
 
-    if (!vmoe_to_size(bytes, &size))
+    /* No allocator has more, and not all of them take such a size well. */
+    if (bytes > PTRDIFF_MAX)
         return NULL;
-    memory = allocator->alloc(allocator->context, size == 0 ? 1 : size, VMOE_ALIGNMENT);
+    memory = allocator->alloc(allocator->context, bytes == 0 ? 1 : bytes, VMOE_ALIGNMENT);
     /* The kernels would fault, and with malloc's alignment not always at once. */
     if ((uintptr_t)memory % VMOE_ALIGNMENT != 0) {
         allocator->release(allocator->context, memory);
