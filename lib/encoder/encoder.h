@@ -152,6 +152,12 @@ void vmoe_trace_show(const struct vmoe_encoder *encoder, const char *stage, uint
 /* The same for the residual stream. */
 void vmoe_trace_show_stream(const struct vmoe_encoder *encoder, const char *stage, uint32_t block);
 
+/* The vmoe_finish between the layers of an MLP. */
+static inline uint32_t vmoe_mlp_activation(const struct vmoe_encoder *encoder)
+{
+    return encoder->info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF;
+}
+
 /* Memory that a task may use, buffers.scratch_bytes of it. */
 static inline void *vmoe_scratch(const struct vmoe_encoder *encoder, uint32_t thread)
 {

@@ -76,8 +76,8 @@ static void pool_map(struct vmoe_encoder *encoder)
     vmoe_query_run(encoder, &call);
     vmoe_apply(encoder, &map->out, &pooled_2, sequences, VMOE_IDENTITY, &pooled, false);
     vmoe_team_run(encoder->team, sequences, norm_pooled, encoder);
-    vmoe_apply(encoder, &map->mlp.fc1, &pooled_2, sequences,
-               info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF, hidden, false);
+    vmoe_apply(encoder, &map->mlp.fc1, &pooled_2, sequences, vmoe_mlp_activation(encoder), hidden,
+               false);
     vmoe_apply(encoder, &map->mlp.fc2, hidden, sequences, VMOE_IDENTITY, &pooled, true);
 }
 

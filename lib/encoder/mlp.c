@@ -64,7 +64,7 @@ static void run_wave(struct wave *wave)
         .a = vmoe_matrix_from(call->in, wave->begin),
         .out = wide->data,
         .ldo = wide->stride,
-        .activation = encoder->info->gelu == VMOE_GELU_ERF ? VMOE_GELU_ERF_OF : VMOE_GELU_TANH_OF,
+        .activation = vmoe_mlp_activation(encoder),
         .store = wide->type == VMOE_PRECISION_BF16 ? VMOE_STORE_BF16 : VMOE_STORE_F32,
         .scratch = buffers->scratch,
         .scratch_bytes = buffers->scratch_bytes,
