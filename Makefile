@@ -213,7 +213,7 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(SUPPORT_OBJECTS) $(STATIC)
 
 # Of code and data, all instruction sets of a CPU included.
 LIBRARY_BYTES := $(if $(filter release,$(CONFIG)),600000)
-TEST_COMMANDS := "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map $(LIBRARY_BYTES)" \
+TEST_COMMANDS = "sh tests/check_layers.sh" "sh tests/check_symbols.sh $(STATIC) $(SHARED) lib/vmoe.map $(LIBRARY_BYTES)" \
 	"sh tests/check_header.sh $(CC)" $(TESTS:%="%") \
 	"$(PYTHON) tests/test_second_reader.py" "sh tests/cli.sh $(BUILD)/vmoe $(DEMO_MODEL)"
 
