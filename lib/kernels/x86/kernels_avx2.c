@@ -124,6 +124,8 @@ FLOAT_PRODUCT(static, product_f32, VMOE_PRECISION_F32, 1, TILE_ROWS)
 FLOAT_PRODUCT(static, product_bf16, VMOE_PRECISION_BF16, 2, NARROW_ROWS)
 FLOAT_PRODUCT(static, product_int8, VMOE_PRECISION_INT8, 4, NARROW_ROWS)
 
+#include "kernels/x86/madd_tile.h"
+
 /* ---- Attention ------------------------------------------------------------------------------ */
 
 #define ATTEND_ROWS TILE_ROWS
@@ -136,6 +138,8 @@ const struct vmoe_kernels vmoe_kernels_avx2 = {
     .product[VMOE_PRECISION_F32] = { [VMOE_PRECISION_F32] = product_f32,
                                      [VMOE_PRECISION_BF16] = product_bf16,
                                      [VMOE_PRECISION_INT8] = product_int8 },
+    .product[VMOE_PRECISION_INT8][VMOE_PRECISION_INT8] = product_bytes,
+    .to_int8 = to_int8,
     .attend[VMOE_PRECISION_F32] = attend_f32,
     .layer_norm = layer_norm,
     .softmax = softmax,
