@@ -338,7 +338,7 @@ typedef enum vmoe_priority {
 typedef enum vmoe_isa {
     VMOE_ISA_DEFAULT = 0,
     VMOE_ISA_REF = 1, /* portable C */
-    VMOE_ISA_AVX2 = 2,
+    VMOE_ISA_AVX2 = 2, /* with products of int8 */
     VMOE_ISA_AVX512 = 3,
     VMOE_ISA_AVX512_VNNI = 4, /* with products of int8 */
     VMOE_ISA_AMX = 5, /* AVX-512 with BF16 and VNNI, and tiles for bfloat16 and int8 */
