@@ -96,6 +96,7 @@ ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
         sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     for (; k >= group; k -= lines * group) {
         lines = k / group < LINES ? k / group : LINES;
+#pragma GCC unroll 1
         for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
             _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
             add_group(precision, group, rows, a, lda, line, sum);
