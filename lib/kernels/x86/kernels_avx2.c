@@ -85,6 +85,17 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
                     widen(precision, line + LINE_BYTES / 2, j), sum);
 }
 
+ALWAYS void add_line(uint32_t precision, size_t group, size_t rows, const float *a, size_t lda,
+                     const uint8_t *line, __m256 sum[TILE_ROWS][2])
+{
+    _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
+    add_group(precision, group, rows, a, lda, line, sum);
+}
+
+/*
+ * Full tiles of float32 go four lines at a time: where another thread shares the core, every
+ * instruction of the loop costs.
+ */
 ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,
                       size_t lda, const uint8_t *line, float *tile, size_t stride,
                       struct ahead *ahead)
@@ -96,11 +107,14 @@ ALWAYS void gemm_half(uint32_t precision, size_t group, size_t rows, size_t k, c
         sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     for (; k >= group; k -= lines * group) {
         lines = k / group < LINES ? k / group : LINES;
+        if (precision == VMOE_PRECISION_F32 && rows == TILE_ROWS && lines == LINES)
+#pragma GCC unroll 4
+            for (size_t g = 0; g < LINES; g++, a += group, line += LINE_BYTES)
+                add_line(precision, group, rows, a, lda, line, sum);
+        else
 #pragma GCC unroll 1
-        for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES) {
-            _mm_prefetch((const char *)line + NEAR, _MM_HINT_T0);
-            add_group(precision, group, rows, a, lda, line, sum);
-        }
+            for (size_t g = 0; g < lines; g++, a += group, line += LINE_BYTES)
+                add_line(precision, group, rows, a, lda, line, sum);
         fetch_ahead(ahead, 1);
         if (lines == LINES)
             line += TILE_BYTES;
