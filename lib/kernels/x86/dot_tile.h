@@ -15,8 +15,6 @@
 #define TILE_ROWS 14u
 #include "kernels/register_tile.h"
 
-#define GROUP_BYTES 4u
-
 /* sums + the products of 4 bytes of a row, in each of 16 places, and 4 bytes of each column. */
 typedef __m512i dot(__m512i sums, __m512i row, __m512i line);
 

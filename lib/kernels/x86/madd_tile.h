@@ -45,9 +45,7 @@ static inline void store_numbers(const float *x, float inverse, float zero, uint
 
 /* Rows are widened in pieces, which stay in the first-level cache with the lines that they meet. */
 #define PIECE 512u
-#define GROUP_BYTES 4u
 #define BLOCK (LINES * GROUP_BYTES)
-#define STRIP 8u /* columns whose sums are kept at once, two registers for each row */
 
 typedef uint16_t wide_rows[TILE_ROWS][PIECE];
 
@@ -129,10 +127,9 @@ ALWAYS void madd(size_t rows, size_t k, const uint8_t *a, size_t lda, const uint
         const size_t piece = k - from < PIECE ? k - from : PIECE;
 
         widen_rows(rows, piece, a + from, lda, wide);
-        for (size_t column = 0; column < VMOE_PANEL; column += STRIP)
-            madd_strip(rows, piece, wide[0],
-                       panel + column / LINES * TILE_BYTES + column % LINES * GROUP_BYTES, from > 0,
-                       tile + column, stride, ahead);
+        FOR_STRIPS(column)
+            madd_strip(rows, piece, wide[0], strip_at(panel, column), from > 0, tile + column,
+                       stride, ahead);
     }
 }
 
