@@ -341,10 +341,11 @@ static void load_image(void *context, size_t task, uint32_t thread)
         return;
     }
     /* Of several bad pictures, the first is reported, whatever thread finds it. */
-    if (failed_before(run, index) || vmoe_encoder_check_cancel(&run->encoder, NULL) != VMOE_OK)
+    if (failed_before(run, index))
         return;
     snprintf(where, sizeof where, "input.pictures[%llu]", (unsigned long long)index);
-    if (vmoe_preprocess_picture(&info->preprocessing, &input->pictures[index], where,
+    if (vmoe_encoder_check_cancel(&run->encoder, &failure->error) != VMOE_OK ||
+        vmoe_preprocess_picture(&info->preprocessing, &input->pictures[index], where,
                                 run->image_scratch + thread * run->image_scratch_bytes, image,
                                 &failure->error) != VMOE_OK) {
         set_failed(run, failure, index);

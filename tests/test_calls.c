@@ -322,6 +322,81 @@ static void another_thread_can_cancel(void **state)
     free(logits);
 }
 
+/* ---- A flag that comes and goes -------------------------------------------------------------- */
+
+#define PULSED 16u /* pictures of a call, black and white in turn */
+#define PULSED_SIDE 400u
+#define PULSED_CALLS 100u
+
+struct pulse {
+    int32_t flag;
+    bool end;
+};
+
+static void *set_and_clear(void *context)
+{
+    static const struct timespec moment = { 0, 1 }, pause = { 0, 1000000 };
+    struct pulse *pulse = context;
+
+    while (!__atomic_load_n(&pulse->end, __ATOMIC_SEQ_CST)) {
+        nanosleep(&pause, NULL);
+        __atomic_store_n(&pulse->flag, 1, __ATOMIC_SEQ_CST);
+        nanosleep(&moment, NULL);
+        __atomic_store_n(&pulse->flag, 0, __ATOMIC_SEQ_CST);
+    }
+    return NULL;
+}
+
+/* Whoever sees the flag ends the call: no picture is left out of one that is done. */
+static void a_flag_that_is_cleared_again_spoils_nothing(void **state)
+{
+    const size_t bytes = (size_t)PULSED_SIDE * PULSED_SIDE * 3;
+    uint8_t *colours[2] = { calloc(bytes, 1), malloc(bytes) };
+    float right[2][5], logits[PULSED][5];
+    vmoe_picture pictures[PULSED];
+    vmoe_options options = VMOE_OPTIONS_INIT;
+    vmoe_output output = VMOE_OUTPUT_INIT;
+    vmoe_input input = VMOE_INPUT_INIT;
+    struct pulse pulse = { 0 };
+    size_t wrong = 0;
+    pthread_t thread;
+
+    (void)state;
+    memset(colours[1], 255, bytes);
+    for (size_t i = 0; i < PULSED; i++)
+        pictures[i] = (vmoe_picture){ VMOE_PICTURE_RGB8, PULSED_SIDE, PULSED_SIDE, colours[i % 2],
+                                      bytes, 0 };
+    input.pictures = pictures;
+    input.images = 2;
+    output.logits = right[0];
+    output.logits_length = 2 * 5;
+    assert_int_equal(vmoe_run(call.model, &input, &options, &output, NULL), VMOE_OK);
+    assert_memory_not_equal(right[0], right[1], sizeof right[0]);
+    input.images = PULSED;
+    output.logits = logits[0];
+    output.logits_length = PULSED * 5;
+    options.cancel = &pulse.flag;
+    assert_int_equal(pthread_create(&thread, NULL, set_and_clear, &pulse), 0);
+    for (size_t i = 0; i < PULSED_CALLS; i++) {
+        vmoe_error error = VMOE_ERROR_INIT;
+        const vmoe_status status = vmoe_run(call.model, &input, &options, &output, &error);
+
+        if (status != VMOE_OK)
+            wrong += status != VMOE_ERR_CANCELLED || strcmp(error.where, "options.cancel") != 0;
+        else
+            for (size_t j = 0; j < PULSED; j++)
+                wrong += memcmp(logits[j], right[(i + j) % 2], sizeof logits[j]) != 0;
+        /* What a workspace holds of the last call is wrong for this one. */
+        for (size_t j = 0; j < PULSED; j++)
+            pictures[j].data = colours[(i + 1 + j) % 2];
+    }
+    __atomic_store_n(&pulse.end, true, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+    assert_int_equal(wrong, 0);
+    free(colours[0]);
+    free(colours[1]);
+}
+
 static void the_callback_can_call_the_same_model(void **state)
 {
     struct watcher watcher = { .reenter = call.model };
@@ -748,6 +823,7 @@ int main(void)
         TEST(cancelling_what_is_done_changes_nothing),
         TEST(loading_can_be_cancelled),
         TEST(another_thread_can_cancel),
+        TEST(a_flag_that_is_cleared_again_spoils_nothing),
         TEST(the_callback_can_call_the_same_model),
         TEST(pixels_are_the_tensor_that_they_mean),
         TEST(a_picture_of_the_right_size_is_its_pixels),
