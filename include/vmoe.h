@@ -617,7 +617,8 @@ typedef struct vmoe_import_options {
  * vision_transformer, or a `.safetensors` file with the names of either.  The parameters may stand
  * at the root or under `params` or `target`.  Every array must be there in full; NaN or infinite
  * weights are refused.  The destination appears complete or not at all; an existing file is
- * replaced only on success, by one with its rights, and never if it is one of the source.  Memory
+ * replaced only by a complete one, with its rights, and never if it is one of the source.  Where an
+ * error says that the file is complete, only its folder could not be flushed to the disk.  Memory
  * is that of the largest tensor in float32, two to three times.  `options` may be NULL.
  *
  * Routers of the shape (width, members, E / members) make an ensemble of experts.  They may also be

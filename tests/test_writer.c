@@ -430,7 +430,7 @@ static void put_file_of_another(mode_t mode)
     assert_int_equal(chmod("shared.vmoe", mode), 0);
 }
 
-/* As a user who is not of the group. */
+/* As a user who is not of the group, and may not list the folder. */
 static int replace_as_stranger(void *context)
 {
     const vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
@@ -459,7 +459,7 @@ static void a_replaced_file_keeps_its_owner_or_loses_rights(void **state)
         rmdir(folder);
         skip_because("this user may not give files away");
     }
-    assert_int_equal(chmod(folder, 0777), 0);
+    assert_int_equal(chmod(folder, 0733), 0);
     here = open(".", O_RDONLY);
     assert_int_equal(chdir(folder), 0);
     put_file_of_another(0640);
@@ -476,6 +476,32 @@ static void a_replaced_file_keeps_its_owner_or_loses_rights(void **state)
     assert_int_equal(fchdir(here), 0);
     close(here);
     rmdir(folder);
+}
+
+static int go_to_root(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    (void)done;
+    (void)total;
+    return chdir("/");
+}
+
+static void a_process_may_go_to_another_folder_meanwhile(void **state)
+{
+    vmoe_import_options options = VMOE_IMPORT_OPTIONS_INIT;
+    const size_t there = folder_entries(scratch_folder());
+    const int here = open(".", O_RDONLY);
+    vmoe_error error = VMOE_ERROR_INIT;
+
+    (void)state;
+    options.progress = go_to_root;
+    assert_int_equal(chdir(scratch_folder()), 0);
+    assert_ok(import_to("here.vmoe", NULL, &options, &vmoe_memory_default, &error), error);
+    assert_int_equal(fchdir(here), 0);
+    close(here);
+    assert_ok(vmoe_verify_file(scratch_path("here.vmoe"), &error), error);
+    assert_int_equal(folder_entries(scratch_folder()), there + 1);
+    unlink(scratch_path("here.vmoe"));
 }
 
 /* ---- Imports that fail ---------------------------------------------------------------------- */
@@ -715,6 +741,7 @@ int main(void)
         cmocka_unit_test(a_new_file_has_the_rights_of_the_umask),
         cmocka_unit_test(a_replaced_file_keeps_its_rights),
         cmocka_unit_test(a_replaced_file_keeps_its_owner_or_loses_rights),
+        cmocka_unit_test(a_process_may_go_to_another_folder_meanwhile),
         cmocka_unit_test(a_failed_import_leaves_the_target_as_it_was),
         cmocka_unit_test(weights_that_bfloat16_cannot_hold_are_refused),
         cmocka_unit_test(importing_survives_every_failing_allocation),

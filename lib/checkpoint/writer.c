@@ -120,7 +120,7 @@ vmoe_status vmoe_writer_open(const char *path, const vmoe_info *info, const char
     if (made == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, path, "no memory for a writer");
     made->allocator = allocator;
-    made->file.descriptor = -1;
+    made->file = (struct vmoe_file_writer)VMOE_FILE_WRITER_CLOSED;
     made->file.target = path;
     made->compact = info->compact != 0;
     made->tensors =

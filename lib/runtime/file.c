@@ -168,11 +168,12 @@ void vmoe_file_unmap(const void *data, uint64_t size)
 
 /* ---- Writing -------------------------------------------------------------------------------- */
 
-/* Room for ".tmp-" and two hexadecimal numbers. */
-#define SUFFIX_BYTES 48u
-/* Of a target's name, so much that there is room for more on every file system. */
-#define NAME_KEPT 100u
 #define NAME_TRIES 100u
+
+/* Opens a folder that need not be listed: POSIX has O_SEARCH for it, Linux O_PATH. */
+#ifndef O_SEARCH
+#define O_SEARCH O_PATH
+#endif
 
 /*
  * A rename would put a file in the place of a device or a pipe, or of what cannot be seen.  `old`
@@ -196,18 +197,46 @@ static const char *name_in(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-/* Bytes of the target's path that the temporary one begins with: whole characters of its name. */
-static size_t kept_bytes(const char *target)
+/* Bytes of a name that a temporary one begins with: whole characters. */
+static size_t kept_bytes(const char *name)
 {
-    const char *name = name_in(target);
     size_t kept = strlen(name);
 
-    if (kept > NAME_KEPT) {
-        kept = NAME_KEPT;
+    if (kept > VMOE_NAME_KEPT) {
+        kept = VMOE_NAME_KEPT;
         while (kept > 0 && (name[kept] & 0xc0) == 0x80)
             kept--;
     }
-    return (size_t)(name - target) + kept;
+    return kept;
+}
+
+static int open_folder(const char *path, int access)
+{
+    int descriptor;
+
+    do
+        descriptor = open(path, access | O_DIRECTORY | O_CLOEXEC);
+    while (descriptor < 0 && errno == EINTR);
+    return descriptor;
+}
+
+/* A folder in which files may be written but not listed can be opened, and not be flushed. */
+static vmoe_status hold_folder(struct vmoe_file_writer *writer, const vmoe_allocator *allocator,
+                               vmoe_error *error)
+{
+    const char *const target = writer->target;
+    const size_t bytes = (size_t)(name_in(target) - target);
+    char *path = vmoe_memory_take(allocator, bytes + 2);
+
+    if (path == NULL)
+        return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
+    memcpy(path, target, bytes);
+    strcpy(path + bytes, "."); /* the folder itself, be the path empty, "/" or "a/" */
+    writer->folder = open_folder(path, O_RDONLY);
+    if (writer->folder < 0 && errno == EACCES)
+        writer->folder = open_folder(path, O_SEARCH);
+    vmoe_memory_release(allocator, path);
+    return writer->folder >= 0 ? VMOE_OK : io_error(error, target, "open the folder of the file");
 }
 
 /* Of the clock, because killed processes with this one's number may have left all small ones. */
@@ -220,16 +249,20 @@ static uint64_t first_number(void)
 }
 
 /* Opens the first free name; -1, with errno, if there is none. */
-static int open_new(char *path, size_t kept, mode_t rights)
+static int open_new(struct vmoe_file_writer *writer, mode_t rights)
 {
+    const char *const name = name_in(writer->target);
+    const size_t kept = kept_bytes(name);
     const uint64_t first = first_number();
     int descriptor = -1;
 
+    memcpy(writer->temporary, name, kept);
     for (unsigned i = 0; i < NAME_TRIES; i++) {
-        snprintf(path + kept, SUFFIX_BYTES, ".tmp-%lx-%llx", (unsigned long)getpid(),
-                 (unsigned long long)(first + i));
+        snprintf(writer->temporary + kept, VMOE_SUFFIX_BYTES, ".tmp-%lx-%llx",
+                 (unsigned long)getpid(), (unsigned long long)(first + i));
         do
-            descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, rights);
+            descriptor = openat(writer->folder, writer->temporary,
+                                O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, rights);
         while (descriptor < 0 && errno == EINTR);
         if (descriptor >= 0 || errno != EEXIST)
             break;
@@ -240,22 +273,13 @@ static int open_new(char *path, size_t kept, mode_t rights)
 static vmoe_status create_temporary(struct vmoe_file_writer *writer, mode_t rights,
                                     vmoe_error *error)
 {
-    const size_t kept = kept_bytes(writer->target);
-    char what[NAME_KEPT + SUFFIX_BYTES + 32];
-    int code;
+    char what[sizeof writer->temporary + 32];
 
-    writer->temporary = vmoe_memory_take(writer->allocator, kept + SUFFIX_BYTES);
-    if (writer->temporary == NULL)
-        return vmoe_fail(error, VMOE_ERR_MEMORY, writer->target, "no memory for a file name");
-    memcpy(writer->temporary, writer->target, kept);
-    writer->descriptor = open_new(writer->temporary, kept, rights);
+    writer->descriptor = open_new(writer, rights);
     if (writer->descriptor >= 0)
         return VMOE_OK;
-    code = errno;
-    snprintf(what, sizeof what, "create %s in its folder", name_in(writer->temporary));
-    vmoe_memory_release(writer->allocator, writer->temporary);
-    writer->temporary = NULL;
-    errno = code;
+    snprintf(what, sizeof what, "create %s in its folder", writer->temporary);
+    writer->temporary[0] = '\0';
     return io_error(error, writer->target, what);
 }
 
@@ -287,11 +311,11 @@ vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *t
     vmoe_status status;
     bool exists;
 
-    writer->descriptor = -1;
+    *writer = (struct vmoe_file_writer)VMOE_FILE_WRITER_CLOSED;
     writer->target = target;
-    writer->allocator = allocator;
-    writer->temporary = NULL;
     status = examine_target(target, &old, &exists, error);
+    if (status == VMOE_OK)
+        status = hold_folder(writer, allocator, error);
     /* It is for its owner alone until it has the group of the old file. */
     if (status == VMOE_OK)
         status = create_temporary(writer, exists ? old.st_mode & 0700 : 0666, error);
@@ -368,33 +392,11 @@ static int flush(int descriptor)
     return failed;
 }
 
-/*
- * Makes the rename itself durable.  The name of the temporary file, which is gone, is cut down to
- * that of its folder.  A folder in which files may be written but not listed cannot be opened, and
- * is left to the OS.
- */
-static vmoe_status sync_folder(const struct vmoe_file_writer *writer, vmoe_error *error)
+static void let_folder_go(struct vmoe_file_writer *writer)
 {
-    char *slash;
-    int descriptor;
-    vmoe_status status = VMOE_OK;
-
-    slash = strrchr(writer->temporary, '/');
-    if (slash == writer->temporary)
-        slash[1] = '\0';
-    else if (slash != NULL)
-        *slash = '\0';
-    do
-        descriptor =
-            open(slash == NULL ? "." : writer->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (descriptor < 0 && errno == EINTR);
-    if (descriptor < 0)
-        return errno == EACCES ? VMOE_OK
-                               : io_error(error, writer->target, "open the folder of the file");
-    if (flush(descriptor) != 0 && errno != EINVAL && errno != EROFS)
-        status = io_error(error, writer->target, "flush the folder of the file");
-    close(descriptor);
-    return status;
+    if (writer->folder >= 0)
+        close(writer->folder);
+    writer->folder = -1;
 }
 
 vmoe_status vmoe_file_writer_commit(struct vmoe_file_writer *writer, vmoe_error *error)
@@ -407,15 +409,18 @@ vmoe_status vmoe_file_writer_commit(struct vmoe_file_writer *writer, vmoe_error 
     if (close(writer->descriptor) != 0 && errno != EINTR && status == VMOE_OK)
         status = io_error(error, writer->target, "close the file");
     writer->descriptor = -1;
-    if (status == VMOE_OK && rename(writer->temporary, writer->target) != 0)
+    if (status == VMOE_OK && renameat(writer->folder, writer->temporary, writer->folder,
+                                      name_in(writer->target)) != 0)
         status = io_error(error, writer->target, "rename the finished file");
     if (status != VMOE_OK) {
         vmoe_file_writer_abandon(writer);
         return status;
     }
-    status = sync_folder(writer, error);
-    vmoe_memory_release(writer->allocator, writer->temporary);
-    writer->temporary = NULL;
+    writer->temporary[0] = '\0';
+    /* Makes the rename itself durable, which some folders leave to the system. */
+    if (flush(writer->folder) != 0 && errno != EBADF && errno != EINVAL && errno != EROFS)
+        status = io_error(error, writer->target, "flush the folder of the file, which is complete");
+    let_folder_go(writer);
     return status;
 }
 
@@ -424,9 +429,8 @@ void vmoe_file_writer_abandon(struct vmoe_file_writer *writer)
     if (writer->descriptor >= 0)
         close(writer->descriptor);
     writer->descriptor = -1;
-    if (writer->temporary == NULL)
-        return;
-    unlink(writer->temporary);
-    vmoe_memory_release(writer->allocator, writer->temporary);
-    writer->temporary = NULL;
+    if (writer->temporary[0] != '\0')
+        unlinkat(writer->folder, writer->temporary, 0);
+    writer->temporary[0] = '\0';
+    let_folder_go(writer);
 }

@@ -35,15 +35,23 @@ vmoe_status vmoe_file_map(const struct vmoe_file *file, const char *path, const 
                           vmoe_error *error);
 void vmoe_file_unmap(const void *data, uint64_t size);
 
+/* Of a target's name, so much that there is room for more on every file system. */
+#define VMOE_NAME_KEPT 100u
+/* ".tmp-" and two hexadecimal numbers. */
+#define VMOE_SUFFIX_BYTES 48u
+
 /*
  * A new file beside its target: write, then commit (fsync, rename, fsync of the folder) or abandon.
+ * The folder is held open, so nothing but its flush can fail once the target is replaced, and the
+ * process may go to another folder meanwhile.
  */
 struct vmoe_file_writer {
-    int descriptor;
-    const char *target; /* the caller's, until commit or abandon */
-    char *temporary;
-    const vmoe_allocator *allocator;
+    int folder, descriptor; /* -1 when closed */
+    const char *target;     /* the caller's, until commit or abandon */
+    char temporary[VMOE_NAME_KEPT + VMOE_SUFFIX_BYTES]; /* a name in the folder, or empty */
 };
+
+#define VMOE_FILE_WRITER_CLOSED { -1, -1, NULL, "" }
 
 vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *target,
                                   const vmoe_allocator *allocator, vmoe_error *error);

@@ -1,8 +1,8 @@
 # Faults and hosts: what a hostile system does to the library, and what the library does to its host.
 
 # What shim.c wraps: the library's calls to the operating system.
-SHIM_CALLS := open64 fstat64 stat64 fchmod pread64 pwrite64 mmap64 fsync close rename unlink \
-	pthread_create pthread_mutex_init pthread_cond_init pthread_attr_init pthread_attr_setstacksize
+SHIM_CALLS := open64 openat64 fstat64 stat64 fchmod pread64 pwrite64 mmap64 fsync close renameat \
+	unlinkat pthread_create pthread_mutex_init pthread_cond_init pthread_attr_init pthread_attr_setstacksize
 SHIM_LDFLAGS := $(SHIM_CALLS:%=-Wl,--wrap=%)
 
 FAULT_OBJECTS := $(addprefix $(BUILD)/tests/faults/,jobs.o shim.o soak_calls.o)

@@ -66,18 +66,21 @@ static size_t at_most(size_t bytes)
 
 WRAP(int, open64, (const char *path, int flags, ...))
 {
-    mode_t mode = 0;
+    return refuse(SHIM_OPEN) != 0 ? -1 : __real_open64(path, flags);
+}
 
-    if (flags & O_CREAT) {
-        va_list arguments;
+/* The library makes files with this one only. */
+WRAP(int, openat64, (int folder, const char *name, int flags, ...))
+{
+    va_list arguments;
+    mode_t mode;
 
-        va_start(arguments, flags);
-        mode = va_arg(arguments, mode_t);
-        va_end(arguments);
-        if (shim.armed && shim.in_the_way > 0 && symlink(shim.victim, path) == 0)
-            shim.in_the_way--;
-    }
-    return refuse(SHIM_OPEN) != 0 ? -1 : __real_open64(path, flags, mode);
+    va_start(arguments, flags);
+    mode = va_arg(arguments, mode_t);
+    va_end(arguments);
+    if (shim.armed && shim.in_the_way > 0 && symlinkat(shim.victim, folder, name) == 0)
+        shim.in_the_way--;
+    return refuse(SHIM_OPEN) != 0 ? -1 : __real_openat64(folder, name, flags, mode);
 }
 
 WRAP(int, fstat64, (int file, struct stat *info))
@@ -137,16 +140,16 @@ WRAP(int, close, (int file))
     return refuse(SHIM_CLOSE) != 0 ? -1 : closed;
 }
 
-WRAP(int, rename, (const char *from, const char *to))
+WRAP(int, renameat, (int from_folder, const char *from, int to_folder, const char *to))
 {
     if (shim.armed && shim.counts[SHIM_RENAME] == 0)
         memcpy(shim.at_rename, shim.counts, sizeof shim.counts);
-    return refuse(SHIM_RENAME) != 0 ? -1 : __real_rename(from, to);
+    return refuse(SHIM_RENAME) != 0 ? -1 : __real_renameat(from_folder, from, to_folder, to);
 }
 
-WRAP(int, unlink, (const char *path))
+WRAP(int, unlinkat, (int folder, const char *name, int flags))
 {
-    return refuse(SHIM_UNLINK) != 0 ? -1 : __real_unlink(path);
+    return refuse(SHIM_UNLINK) != 0 ? -1 : __real_unlinkat(folder, name, flags);
 }
 
 /* ---- Threads, which answer their error ------------------------------------------------------ */

@@ -115,12 +115,12 @@ void vmoe_file_unmap(const void *data, uint64_t size)
 vmoe_status vmoe_file_writer_open(struct vmoe_file_writer *writer, const char *target,
                                   const vmoe_allocator *allocator, vmoe_error *error)
 {
-    writer->descriptor = -1;
-    writer->target = target;
-    writer->allocator = allocator;
-    writer->temporary = vmoe_memory_take(allocator, 1);
-    if (writer->temporary == NULL)
+    void *path = vmoe_memory_take(allocator, 1);
+
+    *writer = (struct vmoe_file_writer)VMOE_FILE_WRITER_CLOSED;
+    if (path == NULL)
         return vmoe_fail(error, VMOE_ERR_MEMORY, target, "no memory for a file name");
+    vmoe_memory_release(allocator, path);
     MUST(strlen(target) < sizeof written.target);
     strcpy(written.target, target);
     written.size = 0;
@@ -150,26 +150,18 @@ vmoe_status vmoe_file_writer_write(struct vmoe_file_writer *writer, uint64_t off
     return VMOE_OK;
 }
 
-static void close_writer(struct vmoe_file_writer *writer)
-{
-    if (writer->descriptor >= 0)
-        opened--;
-    writer->descriptor = -1;
-    vmoe_memory_release(writer->allocator, writer->temporary);
-    writer->temporary = NULL;
-}
-
 vmoe_status vmoe_file_writer_commit(struct vmoe_file_writer *writer, vmoe_error *error)
 {
     (void)error;
     MUST(writer->descriptor >= 0);
     written.complete = true;
-    close_writer(writer);
+    vmoe_file_writer_abandon(writer);
     return VMOE_OK;
 }
 
 void vmoe_file_writer_abandon(struct vmoe_file_writer *writer)
 {
-    if (writer->temporary != NULL)
-        close_writer(writer);
+    if (writer->descriptor >= 0)
+        opened--;
+    writer->descriptor = -1;
 }
