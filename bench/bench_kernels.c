@@ -84,8 +84,20 @@ struct peak {
 
 #define MUL_ADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
 
+/*
+ * Bytes widened to 16 bits, whose products are added in pairs.  Left to itself, the compiler
+ * multiplies all chains before it adds, and has no registers for that.
+ */
+__attribute__((target("avx2"), always_inline)) static inline __m256 add_pairs(__m256 a, __m256 b,
+                                                                              __m256 c)
+{
+    __asm__("vpmaddwd %1, %0, %0\n\tvpaddd %2, %0, %0" : "+x"(a) : "x"(b), "x"(c));
+    return a;
+}
+
 PEAK(peak_ref, "sse2", __m128, _mm_set1_ps, MUL_ADD, _mm_storeu_ps, 4)
 PEAK(peak_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps, 8)
+PEAK(peak_pairs, "avx2", __m256, _mm256_set1_ps, add_pairs, _mm256_storeu_ps, 8)
 PEAK(peak_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps, 16)
 
 /* The same of instructions that add several products of narrow numbers to a sum. */
@@ -150,6 +162,8 @@ static struct peak peak_of(uint32_t isa, uint32_t rows)
         return (struct peak){ peak_tiles_bf16, TILE_PEAK_PRODUCTS * 32, true };
     if (isa == VMOE_ISA_AMX && rows == VMOE_PRECISION_INT8)
         return (struct peak){ peak_tiles_int8, TILE_PEAK_PRODUCTS * 64, true };
+    if (isa == VMOE_ISA_AVX2 && rows == VMOE_PRECISION_INT8)
+        return (struct peak){ peak_pairs, steps * 16, false };
     if (rows == VMOE_PRECISION_INT8)
         return (struct peak){ peak_vnni, steps * 64, false };
     if (rows == VMOE_PRECISION_BF16)
