@@ -495,6 +495,19 @@ static void check_tails(const struct entry *entry)
                    draw_finish());
 }
 
+/* Where kernels work through a panel or the rows in several turns. */
+static void check_long(const struct entry *entry)
+{
+    static const size_t lengths[] = { 512, 513, 769, 1025, 1601, 3100 };
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        check_case(entry, 1, lengths[i], 33, false, draw_finish());
+        check_case(entry, 33, lengths[i], 33, false, draw_finish());
+    }
+    check_case(entry, 290, 65, 33, false, draw_finish());
+    check_case(entry, 290, 1601, 33, false, draw_finish());
+}
+
 static void check_finishes(const struct entry *entry)
 {
     for (uint32_t bits = 0; bits < 64; bits++)
@@ -716,6 +729,7 @@ static void check_limits(const struct entry *entry)
 static void edges(const struct entry *entry)
 {
     check_tails(entry);
+    check_long(entry);
     check_finishes(entry);
     check_neighbours(entry);
     if (entry->type == VMOE_PRECISION_F32)
@@ -729,8 +743,10 @@ static void edges(const struct entry *entry)
 
 static void random_case(const struct entry *entry)
 {
-    check_case(entry, random_size(100), random_size(400), random_size(200), random_chance(2),
-               draw_finish());
+    const bool integers = random_chance(2);
+    const size_t k = integers || random_chance(4) ? random_size(400) : random_size(4000);
+
+    check_case(entry, random_size(100), k, random_size(200), integers, draw_finish());
 }
 
 struct timed {
