@@ -21,8 +21,10 @@
 #include "runtime/limits.h"
 #include "runtime/sizes.h"
 
-/* Rounds of waiting before a worker sleeps: about 0.1 ms, longer than the gaps between runs. */
-#define SPIN_ROUNDS 2000u
+/* How long a worker waits awake: longer than the gaps between runs. */
+#define SPIN_SECONDS 1e-4
+/* Rounds of waiting between two looks at the clock. */
+#define SPIN_ROUNDS 64u
 /* The least that a worker has. */
 #define STACK_BYTES ((size_t)512 << 10)
 
@@ -52,6 +54,7 @@ struct vmoe_team {
     /* The run; written only while it is closed and nobody is inside. */
     _Alignas(VMOE_ALIGNMENT) vmoe_team_task task;
     void *context;
+    uint32_t sharers; /* threads that take part */
     struct share shares[VMOE_LIMIT_THREADS];
 
     pthread_mutex_t lock; /* of those who go to sleep */
@@ -68,24 +71,33 @@ struct vmoe_team {
     struct worker workers[VMOE_LIMIT_THREADS - 1];
 };
 
-static inline void pause_briefly(void)
+/* One round of waiting awake, and whether there may be another.  Short waits look at no clock. */
+static inline bool spin(unsigned round, double *end)
 {
+    double now;
+
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("yield");
+    __asm__ volatile("isb"); /* most cores take yield for nothing at all */
 #endif
+    if (round % SPIN_ROUNDS != SPIN_ROUNDS - 1)
+        return true;
+    now = vmoe_cpu_seconds();
+    if (round < SPIN_ROUNDS)
+        *end = now + SPIN_SECONDS;
+    return now < *end;
 }
 
 static void work(struct vmoe_team *team, uint32_t thread)
 {
-    const uint32_t threads = atomic_load(&team->threads);
-
-    for (uint32_t i = 0; i < threads; i++) {
-        struct share *share = &team->shares[(thread + i) % threads];
+    for (uint32_t i = 0; i < team->sharers; i++) {
+        struct share *share = &team->shares[(thread + i) % team->sharers];
         size_t task;
 
-        while ((task = atomic_fetch_add(&share->next, 1)) < share->end)
+        /* Looking first leaves a line that is done with to all who read it. */
+        while (atomic_load_explicit(&share->next, memory_order_relaxed) < share->end &&
+               (task = atomic_fetch_add(&share->next, 1)) < share->end)
             team->task(team->context, task, thread);
     }
 }
@@ -94,15 +106,15 @@ static void work(struct vmoe_team *team, uint32_t thread)
 static unsigned wait_for_run(struct worker *self, unsigned seen)
 {
     struct vmoe_team *team = self->team;
+    double end = 0.0;
 
-    for (unsigned i = 0; i < SPIN_ROUNDS; i++) {
+    for (unsigned round = 0; spin(round, &end); round++) {
         unsigned epoch = atomic_load(&team->epoch);
 
         if (epoch != seen)
             return epoch;
         if (atomic_load(&team->rest) || self->index >= atomic_load(&team->threads))
             break;
-        pause_briefly();
     }
     pthread_mutex_lock(&team->lock);
     atomic_store(&self->asleep, true);
@@ -125,7 +137,7 @@ static void *worker_main(void *argument)
         if (atomic_load(&team->stop))
             return NULL;
         atomic_fetch_add(&team->inside, 1);
-        if (atomic_load(&team->open) && self->index < atomic_load(&team->threads))
+        if (atomic_load(&team->open) && self->index < team->sharers)
             work(team, self->index);
         atomic_fetch_sub(&team->inside, 1);
     }
@@ -324,11 +336,11 @@ uint32_t vmoe_team_threads(const struct vmoe_team *team)
 
 void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, void *context)
 {
-    const uint32_t threads = atomic_load(&team->threads);
     uint32_t workers;
-    unsigned rounds = 0;
+    double end = 0.0;
+    unsigned round = 0;
 
-    if (threads == 1 || tasks <= 1) {
+    if (atomic_load(&team->threads) == 1 || tasks <= 1) {
         for (size_t i = 0; i < tasks; i++)
             task(context, i, 0);
         return;
@@ -336,21 +348,20 @@ void vmoe_team_run(struct vmoe_team *team, size_t tasks, vmoe_team_task task, vo
     workers = (uint32_t)vmoe_smaller(tasks - 1, team->wanted);
     team->task = task;
     team->context = context;
-    for (uint32_t i = 0; i < threads; i++) {
-        atomic_store(&team->shares[i].next, tasks * i / threads);
-        team->shares[i].end = tasks * (i + 1) / threads;
+    team->sharers = workers + 1;
+    for (uint32_t i = 0; i < team->sharers; i++) {
+        atomic_store_explicit(&team->shares[i].next, tasks * i / team->sharers,
+                              memory_order_relaxed);
+        team->shares[i].end = tasks * (i + 1) / team->sharers;
     }
     atomic_store(&team->open, true);
     announce(team, workers);
     work(team, 0);
     atomic_store(&team->open, false);
-    while (atomic_load(&team->inside) != 0) {
-        if (rounds < SPIN_ROUNDS)
-            pause_briefly();
-        else
-            vmoe_cpu_give_way(rounds - SPIN_ROUNDS);
-        rounds++;
-    }
+    while (atomic_load(&team->inside) != 0 && spin(round, &end))
+        round++;
+    for (round = 0; atomic_load(&team->inside) != 0; round++)
+        vmoe_cpu_give_way(round);
 }
 
 void vmoe_team_rest(struct vmoe_team *team)
