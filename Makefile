@@ -62,7 +62,7 @@ $(filter-out %/chunk.o,$(filter $(BUILD)/lib/checkpoint/%,$(LIB_OBJECTS))): CFLA
 	$(subst -O3,-O2,$(CFLAGS_release))
 
 # The suffix of a kernel file chooses its instruction set; nothing else is compiled above the baseline.
-$(BUILD)/%_avx2.o: ISA := -mavx2 -mfma -mf16c
+$(BUILD)/%_avx2.o: ISA := -mavx2 -mfma
 AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 $(BUILD)/%_avx512.o: ISA := $(AVX512)
 $(BUILD)/%_vnni.o: ISA := $(AVX512) -mavx512vnni

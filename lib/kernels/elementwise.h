@@ -146,7 +146,7 @@ static float softmax(size_t n, float factor, float *x)
 /* ---- Panels times a vector ------------------------------------------------------------------ */
 
 /* What a line holds of row `row` of its group, in as many columns as a vector has. */
-static inline vec row_of_line(uint32_t precision, const uint8_t *line, unsigned row)
+static inline vec row_of_line(uint32_t precision, const uint8_t *line, size_t row)
 {
     vec_bits bits;
 
@@ -169,7 +169,7 @@ static inline void multiply_group(uint32_t precision, unsigned group, size_t pan
         const uint8_t *line = packed + tile / 2 * panel_bytes + tile % 2 * TILE_BYTES;
 
         FOR_PARTS(p)
-            _Pragma("GCC unroll 4") for (unsigned row = 0; row < group; row++) sums[row][p] +=
+            _Pragma("GCC unroll 4") for (size_t row = 0; row < group; row++) sums[row][p] +=
                 row_of_line(precision, line + 4 * WIDTH * p, row) *
                 load(x + tile * COLUMNS + p * WIDTH);
     }

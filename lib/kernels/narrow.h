@@ -1,7 +1,12 @@
 /*
- * Rows of float32 to int8 rows.  The file of a table includes this text after vector.h.  A row
- * covers 0 and everything between its smallest and its largest value, so the zero is exact and
- * values that are never negative lose no range.
+ * Rows of float32 to int8 rows.  A row covers 0 and everything between its smallest and its
+ * largest value, so the zero is exact and values that are never negative lose no range.  The file
+ * of a table includes this text after vector.h and its own
+ *
+ *     store_numbers(x, inverse, zero, y)
+ *
+ * which stores the numbers of as many values as a row is padded to: x * inverse + zero, rounded to
+ * nearest even, from 0 to 255.
  */
 #ifndef VMOE_KERNELS_NARROW_H
 #define VMOE_KERNELS_NARROW_H
@@ -49,22 +54,6 @@ static inline struct vmoe_quant quant_of(const struct span *span)
     return (struct vmoe_quant){ scale + sum, zero < 256.0f ? (int32_t)zero : 0 };
 }
 
-/* As many values as a row is padded to, to their numbers.  Some tables have a faster form. */
-#ifndef STORE_NUMBERS
-#define STORE_NUMBERS store_numbers
-static inline void store_numbers(const float *x, float inverse, float zero, uint8_t *y)
-{
-    for (size_t i = 0; i < VMOE_ROW_BYTES; i += WIDTH) {
-        const vec q = at_most(255.0f, at_least(0.0f, load(x + i) * inverse + zero));
-        const vec_bits bits = (vec_bits)(q + ROUNDER) & 0xffu;
-        typedef uint8_t bytes __attribute__((vector_size(WIDTH)));
-        const bytes narrow = __builtin_convertvector(bits, bytes);
-
-        memcpy(y + i, &narrow, sizeof narrow);
-    }
-}
-#endif
-
 static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
 {
     struct span span = { { 0 }, { 0 }, { 0 } }, other = span;
@@ -86,10 +75,10 @@ static struct vmoe_quant to_int8(size_t n, const float *x, uint8_t *y)
     quant = quant_of(&span);
     inverse = 1.0f / quant.scale;
     for (i = 0; i + VMOE_ROW_BYTES <= n; i += VMOE_ROW_BYTES)
-        STORE_NUMBERS(x + i, inverse, (float)quant.zero, y + i);
+        store_numbers(x + i, inverse, (float)quant.zero, y + i);
     if (i < n) {
         memcpy(rest, x + i, (n - i) * sizeof *x);
-        STORE_NUMBERS(rest, inverse, (float)quant.zero, y + i);
+        store_numbers(rest, inverse, (float)quant.zero, y + i);
     }
     return quant;
 }

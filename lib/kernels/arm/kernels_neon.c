@@ -29,14 +29,13 @@ static inline int16x8_t words_of(const float *x, float inverse, float zero)
     return vqmovn_high_s32(vqmovn_s32(low), high);
 }
 
-static inline void narrow_numbers(const float *x, float inverse, float zero, uint8_t *y)
+static inline void store_numbers(const float *x, float inverse, float zero, uint8_t *y)
 {
     for (size_t i = 0; i < VMOE_ROW_BYTES; i += LANES)
         vst1q_u8(y + i, vqmovun_high_s16(vqmovun_s16(words_of(x + i, inverse, zero)),
                                          words_of(x + i + 2 * WIDTH, inverse, zero)));
 }
 
-#define STORE_NUMBERS narrow_numbers
 #include "kernels/narrow.h"
 
 /* ---- Matrix products ------------------------------------------------------------------------ */
@@ -46,28 +45,12 @@ static inline void narrow_numbers(const float *x, float inverse, float zero, uin
 
 #define STEP 4u /* values of a row */
 
-/* The weights of value j of a step, of which `left` ones are there: 4 columns of its line. */
-ALWAYS vec widen(uint32_t precision, const uint8_t *line, size_t j)
-{
-    vec_bits bits;
-
-    memcpy(&bits, line, sizeof bits);
-    switch (precision) {
-    case VMOE_PRECISION_BF16:
-        return (vec)(j == 0 ? bits << 16 : bits & 0xffff0000u);
-    case VMOE_PRECISION_INT8:
-        return __builtin_convertvector((vec_int)(bits << (24 - 8 * j)) >> 24, vec);
-    default:
-        return (vec)bits;
-    }
-}
-
 /* The sums of all rows += their value j of the step times its weights. */
 #define ADD_VALUE(j)                                                                               \
     do {                                                                                           \
         const uint8_t *const line = lines + j / group * LINE_BYTES;                                \
-        const vec left = widen(precision, line, j % group);                                        \
-        const vec right = widen(precision, line + sizeof left, j % group);                         \
+        const vec left = row_of_line(precision, line, j % group);                                  \
+        const vec right = row_of_line(precision, line + sizeof left, j % group);                   \
                                                                                                    \
         FOR_ROWS(r, rows) {                                                                        \
             sum[r][0] = vfmaq_laneq_f32(sum[r][0], left, values[r], j);                            \

@@ -11,7 +11,6 @@
 #define GELU_TANH fast_gelu_tanh
 #define GELU_ERF fast_gelu_erf
 #define SCALED(sum, scale, bias) _mm512_fmadd_ps(sum, scale, bias)
-#define STORE_NUMBERS fast_store_numbers
 
 /* 2^x: a cubic for the fraction, fitted for the least relative error (7.5e-5). */
 static inline __m512 fast_exp2(__m512 x)
@@ -64,7 +63,7 @@ static inline __m512i fast_number(const float *x, __m512 inverse, __m512 zero)
 }
 
 /* Packing takes quarters of four registers in turn. */
-static inline void fast_store_numbers(const float *x, float inverse, float zero, uint8_t *y)
+static inline void store_numbers(const float *x, float inverse, float zero, uint8_t *y)
 {
     const __m512i order =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

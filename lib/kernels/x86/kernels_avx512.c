@@ -32,24 +32,6 @@ ALWAYS void add_row(size_t rows, const float *a, size_t lda, __m512 left, __m512
     }
 }
 
-/* Row j of the group that a line holds. */
-ALWAYS __m512 widen(uint32_t precision, const uint8_t *line, size_t j)
-{
-    const __m512i bits = _mm512_loadu_si512(line);
-
-    switch (precision) {
-    case VMOE_PRECISION_BF16:
-        if (j == 0)
-            return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
-        return _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(-65536)));
-    case VMOE_PRECISION_INT8:
-        return _mm512_cvtepi32_ps(
-            _mm512_srai_epi32(_mm512_slli_epi32(bits, (unsigned)(24 - 8 * j)), 24));
-    default:
-        return _mm512_castsi512_ps(bits);
-    }
-}
-
 /* The first `count` rows of the group at `line`. */
 ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float *a, size_t lda,
                       const uint8_t *line, __m512 sum[TILE_ROWS][2])
@@ -57,8 +39,8 @@ ALWAYS void add_group(uint32_t precision, size_t count, size_t rows, const float
 #pragma GCC unroll 4
     for (size_t j = 0; j < 4; j++)
         if (j < count)
-            add_row(rows, a + j, lda, widen(precision, line, j),
-                    widen(precision, line + TILE_BYTES, j), sum);
+            add_row(rows, a + j, lda, row_of_line(precision, line, j),
+                    row_of_line(precision, line + TILE_BYTES, j), sum);
 }
 
 ALWAYS void gemm(uint32_t precision, size_t group, size_t rows, size_t k, const float *a,

@@ -14,8 +14,6 @@
 
 /* ---- Rows ----------------------------------------------------------------------------------- */
 
-#define STORE_NUMBERS store_numbers
-
 ALWAYS __m256i numbers_of(const float *x, __m256 inverse, __m256 zero)
 {
     return _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_loadu_ps(x), inverse, zero));
