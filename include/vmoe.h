@@ -371,8 +371,8 @@ struct vmoe_options {
      * to bfloat16 before the matrix products of the blocks, INT8 also to 8 bits with a scale and a
      * zero for each token.  AUTO permits INT8: the library takes the narrowest type that the ISA
      * multiplies fast with the stored weights, and never one narrower than they are.  Norms,
-     * router, softmax, residual stream and head are float32 always (docs/semantics.md, 4).  The
-     * report says what was used.
+     * router, residual stream, head and probabilities are float32 always (docs/semantics.md, 4).
+     * The report says what was used.
      */
     uint32_t precision;
     uint32_t isa; /* vmoe_isa; one that the machine lacks is VMOE_ERR_UNSUPPORTED */

@@ -1,7 +1,7 @@
 /*
  * The forward pass: flattened patches in, features and logits out, for one slice of images at a
- * time.  The residual stream, norms, gates, softmax and head are float32; what enters the matrices
- * of a block has the types of buffers.h.
+ * time.  The residual stream, norms, gates, head and probabilities are float32; what enters the
+ * matrices of a block, and attention, have the types of buffers.h.
  */
 #ifndef VMOE_ENCODER_ENCODER_H
 #define VMOE_ENCODER_ENCODER_H

@@ -32,7 +32,8 @@
  * product is a sum over k in one fixed order, whatever the number of rows and panels in the call
  * (for float32 rows k = 0, 1, ... K-1 in one accumulator; int8 sums are exact up to
  * VMOE_INT8_INPUTS rows); a reduction over a row uses 16 lanes, element i in lane i % 16, that are
- * added pairwise at the end (8 apart, 4 apart, 2 apart, 1 apart).
+ * added pairwise at the end (8 apart, 4 apart, 2 apart, 1 apart).  Means of layer_norm have four
+ * such sums, to which 16 elements go in turn, while 64 are left, and then the first alone.
  */
 #ifndef VMOE_KERNELS_KERNELS_H
 #define VMOE_KERNELS_KERNELS_H

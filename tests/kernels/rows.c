@@ -1,6 +1,6 @@
 /*
  * Norm, softmax and sigmoid of a row, against double, and to the bit against the first table: all
- * tables add in the same 16 lanes and round after each operation.
+ * tables add in the same lanes and round after each operation.
  */
 #include <stdio.h>
 
@@ -52,8 +52,8 @@ struct norm {
 };
 
 /*
- * A sum of n terms in 16 lanes rounds n / 16 + 4 times.  The error of the mean shifts all values,
- * and adds its square to the variance.
+ * A sum of n terms in 16 lanes rounds n / 16 + 4 times; several such sums do less.  The error of the
+ * mean shifts all values, and adds its square to the variance.
  */
 static void expect_norm(struct norm *norm)
 {
