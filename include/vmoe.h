@@ -64,8 +64,9 @@
  * Threads.  A vmoe_model never changes after loading: any number of threads may call with the
  *     same handle at the same time.  Each call takes a workspace (memory and worker threads) from
  *     a pool inside the handle and puts it back.  vmoe_free must be the last call.
- * Quiet.  The library has no global state, reads no environment variables, writes nothing to
- *     stdout or stderr, installs no signal handlers and never ends the process.
+ * Quiet.  The library has no global state, reads no environment variables (libjpeg-turbo has some
+ *     of its own, which change no result), writes nothing to stdout or stderr, installs no signal
+ *     handlers and never ends the process.
  * Units.  Images are RGB, rows from top to bottom, channels interleaved.  Tensors are dense and
  *     row-major.  N is the number of images of a call, `classes`, `width`, ... are fields of
  *     vmoe_info.

@@ -379,9 +379,9 @@ vmoe_status vmoe_get_cost(const vmoe_info *info, const vmoe_options *options, si
         status = take_struct(&known, sizeof known, options, "options", error);
     if (status != VMOE_OK)
         return status;
-    if (geometry.reserved != 0)
+    if (geometry.reserved != 0 || known.reserved != 0)
         return vmoe_fail(error, VMOE_ERR_UNSUPPORTED, "reserved",
-                         "a reserved field of info is not zero");
+                         "a reserved field of info or options is not zero");
     host_float = vmoe_cpu_enter_float();
     status = vmoe_config_complete(&geometry, "info", VMOE_ERR_ARGUMENT, error);
     if (status == VMOE_OK)

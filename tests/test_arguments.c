@@ -30,10 +30,13 @@ static void reserved_fields_are_zero(void **state)
     vmoe_input input = call.input;
     vmoe_output output = call.output;
     vmoe_error error = VMOE_ERROR_INIT;
+    vmoe_cost cost = VMOE_COST_INIT;
 
     (void)state;
     options.reserved = input.reserved = output.reserved = 1;
     assert_refused(vmoe_run(call.model, &call.input, &options, &call.output, &error), error,
+                   VMOE_ERR_UNSUPPORTED, "reserved");
+    assert_refused(vmoe_get_cost(&call.info, &options, 1, &cost, &error), error,
                    VMOE_ERR_UNSUPPORTED, "reserved");
     assert_refused(vmoe_run(call.model, &input, NULL, &call.output, &error), error,
                    VMOE_ERR_UNSUPPORTED, "reserved");
