@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define ISAS_BYTES 160
-#define MULTIPLE_MAX 4096u /* the one limit that vmoe_get_limits does not tell */
+#define MULTIPLE_MAX 4096u /* a limit that vmoe_get_limits does not tell */
 
 static const char *count_up_to(const struct cli_option *option, const char *text, uint32_t most)
 {
