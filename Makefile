@@ -157,6 +157,8 @@ check-accuracy: accuracy accuracy-bf16 accuracy-int8 ## make accuracy, then bf16
 
 .PHONY: accuracy-deps accuracy-f32 accuracy-bf16 accuracy-int8
 accuracy-deps: deps $(BUILD)/accuracy tools
+	@test -f $(UPSTREAM)/model.index || { echo "$(UPSTREAM)/model.index is not there: the checkpoint is too" \
+		"large to ship; UPSTREAM=FOLDER says where it is, and vmoe sweep measures any .vmoe file"; exit 1; }
 	$(Q)$(INSTALL_PACKAGES) dataset-fashion-mnist
 accuracy-f32 accuracy-bf16 accuracy-int8: accuracy-%: accuracy-deps
 	$(Q)$(BUILD)/vmoe import $(UPSTREAM)/model -o $(BUILD)/fashion-mnist-$*.vmoe --dtype $*
@@ -336,7 +338,7 @@ include $(wildcard tests/*/*.mk examples/*/*.mk)
 .PHONY: help
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(filter Makefile %.mk,$(MAKEFILE_LIST)) | sort | while IFS="$$(printf '\t')" read -r t w; do \
-		printf '  %-16s %s\n' "make $$t" "$$w"; done
+		printf '  %-26s %s\n' "make $$t" "$$w"; done
 
 # After all files that change the flags.
 MADE_WITH := $(CC) $(filter-out -Werror,$(ALL_CFLAGS)) $(LDFLAGS) $(LDLIBS_LIB)

@@ -381,7 +381,12 @@ struct vmoe_options {
     /*
      * If not NULL, the call ends with VMOE_ERR_CANCELLED soon after `*cancel` becomes non-zero (it
      * is looked at between the stages of every layer, and before each picture).  Any thread or
-     * signal handler may store to it; the library reads it atomically.
+     * signal handler may store to it, atomically, as the library reads it:
+     *
+     *     static int32_t stop;
+     *     options.cancel = &stop;
+     *     ...
+     *     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED); // elsewhere, meanwhile
      */
     const int32_t *cancel;
     /* If not NULL, called by the calling thread with the images done so far. */
@@ -503,12 +508,14 @@ struct vmoe_report {
     uint32_t group_images;
     uint64_t groups;
     /*
-     * Slots an expert has in a group, after rounding: the same in every MoE layer, because S, K, C
-     * and E are.  It may exceed the tokens of the group, as upstream's does.
+     * Not C but what follows from it: slots an expert has in a group, after rounding, the same in
+     * every MoE layer, because S, K, C and E are.  It may exceed the tokens of the group, as
+     * upstream's does.
      */
     uint64_t capacity;
     uint64_t assigned, processed, dropped, untouched; /* sums over the MoE layers */
-    uint64_t macs;         /* multiply-adds of matrix products, as the papers count them */
+    /* Multiply-adds of matrix products, as papers count them; macs - macs_saved were computed. */
+    uint64_t macs;
     uint64_t weight_bytes; /* of weights that had a part in the result, each counted once */
     double seconds[VMOE_STAGE_COUNT];
     double total_seconds;
@@ -538,14 +545,14 @@ struct vmoe_report {
  * `macs_padded` is upstream's cost, which computes empty slots too; `macs_dense` is that of the
  * ViT with the same geometry and no experts.  A model with a class token needs nothing of the other
  * tokens behind the last attention, and attention of one query, that of a last block without
- * experts or of the map head, needs no keys and values: `macs_saved` is what is left out of `macs`
- * for that.  In an ensemble S counts the tokens of all members, `macs` counts once what is computed
- * once, and `macs_dense` is that of a single ViT.
+ * experts or of the map head, needs no keys and values: `macs_saved` is left out of `macs` for
+ * that, and macs - macs_saved computed.  In an ensemble S counts the tokens of all members, `macs`
+ * counts once what is computed once, and `macs_dense` is that of a single ViT.
  */
 typedef struct vmoe_cost {
     uint32_t size;
     uint32_t reserved;
-    uint64_t capacity; /* slots an expert has in a group */
+    uint64_t capacity; /* not C, but the slots that an expert has in a group */
     uint64_t macs, macs_padded, macs_dense;
     uint64_t weight_bytes;    /* of all weights */
     uint64_t workspace_bytes; /* of the arena that the call takes on this machine */
@@ -574,9 +581,10 @@ VMOE_API const char *vmoe_preset_name(size_t i);
 /* ---- Pictures alone ------------------------------------------------------------------------- */
 
 /*
- * The tensor before x / 255 * 2 - 1.  RESIZE writes (side, side, 3) uint8, SMALL_CROP (crop, crop,
- * 3) float32 in 0..255 but for rounding, which for pictures thousands of times as long as wide can
- * be more than the last bits; `bytes` is the size of `out` and must be exactly that.
+ * The tensor before x / 255 * 2 - 1.  RESIZE writes (side, side, 3) uint8, which a call takes as
+ * `pixels`.  SMALL_CROP writes (crop, crop, 3) float32 in 0..255 but for rounding, which for
+ * pictures thousands of times as long as wide can be more than the last bits; a call takes them as
+ * `tensor` only after x / 255 * 2 - 1.  `bytes` is the size of `out` and must be exactly that.
  */
 VMOE_API vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing,
                                      const vmoe_picture *picture, void *out, size_t bytes,
