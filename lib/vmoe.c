@@ -451,8 +451,7 @@ vmoe_status vmoe_preprocess(const vmoe_preprocessing *preprocessing, const vmoe_
         return missing(error, preprocessing == NULL ? "preprocessing"
                               : picture == NULL     ? "picture"
                                                     : "out");
-    status = vmoe_config_check_preprocessing(preprocessing, "argument", VMOE_ERR_ARGUMENT,
-                                             error);
+    status = vmoe_config_check_preprocessing(preprocessing, "", VMOE_ERR_ARGUMENT, error);
     if (status != VMOE_OK)
         return status;
     side = vmoe_preprocess_side(preprocessing);

@@ -77,6 +77,7 @@ static void wrong_labels_are_refused(void **state)
     (void)state;
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = five; options.label_count = 4);
     IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = five; options.label_count = 6);
+    IMPORT_REFUSED(VMOE_ERR_ARGUMENT, "labels", options.labels = five);
     memset(long_label, 'x', 1025);
     memset(long_text, 'x', 4097);
     memcpy(labels, five, sizeof labels);

@@ -190,14 +190,14 @@ static void preprocessing_knows_its_size(void **state)
         { { VMOE_PREPROCESS_RESIZE, 12, 0 }, 433, VMOE_ERR_ARGUMENT, "bytes" },
         { { VMOE_PREPROCESS_RESIZE, 12, 0 }, 1728, VMOE_ERR_ARGUMENT, "bytes" },
         { { VMOE_PREPROCESS_SMALL_CROP, 16, 12 }, 432, VMOE_ERR_ARGUMENT, "bytes" },
-        { { VMOE_PREPROCESS_RESIZE, 12, 12 }, 432, VMOE_ERR_ARGUMENT, "crop" },
-        { { VMOE_PREPROCESS_SMALL_CROP, 12, 0 }, 0, VMOE_ERR_ARGUMENT, "crop" },
-        { { VMOE_PREPROCESS_SMALL_CROP, 12, 13 }, 2028, VMOE_ERR_ARGUMENT, "crop" },
-        { { VMOE_PREPROCESS_RESIZE, 0, 0 }, 0, VMOE_ERR_ARGUMENT, "side" },
-        { { VMOE_PREPROCESS_RESIZE, 4097, 0 }, 3, VMOE_ERR_LIMIT, "side" },
-        { { VMOE_PREPROCESS_RESIZE, UINT32_MAX, 0 }, 3, VMOE_ERR_LIMIT, "side" },
-        { { 0, 12, 0 }, 432, VMOE_ERR_ARGUMENT, "kind" },
-        { { 3, 12, 0 }, 432, VMOE_ERR_ARGUMENT, "kind" },
+        { { VMOE_PREPROCESS_RESIZE, 12, 12 }, 432, VMOE_ERR_ARGUMENT, "preprocessing.crop" },
+        { { VMOE_PREPROCESS_SMALL_CROP, 12, 0 }, 0, VMOE_ERR_ARGUMENT, "preprocessing.crop" },
+        { { VMOE_PREPROCESS_SMALL_CROP, 12, 13 }, 2028, VMOE_ERR_ARGUMENT, "preprocessing.crop" },
+        { { VMOE_PREPROCESS_RESIZE, 0, 0 }, 0, VMOE_ERR_ARGUMENT, "preprocessing.side" },
+        { { VMOE_PREPROCESS_RESIZE, 4097, 0 }, 3, VMOE_ERR_LIMIT, "preprocessing.side" },
+        { { VMOE_PREPROCESS_RESIZE, UINT32_MAX, 0 }, 3, VMOE_ERR_LIMIT, "preprocessing.side" },
+        { { 0, 12, 0 }, 432, VMOE_ERR_ARGUMENT, "preprocessing.kind" },
+        { { 3, 12, 0 }, 432, VMOE_ERR_ARGUMENT, "preprocessing.kind" },
     };
     vmoe_picture picture = { VMOE_PICTURE_RGB8, 30, 20, pixels, sizeof pixels, 0 };
     vmoe_error error = VMOE_ERROR_INIT;
@@ -211,6 +211,7 @@ static void preprocessing_knows_its_size(void **state)
             assert_ok(status, error);
         else
             assert_refused(status, error, cases[i].expected, cases[i].where);
+        assert_null(strstr(error.where, "argument"));
     }
     picture.bytes = 5;
     assert_refused(vmoe_preprocess(&cases[0].how, &picture, out, 432, &error), error,

@@ -118,7 +118,7 @@ vmoe_status vmoe_describe(const struct vmoe_source *source, const char *where,
     status = vmoe_config_complete(info, "import", VMOE_ERR_ARGUMENT, error);
     if (status != VMOE_OK)
         return status;
-    if (options->label_count != 0 && options->label_count != info->classes)
+    if (options->labels != NULL && options->label_count != info->classes)
         return vmoe_fail(error, VMOE_ERR_ARGUMENT, "options.labels",
                          "there are %u labels for %u classes", options->label_count, info->classes);
     return VMOE_OK;

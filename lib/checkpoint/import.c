@@ -353,8 +353,7 @@ vmoe_status vmoe_import_source(struct vmoe_source *source, const char *where,
 
     if (status == VMOE_OK) {
         describe_origin(&import, origin);
-        status = vmoe_writer_open(destination, &import.model.info,
-                                  options->label_count != 0 ? options->labels : NULL,
+        status = vmoe_writer_open(destination, &import.model.info, options->labels,
                                   options->provenance != NULL ? options->provenance : origin,
                                   allocator, &import.writer, error);
     }

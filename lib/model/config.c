@@ -23,14 +23,14 @@ struct check {
 static vmoe_status refuse(const struct check *check, vmoe_status status, const char *field,
                           const char *format, ...) VMOE_PRINTF(4, 5);
 
-/* The place of a field in errors is the prefix, a dot, and the name of the field. */
+/* The place of a field in errors is the prefix, if there is one, a dot, and the field's name. */
 static vmoe_status refuse(const struct check *check, vmoe_status status, const char *field,
                           const char *format, ...)
 {
     char place[sizeof check->error->where], text[sizeof check->error->text];
     va_list arguments;
 
-    snprintf(place, sizeof place, "%s.%s", check->where, field);
+    snprintf(place, sizeof place, "%s%s%s", check->where, check->where[0] != '\0' ? "." : "", field);
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -227,9 +227,12 @@ vmoe_status vmoe_config_check_preprocessing(const vmoe_preprocessing *preprocess
 
     if (outcome != VMOE_OK)
         return outcome;
-    if (p->kind == VMOE_PREPROCESS_RESIZE ? p->crop != 0 : p->crop == 0 || p->crop > p->side)
+    if (p->kind == VMOE_PREPROCESS_RESIZE && p->crop != 0)
         return refuse(&check, status, "preprocessing.crop",
-                      "a crop of %u does not go with a side of %u", p->crop, p->side);
+                      "resizing takes no crop, so this is 0, not %u", p->crop);
+    if (p->kind == VMOE_PREPROCESS_SMALL_CROP && (p->crop == 0 || p->crop > p->side))
+        return refuse(&check, status, "preprocessing.crop",
+                      "a crop of %u is not within 1 and the side, %u", p->crop, p->side);
     return VMOE_OK;
 }
 

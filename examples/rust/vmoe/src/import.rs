@@ -164,7 +164,9 @@ impl Import {
         raw.preset = preset.as_ref().map_or(ptr::null(), |text| text.as_ptr());
         raw.provenance = provenance.as_ref().map_or(ptr::null(), |text| text.as_ptr());
         raw.label_count = u32::try_from(labels.len()).unwrap_or(u32::MAX);
-        raw.labels = label_pointers.as_ptr();
+        if !labels.is_empty() {
+            raw.labels = label_pointers.as_ptr();
+        }
         if let Some(guard) = &guard {
             raw.progress = Some(import_progress);
             raw.progress_context = guard as *const Guard<_> as *mut c_void;
