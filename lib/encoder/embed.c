@@ -3,35 +3,40 @@
 
 #include "encoder/encoder.h"
 
-/* Fills one image of x with class token and position embeddings, to which the patches are added. */
-static void prepare_image(void *context, size_t image, uint32_t thread)
+/* A row of x with its position, to which its patch will be added, or the class token. */
+static void prepare_token(const struct vmoe_encoder *encoder, size_t image, size_t token)
 {
-    struct vmoe_encoder *encoder = context;
     const vmoe_info *info = encoder->info;
     const struct vmoe_weights *weights = encoder->weights;
     const struct vmoe_buffers *buffers = &encoder->buffers;
-    const size_t d = info->width, patches = vmoe_config_patches(info);
-    const size_t values = vmoe_config_patch_values(info);
-    const size_t first = image * info->tokens + vmoe_config_first_patch(info);
-    int32_t *rows = buffers->patch_rows + image * patches;
+    const size_t d = info->width, values = vmoe_config_patch_values(info);
+    const size_t row = image * info->tokens + token, first = vmoe_config_first_patch(info);
+    float *x = vmoe_matrix_row(&buffers->x, row);
+    size_t patch;
 
-    (void)thread;
-    for (size_t t = 0; t < info->tokens; t++)
-        memcpy(vmoe_matrix_row(&buffers->x, image * info->tokens + t), weights->position + t * d,
-               d * sizeof(float));
-    if (weights->cls != NULL) {
-        float *x = vmoe_matrix_row(&buffers->x, image * info->tokens);
-
+    memcpy(x, weights->position + token * d, d * sizeof *x);
+    if (token < first) {
         for (size_t i = 0; i < d; i++)
             x[i] += weights->cls[i];
-    }
-    for (size_t p = 0; p < patches; p++)
-        rows[p] = (int32_t)(first + p);
-    if (buffers->patches.type == VMOE_PRECISION_F32)
         return;
-    for (size_t p = image * patches; p < (image + 1) * patches; p++)
-        vmoe_matrix_set(encoder->kernels, &buffers->patches, p, values,
-                        buffers->image_patches + p * values);
+    }
+    patch = image * vmoe_config_patches(info) + token - first;
+    buffers->patch_rows[patch] = (int32_t)row;
+    if (buffers->patches.type != VMOE_PRECISION_F32)
+        vmoe_matrix_set(encoder->kernels, &buffers->patches, patch, values,
+                        buffers->image_patches + patch * values);
+}
+
+static void prepare_tokens(void *context, size_t task, uint32_t thread)
+{
+    const struct vmoe_encoder *encoder = context;
+    const size_t tasks = vmoe_task_count(encoder->info->tokens); /* of an image */
+    const size_t begin = task % tasks * VMOE_TASK_ROWS;
+    const size_t end = begin + vmoe_task_rows(encoder->info->tokens, task % tasks);
+
+    (void)thread;
+    for (size_t token = begin; token < end; token++)
+        prepare_token(encoder, task / tasks, token);
 }
 
 void vmoe_embed(struct vmoe_encoder *encoder)
@@ -51,7 +56,8 @@ void vmoe_embed(struct vmoe_encoder *encoder)
     encoder->x = buffers->x;
     encoder->sequences = encoder->images;
     encoder->tokens = info->tokens;
-    vmoe_team_run(encoder->team, encoder->images, prepare_image, encoder);
+    vmoe_team_run(encoder->team, encoder->images * vmoe_task_count(info->tokens), prepare_tokens,
+                  encoder);
     vmoe_linear_run(encoder->kernels, encoder->team, &call);
     vmoe_trace_show_stream(encoder, "tokens", 0);
 }
